@@ -1,0 +1,44 @@
+# make demo       the whole road on real input: convert, deploy, score, clean up
+# make test       lint, types, room order, tests; installs into .venv, nothing system-wide
+# make test-all   the slow proofs too
+PYTHON ?= python3
+BIN    := .venv/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.PHONY: demo test test-all lint wire clean
+
+demo: .venv/installed
+	$(BIN)/fieldwave demo
+
+test: lint
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-all: lint
+	$(BIN)/pytest -n 2
+
+lint: .venv/installed-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The compiled form of the .proto files; tests check that it is up to date.
+wire: .venv/installed-tests
+	$(BIN)/python -m fieldwave.wire.compile
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "fieldwave needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "python's venv module is incomplete here: apt-get install python3-venv, then again"; exit 1; }
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(PIP) install -e '.[convert]'
+	@touch $@
+
+.venv/installed-tests: pyproject.toml | .venv/bin/python
+	$(PIP) install -e '.[test]'
+	@touch $@ .venv/installed
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
