@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from fieldwave.errors import StorageError
@@ -15,34 +15,26 @@ __all__ = ["write_atomically"]
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path`` so that a reader, or a crash, sees the old file or the new one, never a part.
 
-    The bytes go to a temporary file in the same folder, are flushed to the disk, and take the name by rename(2).
+    The bytes go to a temporary file in the same folder, are flushed to the disk, and take the name by
+    rename(2), which POSIX promises to be atomic.
 
     Raises:
         StorageError: the folder is missing, the disk is full, or access is denied; nothing stays behind.
     """
     target = Path(path)
-    temporary: str | None = None
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with open(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
+        temporary.replace(target)
         _sync_folder(target.parent)
     except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         reason = error.strerror or str(error)
         raise StorageError(f"cannot write {target}: {reason}; nothing was left behind") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _sync_folder(folder: Path) -> None:
