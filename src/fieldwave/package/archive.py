@@ -1,7 +1,7 @@
 """Writing and reading packages.
 
 A package is read as one unit: each file must be what the manifest says, and the archive must be, to the last
-bit, the one that `write_package` makes from these files. So a flipped bit anywhere, header or content, is an error.
+bit, the one that `write_package` makes of these files. So a flipped bit anywhere is an error, in a header as well.
 """
 
 from __future__ import annotations

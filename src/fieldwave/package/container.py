@@ -1,8 +1,8 @@
 """The canonical zip: for given files there is exactly one archive, and only that one is accepted.
 
 Members are stored, not compressed: int8 weights hardly compress, deflate's output depends on zlib's version,
-and what is not compressed cannot be a decompression bomb. Timestamp (1980-01-01), permissions (0644), versions
-and order are fixed. Every unzip tool opens it.
+and what is not compressed cannot be a decompression bomb. Timestamp (1980-01-01), permissions (0644), versions,
+order and places are fixed. Every unzip tool opens it.
 
 Field layout: PKWARE's APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12 and 4.3.16.
 """
@@ -71,20 +71,22 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 def unpack(archive: bytes) -> dict[str, bytes]:
     """The files of an archive that `pack` made.
 
-    Nothing is decompressed and nothing is written, so the memory needed is the archive's own size. Whether the
-    archive is canonical to the last bit is for the caller to see, by packing the files again: so it can first
-    say which file is damaged.
+    Members follow each other without overlap, so the memory needed is bounded by the archive's own size.
+    Whether the archive is canonical to the last bit is for the caller to see, by packing the files again, so
+    that it can say first which file is damaged.
 
     Raises:
         DamageError: not a zip, cut short, or with a member that a package never has.
     """
     files: dict[str, bytes] = {}
+    offset = 0
     for member in _members(archive):
         _check(member, files)
-        start = member.offset + _LOCAL.size + len(member.name)
-        if start + member.size > len(archive):
-            raise DamageError(f"{member.name} reaches beyond the end of the file")
-        files[member.name] = archive[start : start + member.size]
+        start = offset + _LOCAL.size + len(member.name)
+        if member.offset != offset or start + member.size > len(archive):
+            raise DamageError(f"{member.name} is not where the zip directory says")
+        offset = start + member.size
+        files[member.name] = archive[start:offset]
     return files
 
 
