@@ -8,7 +8,7 @@ __all__ = ["target_of"]
 
 
 def target_of(address: str | None, port: int | None, *, use_ssl: bool) -> str:
-    """``host:port`` of a service; the port is part of ``address``, or ``port``, or else 443 with TLS and 80 without.
+    """``host:port`` of a service: the port in ``address``, or ``port``, or else 443 with TLS and 80 without.
 
     Raises:
         InputError: no address, a URL instead of a host, two different ports, or a port that does not exist.

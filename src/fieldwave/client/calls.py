@@ -19,9 +19,9 @@ _LONGEST_PAUSE = 1.0
 
 
 def call(connection: Connection, method: str, data: bytes, timeout: float) -> bytes:
-    """Call ``method``, and while the service is UNAVAILABLE call again, with growing pauses, for ``timeout`` seconds.
+    """Call ``method``; while the service is UNAVAILABLE, again and again within ``timeout`` seconds.
 
-    Nothing else is tried again: what a service has refused it will refuse again.
+    The pauses grow. Nothing else is tried again: what a service has refused it will refuse again.
 
     Raises:
         TensorError: the service refused the request (INVALID_ARGUMENT), in its words.

@@ -121,7 +121,7 @@ def _input(name: str, proto: Message, spec: TensorSpec, signature: Signature, ma
 
 
 def _check_tensor(array: NDArray[Any], spec: TensorSpec, takes_images: bool) -> None:
-    accepted = {spec.dtype: spec.shape}
+    accepted: dict[str, tuple[int | None, ...]] = {spec.dtype: spec.shape}
     if takes_images:
         accepted |= {"uint8": spec.shape, "string": spec.shape[:1]}
     dtype = "string" if array.dtype == object else array.dtype.name

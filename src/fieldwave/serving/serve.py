@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 from fieldwave.devices import Device
 from fieldwave.serving.memory import keep_freed_memory
@@ -36,7 +37,7 @@ def serve(
     """
     keep_freed_memory()
     told = threading.Event()
-    previous = {}
+    previous: dict[signal.Signals, Any] = {}
 
     def stop(number: int, frame: FrameType | None) -> None:
         for name, handler in previous.items():
