@@ -133,7 +133,7 @@ class Server:
         _warm_up(self._executor, signature)
         self._service.executor = self._executor
         self._health.report(True)
-        _log.info("serving %s on %s, device %s", signature.model, self._port, self._device.name)
+        _log.info("serving %s on %s:%d, device %s", signature.model, options.host, self._port, self._device.name)
 
 
 def _grpc_server(options: ServeOptions, service: PredictionService, health: Health) -> grpc.Server:
