@@ -96,7 +96,7 @@ def package(
 def serving(device: Affine | None = None, *outputs: TensorSpec, **options: Any) -> Iterator[Server]:
     """A running server on a free port."""
     with Server(
-        ServeOptions(package=package(*outputs), grpc_port=0, **options),
+        ServeOptions(package=package(*outputs), **{"grpc_port": 0, **options}),
         Affine() if device is None else device,
     ) as server:
         yield server
