@@ -15,9 +15,7 @@ from fieldwave.wire.dtypes import BY_NAME
 from fieldwave.wire.messages import DataType, TensorProto
 
 NUMERIC = sorted(set(BY_NAME) - {"string"})
-SUPPORTED = (
-    "float32, float64, float16, int8, int16, int32, int64, uint8, uint16, uint32, uint64, bool, string"
-)
+SUPPORTED = "float32, float64, float16, int8, int16, int32, int64, uint8, uint16, uint32, uint64, bool, string"
 
 
 def proto(dtype: str, shape: list[int], **fields: Any) -> Any:
@@ -35,9 +33,7 @@ def refusal(message: Any) -> str:
 
 @given(
     array=st.sampled_from(NUMERIC).flatmap(
-        lambda name: npst.arrays(
-            np.dtype(name), npst.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=5)
-        )
+        lambda name: npst.arrays(np.dtype(name), npst.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=5))
     ),
     content=st.booleans(),
 )
@@ -49,9 +45,7 @@ def test_every_array_survives_the_wire_bit_for_bit(array: Any, content: bool) ->
     assert received.tobytes() == array.tobytes()
 
 
-@given(
-    npst.arrays(np.dtype(object), npst.array_shapes(min_dims=0, min_side=0), elements=st.binary(max_size=20))
-)
+@given(npst.arrays(np.dtype(object), npst.array_shapes(min_dims=0, min_side=0), elements=st.binary(max_size=20)))
 def test_byte_strings_survive_the_wire(array: Any) -> None:
     received = from_tensor_proto(TensorProto.FromString(to_tensor_proto(array).SerializeToString()))
     assert received.shape == array.shape
@@ -68,15 +62,11 @@ def test_the_bytes_of_a_float_tensor() -> None:
     dims = b"\x12\x08" + b"\x12\x02\x08\x01" + b"\x12\x02\x08\x02"
     values = struct.pack("<2f", 1.0, 2.0)
     assert to_tensor_proto(array).SerializeToString() == b"\x08\x01" + dims + b"\x2a\x08" + values
-    assert (
-        to_tensor_proto(array, content=True).SerializeToString() == b"\x08\x01" + dims + b"\x22\x08" + values
-    )
+    assert to_tensor_proto(array, content=True).SerializeToString() == b"\x08\x01" + dims + b"\x22\x08" + values
 
 
 def test_unpacked_floats_are_read_too() -> None:
-    message = TensorProto.FromString(
-        b"\x08\x01\x12\x04\x12\x02\x08\x02" + b"\x2d\0\0\x80\x3f" + b"\x2d\0\0\0\x40"
-    )
+    message = TensorProto.FromString(b"\x08\x01\x12\x04\x12\x02\x08\x02" + b"\x2d\0\0\x80\x3f" + b"\x2d\0\0\0\x40")
     assert from_tensor_proto(message).tolist() == [1.0, 2.0]
 
 
@@ -135,8 +125,7 @@ def test_a_broadcast_value_takes_no_memory() -> None:
         ),
         (
             proto("DT_FLOAT", [0, 2**62, 2**62]),
-            "shape [0, 4611686018427387904, 4611686018427387904] is too large; "
-            "the limit is 1073741824 elements",
+            "shape [0, 4611686018427387904, 4611686018427387904] is too large; the limit is 1073741824 elements",
         ),
         (
             proto("DT_DOUBLE", [2**30], double_val=[1.0]),

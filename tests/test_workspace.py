@@ -29,17 +29,13 @@ def test_a_folder_of_that_name_marks_nothing(tmp_path: Path, monkeypatch: pytest
     assert Workspace.find(tmp_path).root == tmp_path / "data" / "fieldwave"
 
 
-def test_the_working_directory_is_where_the_search_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_working_directory_is_where_the_search_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "fieldwave.toml").touch()
     monkeypatch.chdir(tmp_path)
     assert Workspace.find().root == tmp_path
 
 
-def test_outside_a_project_it_is_the_users_data_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_outside_a_project_it_is_the_users_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     workspace = Workspace.find(tmp_path)
     assert workspace.root == tmp_path / "data" / "fieldwave"
@@ -57,9 +53,7 @@ def test_without_a_usable_xdg_variable_it_is_below_home(
     assert Workspace.find(tmp_path).root == tmp_path / ".local" / "share" / "fieldwave"
 
 
-def test_a_deleted_working_directory_lies_in_no_project(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_deleted_working_directory_lies_in_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     (tmp_path / "fieldwave.toml").touch()
     gone = tmp_path / "gone"

@@ -219,9 +219,7 @@ def _check_bounds(name: str, manifest: bytes, files: Mapping[str, bytes]) -> Non
         )
     # Room for the headers, of which each member has two.
     if total + MAX_MEMBERS * 400 > MAX_BYTES:
-        raise PackageError(
-            f"cannot write {name}: the files have {total} bytes, at most {MAX_BYTES} are allowed"
-        )
+        raise PackageError(f"cannot write {name}: the files have {total} bytes, at most {MAX_BYTES} are allowed")
 
 
 def _digest(data: bytes) -> FileDigest:

@@ -129,6 +129,4 @@ def _check(member: _Member, seen: Mapping[str, bytes]) -> None:
     if member.flags & 1:
         raise DamageError(f"{name} is encrypted")
     if member.method != 0:
-        raise DamageError(
-            f"{name} is compressed (method {member.method}), a package stores its files as they are"
-        )
+        raise DamageError(f"{name} is compressed (method {member.method}), a package stores its files as they are")

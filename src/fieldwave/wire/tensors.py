@@ -72,9 +72,7 @@ def from_tensor_proto(proto: Message) -> NDArray[Any]:
     """
     wire_type = BY_ENUM.get(proto.dtype)
     if wire_type is None:
-        raise TensorError(
-            f"dtype {dtype_name(proto.dtype)} is not supported; use one of {', '.join(BY_NAME)}"
-        )
+        raise TensorError(f"dtype {dtype_name(proto.dtype)} is not supported; use one of {', '.join(BY_NAME)}")
     shape = _shape(proto)
     if proto.tensor_content:
         return _from_content(proto, wire_type, shape)
@@ -136,8 +134,7 @@ def _from_content(proto: Message, wire_type: WireType, shape: tuple[int, ...]) -
     expected = math.prod(shape) * wire_type.dtype.itemsize
     if len(data) != expected:
         raise TensorError(
-            f"shape {list(shape)} of {wire_type.name} takes {expected} bytes, "
-            f"but tensor_content has {len(data)}"
+            f"shape {list(shape)} of {wire_type.name} takes {expected} bytes, but tensor_content has {len(data)}"
         )
     if wire_type.name == "bool" and data.strip(b"\0\1"):
         raise TensorError("tensor_content of a bool tensor has bytes other than 0 and 1")
