@@ -31,7 +31,7 @@ from fieldwave.deploy import LocalTarget
 from fieldwave.workspace import Workspace
 
 from fieldwave.bench import example_input
-from fieldwave.devices import open_device
+from fieldwave.devices import create_device
 from fieldwave.package import Package, read_package
 from fieldwave.preprocess import preprocess
 
@@ -91,7 +91,7 @@ def service(package: Package, path: Path, calls: int) -> dict[str, float]:
         target = LocalTarget(Workspace(Path(folder)))
         running = target.deploy(path, "bench")
         try:
-            with running.client() as client, open_device("cpu") as device:
+            with running.client() as client, create_device("cpu") as device:
                 device.load(package)
                 paths: dict[str, Callable[[], Any]] = {
                     "device": lambda: device.run(pixels),
