@@ -27,13 +27,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from cpu_device import compare_with_onnxruntime
-from fieldwave.deploy import LocalTarget
-from fieldwave.workspace import Workspace
 
 from fieldwave.bench import example_input
+from fieldwave.deploy import LocalTarget
 from fieldwave.devices import create_device
 from fieldwave.package import Package, read_package
 from fieldwave.preprocess import preprocess
+from fieldwave.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTOS = ROOT / "tests" / "data" / "images"
