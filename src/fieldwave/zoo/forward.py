@@ -46,7 +46,10 @@ def forward(layer: Layer, inputs: tuple[Array, ...], weights: Weights) -> Array:
 
 def to_grid(values: Array) -> Array:
     """The nearest multiples of :data:`GRID`."""
-    return np.rint(values * (1 / GRID)) * GRID
+    steps = values * (1 / GRID)
+    np.rint(steps, out=steps)
+    steps *= GRID
+    return steps
 
 
 @singledispatch
