@@ -7,6 +7,7 @@ __all__ = [
     "GET_MODEL_METADATA",
     "HEALTH_CHECK",
     "HEALTH_SERVICE",
+    "MODEL_VERSION",
     "OUTPUT_NAMES_KEY",
     "OUTPUT_NAMES_ONCE",
     "PREDICT",
@@ -24,6 +25,7 @@ HEALTH_SERVICE = "grpc.health.v1.Health"
 HEALTH_CHECK = f"/{HEALTH_SERVICE}/Check"
 
 DEFAULT_SIGNATURE = "serving_default"
+MODEL_VERSION = 1  # a service has one package, which does not change while it runs
 PREDICT_METHOD_NAME = "tensorflow/serving/predict"
 SIGNATURE_FIELD = "signature_def"
 

@@ -19,7 +19,20 @@ from fieldwave.errors import TensorError
 from fieldwave.wire.dtypes import BY_ENUM, BY_NAME, STRING, WireType, dtype_name
 from fieldwave.wire.messages import TensorProto
 
-__all__ = ["MAX_RANK", "MAX_TENSOR_BYTES", "from_tensor_proto", "to_tensor_proto"]
+__all__ = [
+    "CONTENT_TAG",
+    "MAX_RANK",
+    "MAX_TENSOR_BYTES",
+    "STRING_TAG",
+    "from_tensor_proto",
+    "tensor_header",
+    "to_tensor_proto",
+    "to_wire_array",
+    "varint",
+]
+
+CONTENT_TAG = b"\x22"  # TensorProto.tensor_content: field 4, length-delimited
+STRING_TAG = b"\x42"  # TensorProto.string_val: field 8, length-delimited
 
 MAX_RANK = 16
 MAX_TENSOR_BYTES = 1 << 30
@@ -36,28 +49,19 @@ def to_tensor_proto(array: ArrayLike | bytes, *, content: bool = False) -> Messa
     Raises:
         TensorError: a dtype that does not travel, or an object array with something else than bytes in it.
     """
-    values = _as_array(array)
-    if values.dtype == object:
-        return _strings_to_proto(values)
-    wire_type = BY_NAME.get(values.dtype.name)
-    if wire_type is None:
-        raise TensorError(
-            f"an array of dtype {values.dtype} cannot be sent; "
-            f"use one of {', '.join(BY_NAME)} (string: bytes in an array of dtype object)"
-        )
-    proto = TensorProto(dtype=wire_type.enum)
-    _set_shape(proto, values.shape)
-    little_endian = np.ascontiguousarray(values, dtype=wire_type.dtype)
-    if content:
-        proto.tensor_content = little_endian.tobytes()
+    wire_type, values = to_wire_array(array)
+    proto = tensor_header(wire_type, values.shape)
+    if wire_type is STRING:
+        proto.string_val.extend(values.ravel())
+    elif content:
+        proto.tensor_content = values.tobytes()
     elif wire_type.packed:
         # The packed form is the array's memory: parsing it is a memcpy, extend() would walk Python floats.
-        length = _varint(little_endian.nbytes)
-        proto.MergeFromString(b"".join((wire_type.packed, length, little_endian.tobytes())))
+        proto.MergeFromString(b"".join((wire_type.packed, varint(values.nbytes), values.tobytes())))
     elif wire_type.name == "float16":
-        proto.half_val.extend(little_endian.view(np.uint16).ravel().tolist())
+        proto.half_val.extend(values.view(np.uint16).ravel().tolist())
     else:
-        getattr(proto, wire_type.field).extend(little_endian.ravel().tolist())
+        getattr(proto, wire_type.field).extend(values.ravel().tolist())
     return proto
 
 
@@ -79,6 +83,49 @@ def from_tensor_proto(proto: Message) -> NDArray[Any]:
     return _from_values(proto, wire_type, shape)
 
 
+def to_wire_array(array: ArrayLike | bytes) -> tuple[WireType, NDArray[Any]]:
+    """``array`` and its dtype as they travel: contiguous and little-endian, or an object array of bytes.
+
+    Raises:
+        TensorError: as `to_tensor_proto`.
+    """
+    values = _as_array(array)
+    if values.dtype == object:
+        for item in values.flat:
+            if not isinstance(item, bytes):
+                raise TensorError(
+                    f"an array of dtype object is sent as byte strings, but holds a {type(item).__name__}"
+                )
+        return STRING, values
+    wire_type = BY_NAME.get(values.dtype.name)
+    if wire_type is None:
+        raise TensorError(
+            f"an array of dtype {values.dtype} cannot be sent; "
+            f"use one of {', '.join(BY_NAME)} (string: bytes in an array of dtype object)"
+        )
+    return wire_type, np.asarray(values, dtype=wire_type.dtype, order="C")
+
+
+def tensor_header(wire_type: WireType, shape: tuple[int, ...]) -> Message:
+    """A ``TensorProto`` with dtype and shape, and no values yet."""
+    proto = TensorProto(dtype=wire_type.enum)
+    dims = proto.tensor_shape.dim
+    for size in shape:
+        dims.add(size=size)
+    proto.tensor_shape.SetInParent()
+    return proto
+
+
+def varint(number: int) -> bytes:
+    """``number`` in protobuf's variable-length form."""
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
 def _as_array(array: ArrayLike | bytes) -> NDArray[Any]:
     if isinstance(array, bytes):
         return np.array(array, dtype=object)
@@ -87,26 +134,6 @@ def _as_array(array: ArrayLike | bytes) -> NDArray[Any]:
         strings[:] = array
         return strings
     return np.asarray(array)
-
-
-def _strings_to_proto(strings: NDArray[Any]) -> Message:
-    proto = TensorProto(dtype=STRING.enum)
-    _set_shape(proto, strings.shape)
-    try:
-        proto.string_val.extend(strings.ravel())
-    except TypeError:
-        stranger = next(item for item in strings.ravel() if not isinstance(item, bytes))
-        raise TensorError(
-            f"an array of dtype object is sent as byte strings, but holds a {type(stranger).__name__}"
-        ) from None
-    return proto
-
-
-def _set_shape(proto: Message, shape: tuple[int, ...]) -> None:
-    dims = proto.tensor_shape.dim
-    for size in shape:
-        dims.add(size=size)
-    proto.tensor_shape.SetInParent()
 
 
 def _shape(proto: Message) -> tuple[int, ...]:
@@ -175,12 +202,3 @@ def _values(field: Any, wire_type: WireType) -> NDArray[Any]:
             f"{wire_type.field} has a value outside {bounds.min} to {bounds.max}, the range of {stored.name}"
         )
     return values.astype(stored).view(wire_type.dtype)
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
