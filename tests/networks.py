@@ -16,7 +16,7 @@ SIZE, CHANNELS, CLASSES = 8, 12, 10
 
 
 def network(seed: int = 0) -> Graph:
-    """Two convolutions, a shortcut, an average, a fully connected layer, Softmax; every operator of a residual net."""
+    """Two convolutions, a shortcut, an average, a fully connected layer, Softmax."""
     rng = np.random.default_rng(seed)
     constants: dict[str, NDArray[Any]] = {
         "scale": np.asarray(0.5, np.float32),

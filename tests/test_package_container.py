@@ -53,7 +53,9 @@ def test_members_are_fixed_in_order_time_and_permissions() -> None:
 
 def test_the_bytes_are_these_on_every_machine() -> None:
     local = struct.pack("<4s5H3I2H", b"PK\3\4", 20, 0, 0, 0, 33, 0xD87F7E0C, 4, 4, 1, 0) + b"a" + b"test"
-    central = struct.pack("<4s6H3I5H2I", b"PK\1\2", 788, 20, 0, 0, 0, 33, 0xD87F7E0C, 4, 4, 1, *[0] * 4, 0x81A40000, 0)
+    central = struct.pack(
+        "<4s6H3I5H2I", b"PK\1\2", 788, 20, 0, 0, 0, 33, 0xD87F7E0C, 4, 4, 1, *[0] * 4, 0x81A40000, 0
+    )
     end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, 47, 35, 0)
     assert pack({"a": b"test"}) == local + central + b"a" + end
 

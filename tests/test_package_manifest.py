@@ -79,7 +79,9 @@ def test_the_json_is_ascii_with_sorted_keys() -> None:
     ],
 )
 def test_contradictions_are_refused(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(pydantic.ValidationError, match=f"^1 validation error for Manifest\n  Value error, {message}"):
+    with pytest.raises(
+        pydantic.ValidationError, match=f"^1 validation error for Manifest\n  Value error, {message}"
+    ):
         manifest(**changes)
 
 

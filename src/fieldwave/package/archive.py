@@ -65,7 +65,7 @@ class Package:
     def preprocessing(self) -> Preprocessing | None:
         """How an image becomes the network's input, or None when the network takes no images."""
         model = self.manifest.preprocessing
-        return model and model.preprocessing()
+        return model.preprocessing() if model else None
 
 
 def write_package(
@@ -108,7 +108,7 @@ def write_package(
             version=fieldwave.__version__,
             inputs=tuple(inputs),
             outputs=tuple(outputs),
-            preprocessing=preprocessing and PreprocessingModel.of(preprocessing),
+            preprocessing=PreprocessingModel.of(preprocessing) if preprocessing else None,
             labels=tuple(labels),
             programs=tuple(sorted(programs, key=lambda program: program.file)),
             files={name: _digest(data) for name, data in files.items()},
@@ -249,7 +249,8 @@ def _first(error: pydantic.ValidationError) -> str:
         return text
     if found["type"] == "missing":
         return f"{place} is missing"
-    return f"{place}: {text[:1].lower()}{text[1:]} (it is {_shorten(repr(found['input']))})"
+    value = "" if isinstance(found["input"], dict) else f" (it is {_shorten(repr(found['input']))})"
+    return f"{place}: {text[:1].lower()}{text[1:]}{value}"
 
 
 def _shorten(text: str) -> str:
