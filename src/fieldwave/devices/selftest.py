@@ -63,8 +63,9 @@ def selftest_graph() -> Graph:
     # A shortcut at another scale: the sums fall on halves and quarters.
     total = builder.add(x, grouped, "total")
     # Averages of 16 and of 4 bytes: many fall on ties.
-    quadrants = builder.average(total, "quadrants", kernel_shape=[4, 4], strides=[4, 4])
-    builder.average(quadrants, "centre")
+    for maps in (reduced, spread, deep, total):
+        quadrants = builder.average(maps, f"{maps}_quadrants", kernel_shape=[4, 4], strides=[4, 4])
+        builder.average(quadrants, f"{maps}_centre")
     mean = builder.average(total, "mean")
     pointwise = builder.conv(mean, "pointwise", (33, _CHANNELS, 1, 1))
     features = builder.flatten(pointwise)
