@@ -61,10 +61,7 @@ def list_services(as_json: Json = False) -> None:
     elif services:
         output.table(
             ["NAME", "STATE", "ADDRESS", "NETWORK", "DEVICE", "RESTARTS", "CREATED"],
-            [
-                [s.name, s.state, s.address, s.network, s.device, str(s.restarts), s.created]
-                for s in services
-            ],
+            [[s.name, s.state, s.address, s.network, s.device, str(s.restarts), s.created] for s in services],
         )
     else:
         output.note(f"no services in {target.workspace.root}")
