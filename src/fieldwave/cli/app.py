@@ -61,6 +61,7 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
+    add_completion=False,  # its options cost every start 0.1 s
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
