@@ -27,6 +27,9 @@ _MODULES = {
     "services": "fieldwave.cli.services",
     "predict": "fieldwave.cli.predict",
     "serve": "fieldwave.cli.serve",
+    "verify": "fieldwave.cli.verify",
+    "bench": "fieldwave.cli.bench",
+    "demo": "fieldwave.cli.demo",
 }
 
 
