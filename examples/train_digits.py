@@ -110,9 +110,7 @@ class TorchNetwork(torch.nn.Module):
             match layer:
                 case Conv():
                     kernel = self.tensors[layer.weights].permute(3, 2, 0, 1)
-                    output = functional.conv2d(
-                        self._padded(layer, inputs[0], 0.0), kernel, stride=layer.stride
-                    )
+                    output = functional.conv2d(self._padded(layer, inputs[0], 0.0), kernel, stride=layer.stride)
                 case BatchNorm():
                     gamma, beta, mean, variance = (self.tensors[name] for name in layer.names)
                     output = functional.batch_norm(

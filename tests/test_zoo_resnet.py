@@ -10,9 +10,7 @@ from fieldwave import zoo
 from fieldwave.zoo.layers import Add, BatchNorm, Conv, MaxPool, Relu, Shape
 from fieldwave.zoo.resnet import SLIM, TORCHVISION, Variant, resnet50
 
-ORIGINAL = Variant(
-    strided_unit="first", strided_conv="conv1", conv_padding="symmetric", pool_padding="symmetric"
-)
+ORIGINAL = Variant(strided_unit="first", strided_conv="conv1", conv_padding="symmetric", pool_padding="symmetric")
 UNITS = (3, 4, 6, 3)
 
 

@@ -43,13 +43,9 @@ def top_k(scores: ArrayLike, labels: Sequence[str], k: int) -> list[Prediction]:
     values = np.asarray(scores)
     if values.ndim != 1:
         shape = ", ".join(str(size) for size in values.shape)
-        raise TensorError(
-            f"the scores have the shape [{shape}], expected [classes]: give one image at a time"
-        )
+        raise TensorError(f"the scores have the shape [{shape}], expected [classes]: give one image at a time")
     if labels and len(labels) != values.size:
-        raise TensorError(
-            f"there are {values.size} scores and {len(labels)} labels, expected one label per score"
-        )
+        raise TensorError(f"there are {values.size} scores and {len(labels)} labels, expected one label per score")
     if np.isnan(values).any():
         raise TensorError(f"the score of class {np.isnan(values).argmax()} is not a number")
     if k < 1:

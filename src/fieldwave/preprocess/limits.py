@@ -13,15 +13,12 @@ MAX_IMAGE_PIXELS = 40_000_000
 def check_bytes(size: int) -> None:
     """Refuse a file of more than ``MAX_IMAGE_BYTES`` bytes."""
     if size > MAX_IMAGE_BYTES:
-        raise ImageError(
-            f"the image has {size} bytes, the limit is {MAX_IMAGE_BYTES} bytes; send a smaller one"
-        )
+        raise ImageError(f"the image has {size} bytes, the limit is {MAX_IMAGE_BYTES} bytes; send a smaller one")
 
 
 def check_pixels(width: int, height: int) -> None:
     """Refuse an image whose header promises more than ``MAX_IMAGE_PIXELS`` pixels."""
     if width * height > MAX_IMAGE_PIXELS:
         raise ImageError(
-            f"the image is {width} x {height} pixels, the limit is {MAX_IMAGE_PIXELS} pixels; "
-            "send a smaller one"
+            f"the image is {width} x {height} pixels, the limit is {MAX_IMAGE_PIXELS} pixels; send a smaller one"
         )

@@ -46,9 +46,7 @@ def digits() -> Network:
         layers=(*stem, *identity, *halved, pool, average, squeezed, logits, predictions),
         features=average.output,
         # Scaled by a power of two, so that grey levels survive 8-bit quantization unchanged.
-        preprocessing=Preprocessing(
-            height=8, width=8, order="GRAY", resize="stretch", mean=(0.0,), scale=1 / 256
-        ),
+        preprocessing=Preprocessing(height=8, width=8, order="GRAY", resize="stretch", mean=(0.0,), scale=1 / 256),
         labels=tuple("0123456789"),
     )
 
@@ -91,9 +89,7 @@ def _basic(scope: str, source: str, *, width: int, stride: int = 1) -> tuple[Lay
     """Two 3x3 convolutions beside the identity, or a 1x1 projection where the shape changes."""
     shortcut: tuple[Layer, ...] = ()
     if stride > 1:
-        shortcut = convolution(
-            f"{scope}/shortcut", source, kernel=1, channels=width, stride=stride, relu=False
-        )
+        shortcut = convolution(f"{scope}/shortcut", source, kernel=1, channels=width, stride=stride, relu=False)
     conv1 = convolution(f"{scope}/conv1", source, kernel=3, channels=width, stride=stride)
     conv2 = convolution(f"{scope}/conv2", conv1[-1].output, kernel=3, channels=width, relu=False)
     add = Add(f"{scope}/add", (shortcut[-1].output if shortcut else source, conv2[-1].output))

@@ -67,9 +67,7 @@ def to_onnx(network: Network, weights: Mapping[str, NDArray[np.float32]]) -> onn
     for layer in network.layers:
         node = _node(layer, network.input_shapes(layer))
         inputs = [names[tensor] for tensor in layer.inputs] + [name for name, _ in node.weights]
-        nodes.append(
-            helper.make_node(node.operator, inputs, [names[layer.output]], layer.name, **node.attributes)
-        )
+        nodes.append(helper.make_node(node.operator, inputs, [names[layer.output]], layer.name, **node.attributes))
         initializers += [
             numpy_helper.from_array(
                 np.ascontiguousarray(weights[name].transpose(axes) if axes else weights[name]), name

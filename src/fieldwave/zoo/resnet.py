@@ -59,9 +59,7 @@ def _resnet(name: str, scope: str, units: tuple[int, int, int, int], variant: Va
         name=name,
         input=images,
         outputs=(
-            Tensor(
-                classifier[-1].output, (f"classifier_1/{predictions}", predictions, "output_alias"), (1000,)
-            ),
+            Tensor(classifier[-1].output, (f"classifier_1/{predictions}", predictions, "output_alias"), (1000,)),
         ),
         layers=(*featurizer, *classifier),
         features=features,

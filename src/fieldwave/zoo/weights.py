@@ -53,9 +53,7 @@ def load_weights(network: Network, source: str) -> Weights:
     return _read(network, Path(source))
 
 
-def save_weights(
-    path: str | PathLike[str], network: Network, weights: Mapping[str, NDArray[np.float32]]
-) -> None:
+def save_weights(path: str | PathLike[str], network: Network, weights: Mapping[str, NDArray[np.float32]]) -> None:
     """Write a ``.safetensors`` file that :func:`load_weights` reads; the same weights give the same bytes.
 
     Raises:
@@ -90,9 +88,7 @@ def check_weights(
 def _seed(source: str) -> int:
     text = source.removeprefix("random:")
     if not re.fullmatch("[0-9]{1,20}", text) or int(text) >= 2**64:
-        raise WeightsError(
-            f"{source!r} has no seed: write a whole number from 0 to 2**64 - 1, as in 'random:0'"
-        )
+        raise WeightsError(f"{source!r} has no seed: write a whole number from 0 to 2**64 - 1, as in 'random:0'")
     return int(text)
 
 
@@ -133,8 +129,7 @@ def _check_shapes(network: Network, shapes: Mapping[str, Shape], origin: str) ->
     for name, shape in expected.items():
         if shapes[name] != shape:
             raise WeightsError(
-                f"{origin} is not for {network.name}: "
-                f"{name!r} is {_text(shapes[name])}, must be {_text(shape)}"
+                f"{origin} is not for {network.name}: {name!r} is {_text(shapes[name])}, must be {_text(shape)}"
             )
 
 
