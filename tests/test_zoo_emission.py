@@ -50,9 +50,7 @@ def windows(x: Array, kernel: int, stride: int, pads: tuple[int, int, int, int],
     columns = range(0, padded.shape[2] - extent + 1, stride)
     return np.stack(
         [
-            np.stack(
-                [padded[:, r : r + extent : dilation, c : c + extent : dilation] for c in columns], axis=1
-            )
+            np.stack([padded[:, r : r + extent : dilation, c : c + extent : dilation] for c in columns], axis=1)
             for r in rows
         ],
         axis=1,
@@ -285,9 +283,7 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 def test_spatial_outputs_are_channels_last_and_may_be_read_inside() -> None:
     relu = Relu("r", ("images:0",))
-    net = network(
-        (relu, Add("a", ("images:0", "r:0"))), ("r:0", (HEIGHT, WIDTH, 3)), ("a:0", (HEIGHT, WIDTH, 3))
-    )
+    net = network((relu, Add("a", ("images:0", "r:0"))), ("r:0", (HEIGHT, WIDTH, 3)), ("a:0", (HEIGHT, WIDTH, 3)))
     images, weights = whole_numbers(net)
     first, second = emitted(net, weights, images)
     np.testing.assert_array_equal(first, np.maximum(images, 0))

@@ -88,9 +88,7 @@ def test_products_are_exact(resnet: zoo.Network, weights: Weights) -> None:
             assert np.abs(steps).max() * (256 / GRID) * fan_in < 2**53
 
 
-def test_photographs_get_clearly_different_answers(
-    outputs: dict[str, np.ndarray], resnet: zoo.Network
-) -> None:
+def test_photographs_get_clearly_different_answers(outputs: dict[str, np.ndarray], resnet: zoo.Network) -> None:
     probabilities = outputs[resnet.outputs[0].name].astype(np.float64)
     assert probabilities.shape == (10, 1000)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)

@@ -34,9 +34,7 @@ def write(path: Path, arrays: dict[str, np.ndarray]) -> Path:
     return path
 
 
-def test_shipped_weights_are_complete_and_in_order(
-    digits: zoo.Network, weights: dict[str, np.ndarray]
-) -> None:
+def test_shipped_weights_are_complete_and_in_order(digits: zoo.Network, weights: dict[str, np.ndarray]) -> None:
     assert {name: array.shape for name, array in weights.items()} == dict(digits.weight_shapes)
     assert list(weights) == list(digits.weight_shapes)
     assert {array.dtype for array in weights.values()} == {np.dtype(np.float32)}
@@ -107,9 +105,7 @@ def test_a_file_of_another_kind(tmp_path: Path, digits: zoo.Network) -> None:
     assert load_error(digits, path) == f"{path} is damaged, or no .safetensors file: get it again"
 
 
-def test_a_file_of_another_network(
-    tmp_path: Path, digits: zoo.Network, weights: dict[str, np.ndarray]
-) -> None:
+def test_a_file_of_another_network(tmp_path: Path, digits: zoo.Network, weights: dict[str, np.ndarray]) -> None:
     path = tmp_path / "weights.safetensors"
     zoo.save_weights(path, digits, weights)
     assert load_error(zoo.network("resnet50"), path) == (
@@ -181,6 +177,4 @@ def test_a_set_of_weights_is_checked_before_it_is_saved_or_emitted(
     del wide[CONV1]
     with pytest.raises(WeightsError) as error:
         zoo.to_onnx(digits, wide)
-    assert str(error.value) == (
-        "the set of weights is not for digits: it lacks 'digits/conv1/weights' 3x3x1x32"
-    )
+    assert str(error.value) == ("the set of weights is not for digits: it lacks 'digits/conv1/weights' 3x3x1x32")
