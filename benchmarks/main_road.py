@@ -26,14 +26,14 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from cpu_device import compare_with_onnxruntime
-from fieldwave.deploy import LocalTarget
-from fieldwave.workspace import Workspace
 
+from cpu_device import compare_with_onnxruntime
 from fieldwave.bench import example_input
-from fieldwave.devices import open_device
+from fieldwave.deploy import LocalTarget
+from fieldwave.devices import create_device
 from fieldwave.package import Package, read_package
 from fieldwave.preprocess import preprocess
+from fieldwave.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTOS = ROOT / "tests" / "data" / "images"
@@ -91,7 +91,7 @@ def service(package: Package, path: Path, calls: int) -> dict[str, float]:
         target = LocalTarget(Workspace(Path(folder)))
         running = target.deploy(path, "bench")
         try:
-            with running.client() as client, open_device("cpu") as device:
+            with running.client() as client, create_device("cpu") as device:
                 device.load(package)
                 paths: dict[str, Callable[[], Any]] = {
                     "device": lambda: device.run(pixels),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave.client import PredictionClient
-from fieldwave.devices import Counters, open_device
+from fieldwave.devices import Counters, create_device
 from fieldwave.package import Package
 
 __all__ = ["Latency", "bench_device", "bench_service", "example_input", "measure"]
@@ -71,7 +71,7 @@ def bench_device(package: Package, device: str = "cpu", *, seconds: float = 3.0)
         DeviceError: it failed.
     """
     inputs = example_input(package)
-    with open_device(device) as opened:
+    with create_device(device) as opened:
         opened.load(package)
         return measure(lambda: opened.run(inputs), seconds=seconds), opened.counters()
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave import zoo
-from fieldwave.convert import Conversion, convert
+from fieldwave.conversion import Conversion, convert
 from fieldwave.deploy import LocalTarget, Service
-from fieldwave.devices import open_device
+from fieldwave.devices import create_device
 from fieldwave.package import Package
 from fieldwave.preprocess import preprocess
 from fieldwave.verify import TensorCheck, verify
@@ -95,11 +95,11 @@ class Demo:
         calibration, heldout = self.root / "calibration", self.root / "heldout"
         calibration.mkdir()
         for index, pixels in enumerate(self._digits.calibration_images):
-            (calibration / f"{index:04d}.png").write_bytes(zoo.png(pixels))
+            (calibration / f"{index:04d}.png").write_bytes(zoo.digit_png(pixels))
         for index, label in enumerate(self._digits.heldout_labels):
             folder = heldout / str(label)
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{index:04d}.png").write_bytes(zoo.png(self._digits.heldout_images[index]))
+            (folder / f"{index:04d}.png").write_bytes(zoo.digit_png(self._digits.heldout_images[index]))
         return calibration, heldout
 
     def convert(self, calibration: Path, heldout: Path, progress: Callable[[str, float], None]) -> Conversion:
@@ -110,7 +110,7 @@ class Demo:
     def prove(self, package: Package, device: str, images: int) -> Proof:
         """Compare every quantized tensor of some held-out digits on a device with the golden model."""
         checks: list[tuple[TensorCheck, ...]] = []
-        with open_device(device) as opened:
+        with create_device(device) as opened:
             checks.extend(verify(package, opened, [self._input(package, index) for index in range(images)]))
         flat = [check for one in checks for check in one]
         size, differing = sum(check.size for check in flat), sum(check.differing for check in flat)
@@ -126,12 +126,12 @@ class Demo:
         times: list[float] = []
         with service.client() as client:
             for index in range(self.heldout):
-                data = zoo.png(self._digits.heldout_images[index])
+                data = zoo.digit_png(self._digits.heldout_images[index])
                 begin = time.perf_counter()
                 answers.append(np.asarray(client.score_image(data)))
                 times.append((time.perf_counter() - begin) * 1e3)
         identical = 0
-        with open_device(device) as opened:
+        with create_device(device) as opened:
             opened.load(package)
             for index, answer in enumerate(answers):
                 (direct,) = opened.run(self._input(package, index)).values()
@@ -148,5 +148,5 @@ class Demo:
     def _input(self, package: Package, index: int) -> dict[str, NDArray[np.float32]]:
         spec = package.preprocessing
         assert spec is not None, "the digits network takes images"
-        image = preprocess(zoo.png(self._digits.heldout_images[index]), spec)
+        image = preprocess(zoo.digit_png(self._digits.heldout_images[index]), spec)
         return {package.manifest.inputs[0].name: image[np.newaxis]}

@@ -3,8 +3,8 @@
     python -m venv /somewhere && /somewhere/bin/pip install 'tensorflow-cpu==2.21.*'
     /somewhere/bin/python tests/reference/preprocess_tensorflow.py [output.json]
 
-The pipeline is the one that the networks were trained with: decode_png, resize_bilinear of TensorFlow 1, central
-crop, mean, order, scale. Each case holds the SHA-256 of the float32 result and four of its values.
+The pipeline is the one that the networks were trained with: decode_png, resize_bilinear of TensorFlow 1,
+central crop, mean, order, scale. Each case holds the SHA-256 of the float32 result and four of its values.
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ SPECS: dict[str, dict[str, Any]] = {
     "detection": {"height": 300, "width": 300, "resize": "stretch"},
     "scaled": {"height": 224, "width": 224, "order": "BGR", "scale": 0.017},
     "wide": {"height": 97, "width": 240, "order": "BGR"},
-    "small": {"height": 31, "width": 23, "shortest_side": 48, "mean": [127.5, 127.5, 127.5], "scale": 1 / 127.5},
+    "small": {
+        "height": 31,
+        "width": 23,
+        "shortest_side": 48,
+        "mean": [127.5, 127.5, 127.5],
+        "scale": 1 / 127.5,
+    },
     "grey": {"height": 224, "width": 224, "order": "GRAY", "mean": [117.001]},
     "digit": {"height": 8, "width": 8, "order": "GRAY", "mean": [0.0], "scale": 1 / 16, "resize": "stretch"},
 }

@@ -3,7 +3,7 @@
     python -m venv /somewhere && /somewhere/bin/pip install 'tensorflow-cpu==2.21.*'
     /somewhere/bin/python tests/reference/wire_tensorflow.py [output.json]
 
-Each case holds a serialized TensorProto, in tensor_content or in *_val, and the array that make_ndarray reads from it.
+Each case holds a serialized TensorProto, in tensor_content or in *_val, and what make_ndarray reads from it.
 """
 
 from __future__ import annotations

@@ -79,6 +79,8 @@ def _read_header(data: bytes) -> _Header:
         if marker not in _TABLES and marker not in _FRAMES and marker != _SOS:
             continue
         end = position + max(2, int.from_bytes(data[position : position + 2], "big"))
+        if end > len(data):
+            raise _damaged("it ends before the EOI marker")
         if marker in _FRAMES and not components:
             components = _read_frame(marker, data[position + 2 : end])
         elif marker == _APP14:
@@ -114,8 +116,11 @@ def _read_frame(marker: int, segment: bytes) -> int:
 
 def _cmyk_to_rgb(cmyk: NDArray[np.uint8], *, inverted: bool) -> NDArray[np.uint8]:
     """R = C*K/255 and so on, truncated, where C, M, Y and K count light: what TensorFlow computes."""
-    light = (cmyk if inverted else 255 - cmyk).astype(np.uint16)
-    rgb: NDArray[np.uint8] = (light[..., :3] * light[..., 3:] // 255).astype(np.uint8)
+    light = cmyk if inverted else 255 - cmyk
+    black = light[..., 3].astype(np.uint16)
+    rgb = np.empty((*cmyk.shape[:2], 3), np.uint8)
+    for c in range(3):
+        rgb[..., c] = light[..., c] * black // 255
     return rgb
 
 

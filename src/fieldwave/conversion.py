@@ -124,7 +124,7 @@ def _labelled(folder: Path, labels: Sequence[str]) -> list[tuple[Path, int]]:
     if not folder.is_dir():
         raise NotFoundError(f"no folder {folder}; name one with a sub-folder of images for each class")
     numbers = {label: index for index, label in enumerate(labels)}
-    pairs = []
+    pairs: list[tuple[Path, int]] = []
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
         if place.name not in numbers:
             raise CalibrationError(
