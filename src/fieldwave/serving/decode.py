@@ -15,7 +15,7 @@ from fieldwave.package import TensorSpec
 from fieldwave.preprocess import Preprocessing, normalise, preprocess
 from fieldwave.serving.signature import Signature, quoted
 from fieldwave.wire import from_tensor_proto
-from fieldwave.wire.messages import PredictRequest
+from fieldwave.wire.contents import parse_request
 from fieldwave.wire.methods import DEFAULT_SIGNATURE, MODEL_VERSION
 
 __all__ = ["Prediction", "UnknownSignatureError", "check_model", "decode"]
@@ -53,18 +53,18 @@ def decode(data: bytes, signature: Signature, *, max_batch: int) -> Prediction:
         UnknownSignatureError: the request names another signature.
     """
     try:
-        request = PredictRequest.FromString(data)
+        request, contents = parse_request(data)
     except DecodeError:
         raise TensorError("the bytes received are no tensorflow.serving.PredictRequest") from None
     check_model(request.model_spec, signature)
     outputs = _outputs(request, signature)
-    protos: dict[str, tuple[str, Message]] = {}
+    protos: dict[str, tuple[str, Message, memoryview | None]] = {}
     for name, proto in request.inputs.items():
         spec = signature.input(name)
         if spec.name in protos:
             first, second = sorted((protos[spec.name][0], name))
             raise TensorError(f"{quoted(first)} and {quoted(second)} are names of one input; send one of them")
-        protos[spec.name] = (name, proto)
+        protos[spec.name] = (name, proto, contents.get(name))
     missing = [spec for spec in signature.inputs if spec.name not in protos]
     if missing:
         raise TensorError(f"input {missing[0].name!r} is missing; {signature.inputs_text()}")
@@ -106,10 +106,12 @@ def _outputs(request: Message, signature: Signature) -> tuple[str, ...]:
     return names
 
 
-def _input(name: str, proto: Message, spec: TensorSpec, signature: Signature, max_batch: int) -> NDArray[Any]:
+def _input(
+    name: str, proto: Message, content: memoryview | None, spec: TensorSpec, signature: Signature, max_batch: int
+) -> NDArray[Any]:
     images = signature.preprocessing if signature.takes_images(spec) else None
     try:
-        array = from_tensor_proto(proto)
+        array = from_tensor_proto(proto, content)
         _check_tensor(array, spec, images is not None)
         if spec.shape[:1] == (None,) and not 1 <= len(array) <= max_batch:
             raise TensorError(f"a batch of {len(array)}; send 1 to {max_batch}")

@@ -65,8 +65,11 @@ def to_tensor_proto(array: ArrayLike | bytes, *, content: bool = False) -> Messa
     return proto
 
 
-def from_tensor_proto(proto: Message) -> NDArray[Any]:
+def from_tensor_proto(proto: Message, content: memoryview | None = None) -> NDArray[Any]:
     """The array in ``proto``; byte strings come as an array of dtype object.
+
+    Parameters:
+        content: the bytes of ``tensor_content``, if they are not in ``proto`` but elsewhere.
 
     The array may be read-only: it shares memory with the message's bytes, and where one value stands for the
     whole tensor it is a view of that value.
@@ -78,8 +81,9 @@ def from_tensor_proto(proto: Message) -> NDArray[Any]:
     if wire_type is None:
         raise TensorError(f"dtype {dtype_name(proto.dtype)} is not supported; use one of {', '.join(BY_NAME)}")
     shape = _shape(proto)
-    if proto.tensor_content:
-        return _from_content(proto, wire_type, shape)
+    data = proto.tensor_content if content is None else content
+    if data:
+        return _from_content(proto, data, wire_type, shape)
     return _from_values(proto, wire_type, shape)
 
 
@@ -152,18 +156,19 @@ def _shape(proto: Message) -> tuple[int, ...]:
     return shape
 
 
-def _from_content(proto: Message, wire_type: WireType, shape: tuple[int, ...]) -> NDArray[Any]:
+def _from_content(
+    proto: Message, data: bytes | memoryview, wire_type: WireType, shape: tuple[int, ...]
+) -> NDArray[Any]:
     if wire_type is STRING:
         raise TensorError("strings must be sent in string_val, not in tensor_content")
     if len(getattr(proto, wire_type.field)):
         raise TensorError(f"both tensor_content and {wire_type.field} are filled; send one of them")
-    data = proto.tensor_content
     expected = math.prod(shape) * wire_type.dtype.itemsize
     if len(data) != expected:
         raise TensorError(
             f"shape {list(shape)} of {wire_type.name} takes {expected} bytes, but tensor_content has {len(data)}"
         )
-    if wire_type.name == "bool" and data.strip(b"\0\1"):
+    if wire_type.name == "bool" and bytes(data).strip(b"\0\1"):
         raise TensorError("tensor_content of a bool tensor has bytes other than 0 and 1")
     return np.frombuffer(data, dtype=wire_type.dtype).reshape(shape)
 
