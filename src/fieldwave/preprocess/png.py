@@ -59,7 +59,7 @@ def _to_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     if channels == 1 and colour.shape[2] == 3:
         luma = np.zeros((*colour.shape[:2], 1), np.uint32)
         for c, weight in enumerate(_LUMA):
-            luma += colour[..., c : c + 1] * np.uint32(weight)
+            luma += np.multiply(colour[..., c : c + 1], weight, dtype=np.uint32)
         colour = (luma >> 15).astype(np.uint8)
     elif channels == 3 and colour.shape[2] == 1:
         colour = np.repeat(colour, 3, axis=2)
