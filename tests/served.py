@@ -73,7 +73,8 @@ class Affine:
 
 def affine(values: NDArray[Any]) -> NDArray[np.float32]:
     """What `Affine` answers, [N, 10]."""
-    scores: NDArray[np.float32] = 2 * values.reshape(len(values), -1)[:, :10] + np.float32(1)
+    with np.errstate(all="ignore"):  # infinities and NaN are numbers like any other here
+        scores: NDArray[np.float32] = 2 * values.reshape(len(values), -1)[:, :10] + np.float32(1)
     return scores
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -21,6 +21,7 @@ STRINGS = npst.arrays(
 )
 
 
+@settings(deadline=None)
 @given(
     inputs=st.dictionaries(st.text(st.characters(codec="utf-8")), ARRAYS | STRINGS, max_size=3),
     outputs=st.lists(st.text(st.characters(codec="utf-8")), max_size=3),
