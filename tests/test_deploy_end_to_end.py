@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fieldwave import zoo
-from fieldwave.convert import convert
+from fieldwave.conversion import convert
 from fieldwave.deploy import LocalTarget
 from fieldwave.deploy.state import ServiceFolder
 from fieldwave.devices import create_device
