@@ -80,10 +80,7 @@ def case(image: Path, name: str) -> dict[str, Any]:
 
 def main(output: Path) -> None:
     cases = [
-        case(image, name)
-        for image in sorted((DATA / "images").glob("*.jpg"))
-        for name in SPECS
-        if name != "plane"
+        case(image, name) for image in sorted((DATA / "images").glob("*.jpg")) for name in SPECS if name != "plane"
     ]
     for image in sorted((DATA / "preprocess").iterdir()):
         grey = [] if image.stem in WITHOUT_GREY else ["plane"]

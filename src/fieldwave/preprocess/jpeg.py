@@ -133,8 +133,7 @@ def _failure(reason: str, header: _Header) -> ImageError:
     if header.factors[0] in _USUAL_FACTORS and set(header.factors[1:3]) <= {"1x1"}:
         return _damaged("its header is broken")
     return ImageError(
-        f"the JPEG has the unusual sampling factors {' '.join(header.factors)}; "
-        "save it as 4:2:0, 4:2:2 or 4:4:4"
+        f"the JPEG has the unusual sampling factors {' '.join(header.factors)}; save it as 4:2:0, 4:2:2 or 4:4:4"
     )
 
 
