@@ -12,7 +12,7 @@ from fieldwave.cli.examples import examples
 from fieldwave.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
-    from fieldwave.convert import Conversion
+    from fieldwave.conversion import Conversion
 
 __all__ = ["app"]
 
@@ -44,7 +44,7 @@ def convert(
 
     It holds the quantized network, its preprocessing and labels, and a report of float against int8.
     """
-    from fieldwave.convert import convert as convert_network
+    from fieldwave.conversion import convert as convert_network
 
     with output.progress() as progress:
         made = convert_network(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ import typer
 from fieldwave.cli import output
 from fieldwave.cli.examples import examples
 from fieldwave.cli.options import Json, Quiet
+from fieldwave.cli.pictures import bar
 from fieldwave.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ def predict(
     for image, predictions in found:
         output.data(output.styled(str(image), bold=True))
         for one in predictions:
-            output.data(f"  {one.probability:6.4f}  {_bar(one.probability)}  {one.label}")
+            output.data(
+                f"  {one.probability:6.4f}  {bar(one.probability, _BAR_WIDTH).ljust(_BAR_WIDTH)}  {one.label}"
+            )
 
 
 def _connect(service: str, timeout: float) -> tuple[PredictionClient, tuple[str, ...]]:
@@ -91,9 +93,3 @@ def _score(
         raise InputError(f"the service has several outputs; name one with --output: {', '.join(scores)}")
     # A list keeps the batch dimension, of size 1.
     return top_k(scores[0][0] if isinstance(scores, list) else scores, labels, top)
-
-
-def _bar(probability: float) -> str:
-    full = round(_BAR_WIDTH * min(max(probability, 0.0), 1.0))
-    block = "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
-    return (block * full).ljust(_BAR_WIDTH)

@@ -82,7 +82,7 @@ def show(name: Name, as_json: Json = False) -> None:
     facts["state"] = _state(service)
     width = max(map(len, facts))
     for key, value in facts.items():
-        if value not in ("", None):
+        if value not in ("", None) and key not in ("host", "port"):  # the address has them
             output.data(f"{key.ljust(width)}  {value}")
 
 
