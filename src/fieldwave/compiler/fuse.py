@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from fieldwave.compiler.operations import Operation, Residual, Step
+from fieldwave.compiler.operations import Join, Operation, Residual
 from fieldwave.golden import Window
 from fieldwave.npu.isa import Opcode
 
 __all__ = ["fuse"]
 
 
-def fuse(steps: Sequence[Step], kept: Collection[str]) -> tuple[Step, ...]:
+def fuse(steps: Sequence[Operation | Join], kept: Collection[str]) -> tuple[Operation | Join, ...]:
     """Merge copying convolutions into what makes their input, and subsampling into the residual that reads it.
 
     Args:
@@ -23,7 +23,7 @@ def fuse(steps: Sequence[Step], kept: Collection[str]) -> tuple[Step, ...]:
 
     A tensor vanishes only where nobody else reads it. The numbers stay the same, bit for bit.
     """
-    merged: list[Step] = []
+    merged: list[Operation | Join] = []
     for step in steps:
         merged.append(step)
         while isinstance(merged[-1], Operation) and merged[-1].identity:
@@ -34,7 +34,7 @@ def fuse(steps: Sequence[Step], kept: Collection[str]) -> tuple[Step, ...]:
     return _merge_subsampling(merged, kept)
 
 
-def _merge_copy(merged: list[Step], steps: Sequence[Step], kept: Collection[str]) -> list[Step] | None:
+def _merge_copy(merged: list[Operation | Join], steps: Sequence[Operation | Join], kept: Collection[str]) -> list[Operation | Join] | None:
     """Let the producer of the last step's input do what that step does; None where it cannot."""
     copy = merged[-1]
     assert isinstance(copy, Operation)
@@ -89,14 +89,11 @@ def _swapped(copy: Operation) -> Operation | None:
     return replace(copy, input=residual.tensor, residual=other)
 
 
-def _readers(steps: Sequence[Step], tensor: str) -> int:
-    return sum(
-        (step.reads if isinstance(step, Operation) else getattr(step, "inputs", None) or (step.input,)).count(tensor)
-        for step in steps
-    )
+def _readers(steps: Sequence[Operation | Join], tensor: str) -> int:
+    return sum((step.reads if isinstance(step, Operation) else step.inputs).count(tensor) for step in steps)
 
 
-def _merge_subsampling(steps: Sequence[Step], kept: Collection[str]) -> tuple[Step, ...]:
+def _merge_subsampling(steps: Sequence[Operation | Join], kept: Collection[str]) -> tuple[Operation | Join, ...]:
     """A 1 x 1 pool with a stride whose only reader adds it (the shortcut of a ResNet): the adder strides."""
     pools = {
         step.output: step
@@ -107,7 +104,7 @@ def _merge_subsampling(steps: Sequence[Step], kept: Collection[str]) -> tuple[St
         and step.output not in kept
         and _readers(steps, step.output) == 1
     }
-    result: list[Step] = []
+    result: list[Operation | Join] = []
     gone = set()
     for step in steps:
         residual = step.residual if isinstance(step, Operation) else None

@@ -25,7 +25,7 @@ from fieldwave.npu.isa import PARAMETER, Opcode
 __all__ = ["stream"]
 
 _RECORD = np.dtype(
-    [("bias", "<i4"), ("scale", "<f4"), ("zero", "u1"), ("low", "u1"), ("high", "u1"), ("reserved", "u1")]
+    [("bias", "<i4"), ("scale", "<f4"), ("zero", "i1"), ("low", "i1"), ("high", "i1"), ("reserved", "u1")]
 )
 assert _RECORD.itemsize == PARAMETER.size and set(PARAMETER.positions) == set(_RECORD.names or ())
 
@@ -59,18 +59,15 @@ def _parameters(
     used = channels >= 0
     records = np.zeros(len(channels), _RECORD)
     records["scale"] = 1.0
-    # The hardware sums (x - 128) * w, so what is missing to (x - xz) * w is a constant of the channel.
-    if operation.opcode == Opcode.CONV:
-        assert operation.weights is not None
-        weight_sums = operation.weights.sum((1, 2, 3), dtype=np.int64)
-    else:
-        taps = operation.window.kernel[0] * operation.window.kernel[1]
-        weight_sums = np.full(len(requantize.bias), taps, np.int64)
-    bias = requantize.bias + (128 - operation.input_zero) * weight_sums
+    bias = requantize.bias
+    if operation.weights is not None:
+        # Inside, activations are x - 128: what is missing to the sum of (x - xz) * w is a constant of the channel.
+        bias = bias + (128 - operation.input_zero) * operation.weights.sum((1, 2, 3), dtype=np.int64)
     records["bias"][used] = bias.astype(np.int32)[channels[used]]  # modulo 2^32, as the accumulators count
     records["scale"][used] = requantize.scale[channels[used]]
     for field in ("zero", "low", "high"):
-        records[field][used] = getattr(requantize, field)
+        records[field] = -128
+        records[field][used] = getattr(requantize, field) - 128
     size = configuration.parameter_beats * configuration.port_bytes
     return [
         records[start : start + lanes].tobytes().ljust(size, b"\0") for start in range(0, len(records), lanes)
