@@ -1,0 +1,1 @@
+"""The NPU in gateware, one component a file."""
