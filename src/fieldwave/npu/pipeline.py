@@ -35,9 +35,8 @@ def register(m: Module, value: Any) -> Any:
 
 def delay(m: Module, value: Any, clocks: int) -> Any:
     """``value``, ``clocks`` clocks later: what travels along while other stages compute."""
-    name = value.name if isinstance(value, Signal) else "delayed"
-    for clock in range(1, clocks + 1):
-        registered = Signal(value.shape(), reset_less=True, name=f"{name}_after_{clock}")
+    for _ in range(clocks):
+        registered = Signal(value.shape(), reset_less=True, src_loc_at=1)
         m.d.sync += registered.eq(value)
         value = registered
     return value

@@ -147,7 +147,8 @@ class RequantizeLane(wiring.Component):
         # Stages 5 to 7: the exact product of 1.fraction and 1.fraction. Beside it, where its binary point is:
         # -2 for all that becomes 0 in any case, 9 for all that is out of bounds in any case.
         a = Cat(rounded[:23], Const(1, 1))
-        b = Cat(delay(m, fraction, 3), Const(1, 1))
+        fraction = delay(m, fraction, 3)
+        b = Cat(fraction, Const(1, 1))
         product = self._multiply(m, a, b)
         places = register(m, distance + rounded[24] - 95)
         nonzero = delay(m, nonzero, 1)
@@ -155,8 +156,8 @@ class RequantizeLane(wiring.Component):
         m.d.comb += bounded.eq(Mux(~nonzero | (places < -1), -2, Mux(places > 8, 9, places)))
         bounded = delay(m, bounded, 2)
 
-        # Stage 8: the product's leading 24 bits, and whether rounding to them goes up. Only their upper 9 bits
-        # can be before the point or next to it; of the others it matters whether any is one, or all are.
+        # Stage 8: the product's leading 24 bits, and whether rounding to them goes up. Only their upper 9 can
+        # be before the point or next to it; of the others it matters whether any is one, or all are.
         leading = product[47]
         x = Mux(leading, product[24:48], product[23:47])
         half = Mux(leading, product[23], product[22])
