@@ -1,0 +1,48 @@
+"""The devices by name; a kind is imported when it is first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, cast
+
+from fieldwave.devices.protocol import Device
+from fieldwave.errors import NotFoundError
+
+__all__ = ["create_device", "device_names", "open_device"]
+
+_KINDS = {
+    "cpu": ("fieldwave.devices.cpu", "CpuDevice"),
+}
+
+
+def device_names() -> tuple[str, ...]:
+    """The names that `create_device` takes."""
+    return tuple(_KINDS)
+
+
+def create_device(name: str, **options: Any) -> Device:
+    """A device that is not opened yet.
+
+    Args:
+        name: one of `device_names`.
+        options: the keyword arguments of that device's class.
+
+    Raises:
+        NotFoundError: there is no device of that name; the message lists the names.
+    """
+    if name not in _KINDS:
+        raise NotFoundError(f"no device {name!r}; there are: {', '.join(_KINDS)}")
+    module, kind = _KINDS[name]
+    return cast(Device, getattr(importlib.import_module(module), kind)(**options))
+
+
+def open_device(name: str, **options: Any) -> Device:
+    """`create_device`, opened.
+
+    Raises:
+        NotFoundError: as `create_device`.
+        DeviceBusyError: the device has an owner already.
+    """
+    device = create_device(name, **options)
+    device.open()
+    return device

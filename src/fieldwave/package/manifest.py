@@ -1,0 +1,169 @@
+"""``manifest.json``: what a package holds, by name, shape and digest.
+
+The format is ``fieldwave.package/1``. A reader refuses any other; a change that an older reader would
+misunderstand takes the next number.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PositiveInt,
+    StringConstraints,
+    model_validator,
+)
+
+if TYPE_CHECKING:
+    from fieldwave.preprocess import Preprocessing
+
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "MODEL",
+    "FileDigest",
+    "Manifest",
+    "PreprocessingModel",
+    "Program",
+    "TensorSpec",
+    "check_file_name",
+]
+
+FORMAT = "fieldwave.package/1"
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+
+_FILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+
+
+def check_file_name(name: str) -> str:
+    """Return ``name`` if a package may hold a file of that name.
+
+    Lower-case letters, digits, dot, underscore and hyphen only: such a name means the same file on every file
+    system and cannot leave its folder.
+
+    Raises:
+        ValueError: any other name.
+    """
+    if not _FILE_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no file name of a package (a-z, 0-9, '.', '_', '-', at most 100)")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(check_file_name)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class TensorSpec(_Model):
+    """One input or output of the network."""
+
+    name: Name = Field(description="The tensor's name inside model.onnx.")
+    aliases: tuple[Name, ...] = Field(default=(), max_length=100)
+    dtype: Literal["float32", "uint8", "int8", "int32", "int64"] = "float32"
+    shape: tuple[PositiveInt | None, ...] = Field(max_length=8, description="null is the batch dimension.")
+
+    def names(self) -> tuple[str, ...]:
+        """Every name that a client may use: the name, the aliases, and each of them without ``:0``."""
+        given = (self.name, *self.aliases)
+        return tuple(dict.fromkeys((*given, *(name.removesuffix(":0") for name in given))))
+
+    def __str__(self) -> str:
+        sizes = ", ".join("N" if size is None else str(size) for size in self.shape)
+        return f"{self.name} {self.dtype} [{sizes}]"
+
+
+class PreprocessingModel(_Model):
+    """`fieldwave.preprocess.Preprocessing` as it stands in the manifest; the fields are explained there."""
+
+    height: PositiveInt
+    width: PositiveInt
+    order: Literal["RGB", "BGR", "GRAY"]
+    resize: Literal["crop", "stretch"]
+    shortest_side: PositiveInt
+    mean: tuple[FiniteFloat, ...] = Field(max_length=3)
+    scale: FiniteFloat
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self.preprocessing()
+        return self
+
+    @classmethod
+    def of(cls, preprocessing: Preprocessing) -> Self:
+        """The model of ``preprocessing``."""
+        return cls(**{name: getattr(preprocessing, name) for name in cls.model_fields})
+
+    def preprocessing(self) -> Preprocessing:
+        """The dataclass that ``fieldwave.preprocess`` takes."""
+        from fieldwave.preprocess import Preprocessing
+
+        return Preprocessing(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class Program(_Model):
+    """One compiled program: the same network for one configuration of the NPU."""
+
+    file: FileName
+    configuration: Name = Field(description="The configuration's name, such as 'small'.")
+    fingerprint: Name = Field(description="The configuration's fingerprint; the bitstream has the same.")
+
+
+class FileDigest(_Model):
+    """What a file of the package must be."""
+
+    sha256: Sha256
+    size: int = Field(ge=0)
+
+
+class Manifest(_Model):
+    """The contents of a package."""
+
+    format: Literal["fieldwave.package/1"] = "fieldwave.package/1"
+    network: Name
+    version: Name = Field(description="The version of Fieldwave that wrote the package.")
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1, max_length=100)
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1, max_length=100)
+    preprocessing: PreprocessingModel | None = None
+    labels: tuple[str, ...] = ()
+    programs: tuple[Program, ...] = Field(default=(), max_length=50)
+    files: dict[FileName, FileDigest] = Field(description="Every file but manifest.json itself.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _check_distinct("inputs", self.inputs)
+        _check_distinct("outputs", self.outputs)
+        if MODEL not in self.files:
+            raise ValueError(f"files has no {MODEL}")
+        if MANIFEST in self.files:
+            raise ValueError(f"files names {MANIFEST}, which cannot hold its own digest")
+        for program in self.programs:
+            if program.file not in self.files:
+                raise ValueError(f"programs names {program.file}, which files has not")
+        return self
+
+    def to_json(self) -> bytes:
+        """The bytes of ``manifest.json``: keys sorted, ASCII only; equal manifests are equal bytes."""
+        value = self.model_dump(mode="json")
+        return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def _check_distinct(field: str, tensors: Iterable[TensorSpec]) -> None:
+    seen: set[str] = set()
+    for tensor in tensors:
+        for name in tensor.names():
+            if name in seen:
+                raise ValueError(f"{field} has two tensors that answer to {name!r}")
+            seen.add(name)

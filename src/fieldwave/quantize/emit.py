@@ -1,0 +1,179 @@
+"""Write the quantized network: QOperator nodes where the plan says so, float nodes elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldwave.errors import ModelError
+from fieldwave.graph import CONTRIB_DOMAIN, Graph, Node
+from fieldwave.quantize.calibrate import Scale
+from fieldwave.quantize.plan import CLAMPS, MOVES, Plan, clamp_limits
+
+__all__ = ["emit", "quantized_name"]
+
+
+def quantized_name(tensor: str) -> str:
+    """The name of the uint8 form of a float tensor."""
+    return f"{tensor}_quantized"
+
+
+def emit(graph: Graph, plan: Plan, scales: Mapping[str, Scale]) -> Graph:
+    """The quantized graph, with the inputs and outputs of the float one.
+
+    Raises:
+        ModelError: a bias so large that sums could leave int32; the message names the node.
+    """
+    return _Emitter(graph, plan, scales).graph()
+
+
+class _Emitter:
+    """Each float tensor is asked for in one of two forms; a conversion is written where the form is missing."""
+
+    def __init__(self, graph: Graph, plan: Plan, scales: Mapping[str, Scale]) -> None:
+        self.source, self.plan, self.scales = graph, plan, scales
+        self.nodes: list[Node] = []
+        self.constants: dict[str, NDArray[Any]] = dict(graph.constants)
+        self.floats = {value.name for value in graph.inputs} | set(graph.constants)
+        self.bytes: set[str] = set()
+
+    def graph(self) -> Graph:
+        fused = {clamp.name for clamp in self.plan.activation.values()}
+        for node in self.source.nodes:
+            if node.name in fused:
+                continue
+            if node.name in self.plan.integer:
+                _WRITERS[node.op](self, node)
+                self.bytes.add(self.plan.result(node))
+            else:
+                for name in node.inputs:
+                    self.as_float(name)
+                self.nodes.append(node)
+                self.floats.update(node.outputs)
+        for value in self.source.outputs:
+            self.as_float(value.name)
+        return self.source.with_nodes(self.nodes, self.constants)
+
+    def as_float(self, name: str) -> str:
+        if name and name not in self.floats:
+            inputs = (quantized_name(name), *self.parameters(name))
+            self.nodes.append(Node("DequantizeLinear", f"{name}/dequantize", inputs, (name,)))
+            self.floats.add(name)
+        return name
+
+    def as_bytes(self, name: str) -> str:
+        if name not in self.bytes:
+            inputs = (self.as_float(name), *self.parameters(name))
+            self.nodes.append(Node("QuantizeLinear", f"{name}/quantize", inputs, (quantized_name(name),)))
+            self.bytes.add(name)
+        return quantized_name(name)
+
+    def parameters(self, name: str) -> tuple[str, str]:
+        """Names of the scale and the zero point of a tensor."""
+        scale = self.scales[name]
+        return (
+            self.constant(f"scale_2e{scale.exponent}", np.asarray(scale.value, np.float32)),
+            self.constant(f"zero_point_{scale.zero_point}", np.asarray(scale.zero_point, np.uint8)),
+        )
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        self.constants[name] = value
+        return name
+
+    def write(self, op: str, node: Node, inputs: tuple[str, ...], domain: str = "", **attributes: Any) -> None:
+        result = self.plan.result(node)
+        if result != node.output and self.bounds(self.plan.activation[node.name]) != (0, 255):
+            result = node.output  # saturation alone is not the clamp: a Clip of the bytes follows
+        self.nodes.append(Node(op, node.name, inputs, (quantized_name(result),), attributes, domain))
+        if result != self.plan.result(node):
+            self.clamp(self.plan.activation[node.name])
+
+    def bounds(self, clamp: Node) -> tuple[int, int]:
+        """The smallest and the largest byte that a Relu or Clip lets through."""
+        scale, limits = self.scales[clamp.output], clamp_limits(clamp, self.source)
+        assert limits is not None
+        low, high = (np.clip(np.rint(edge / scale.value) + scale.zero_point, 0, 255) for edge in limits)
+        return int(low), int(high)
+
+    def clamp(self, node: Node) -> None:
+        """Clip the bytes of a clamp's input."""
+        edges = [self.constant(f"byte_{edge}", np.asarray(edge, np.uint8)) for edge in self.bounds(node)]
+        inputs = (quantized_name(node.inputs[0]), *edges)
+        self.nodes.append(Node("Clip", node.name, inputs, (quantized_name(node.output),)))
+
+    def input(self, node: Node, index: int = 0) -> tuple[str, str, str]:
+        return (self.as_bytes(node.inputs[index]), *self.parameters(node.inputs[index]))
+
+    def weights(self, node: Node, axis: int) -> tuple[tuple[str, str, str], tuple[str, ...]]:
+        """int8 weights, one scale for each output channel along ``axis``, and the int32 bias."""
+        real = self.source.constants[node.inputs[1]].astype(np.float64)
+        others = tuple(other for other in range(real.ndim) if other != axis)
+        peak = np.abs(real).max(others)
+        scale = np.where(peak > 0, peak / 127, 1.0).astype(np.float32)
+        spread = [-1 if index == axis else 1 for index in range(real.ndim)]
+        steps = np.clip(np.rint(real / scale.astype(np.float64).reshape(spread)), -127, 127)
+        names = (
+            self.constant(f"{node.name}/weights_int8", steps.astype(np.int8)),
+            self.constant(f"{node.name}/weights_scale", scale),
+            self.constant(f"{node.name}/weights_zero_point", np.zeros(scale.shape, np.int8)),
+        )
+        if len(node.inputs) < 3 or not node.inputs[2]:
+            bias = np.zeros(scale.shape, np.int32)
+        else:
+            step = np.float32(self.scales[node.inputs[0]].value) * scale
+            real_bias = np.broadcast_to(self.source.constants[node.inputs[2]].astype(np.float64), scale.shape)
+            wanted = np.rint(real_bias / step.astype(np.float64))
+            room = 2**31 - 1 - 255 * np.abs(steps).sum(others)
+            worst = int(np.argmax(np.abs(wanted) - room))
+            if not np.abs(wanted[worst]) <= room[worst]:
+                raise ModelError(
+                    f"node {node.name!r}: the bias of channel {worst} is {real_bias[worst]:.6g}, too large beside "
+                    "its weights: the sums would leave int32"
+                )
+            bias = wanted.astype(np.int32)
+        return names, (self.constant(f"{node.name}/bias_int32", bias),)
+
+    def conv(self, node: Node) -> None:
+        x, (weights, bias) = self.input(node), self.weights(node, 0)
+        shape = list(self.source.constants[node.inputs[1]].shape[2:])
+        attributes = {"kernel_shape": shape, **node.attributes}
+        self.write(
+            "QLinearConv", node, (*x, *weights, *self.parameters(self.plan.result(node)), *bias), **attributes
+        )
+
+    def gemm(self, node: Node) -> None:
+        transposed = int(node.attributes.get("transB", 0)) if node.op == "Gemm" else 0
+        x, (weights, bias) = self.input(node), self.weights(node, 0 if transposed else 1)
+        inputs = (*x, *weights, *bias, *self.parameters(self.plan.result(node)))
+        self.write("QGemm", node, inputs, CONTRIB_DOMAIN, transB=transposed)
+
+    def add(self, node: Node) -> None:
+        inputs = (*self.input(node, 0), *self.input(node, 1), *self.parameters(self.plan.result(node)))
+        self.write("QLinearAdd", node, inputs, CONTRIB_DOMAIN)
+
+    def average(self, node: Node) -> None:
+        inputs = (*self.input(node), *self.parameters(self.plan.result(node)))
+        self.write(f"QLinear{node.op}", node, inputs, CONTRIB_DOMAIN, **node.attributes)
+
+    def clip(self, node: Node) -> None:
+        self.as_bytes(node.inputs[0])
+        self.clamp(node)
+
+    def move(self, node: Node) -> None:
+        inputs = tuple(name if name in self.source.constants else self.as_bytes(name) for name in node.inputs)
+        self.write(node.op, node, inputs, **node.attributes)
+
+
+_WRITERS = {
+    "Add": _Emitter.add,
+    "AveragePool": _Emitter.average,
+    "Conv": _Emitter.conv,
+    "Gemm": _Emitter.gemm,
+    "GlobalAveragePool": _Emitter.average,
+    "MatMul": _Emitter.gemm,
+    **dict.fromkeys(CLAMPS, _Emitter.clip),
+    **dict.fromkeys(MOVES, _Emitter.move),
+}

@@ -1,0 +1,71 @@
+"""The whole of post-training quantization, pass by pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldwave.errors import CalibrationError, ModelError
+from fieldwave.graph import Graph
+from fieldwave.quantize.calibrate import Progress, calibrate
+from fieldwave.quantize.emit import emit
+from fieldwave.quantize.fold import drop_identities, fold_batch_norm
+from fieldwave.quantize.plan import make_plan
+from fieldwave.quantize.report import Report, compare
+
+__all__ = ["Quantized", "quantize"]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """The int8 network in QOperator form, and how it compares with the float network."""
+
+    graph: Graph
+    report: Report
+
+
+def quantize(
+    graph: Graph,
+    calibration: Sequence[NDArray[np.float32]],
+    *,
+    evaluation: Sequence[NDArray[np.float32]] | None = None,
+    labels: Sequence[int] | None = None,
+    progress: Progress = lambda what, share: None,
+) -> Quantized:
+    """Quantize a float network to uint8 activations and int8 weights.
+
+    Batch norms are folded; each activation gets a power-of-two scale chosen by the error it makes on the
+    calibration images, and a zero point of 0 or 128; weights get one free scale for each output channel; biases
+    become int32. Relus vanish into saturation.
+
+    Args:
+        graph: a float network with one input.
+        calibration: inputs of the network, each [1, ...], as preprocessing makes them.
+        evaluation: inputs to compare the two networks on; the calibration images where None.
+        labels: the right class of each evaluation input.
+        progress: called with what is being done and the share of it that is done, 0 to 1.
+
+    Raises:
+        CalibrationError: there are no images, or they make a tensor that is not finite.
+        ModelError: the network has several inputs, nothing to quantize, or weights that int8 cannot hold.
+    """
+    if not calibration:
+        raise CalibrationError("there are no calibration images; give at least one, better 16 or more")
+    if len(graph.inputs) != 1:
+        names = ", ".join(repr(value.name) for value in graph.inputs)
+        raise ModelError(f"the network has {len(graph.inputs)} inputs ({names}); one image input is supported")
+    for node in graph.nodes:
+        for name in node.inputs:
+            if name in graph.constants and not np.isfinite(graph.constants[name]).all():
+                raise ModelError(f"node {node.name!r} ({node.op}): weights {name!r} hold NaN or infinity")
+    folded = fold_batch_norm(drop_identities(graph))
+    plan = make_plan(folded)
+    if not plan.integer:
+        raise ModelError(f"network {graph.name!r} holds no layer that can be quantized")
+    scales = calibrate(folded, plan, calibration, progress)
+    quantized = emit(folded, plan, scales)
+    images = calibration if evaluation is None else evaluation
+    return Quantized(quantized, compare(folded, quantized, scales, images, labels, progress))
