@@ -103,4 +103,8 @@ class DeviceBusyError(DeviceError):
 
 
 class ServiceError(FieldwaveError, RuntimeError):
-    """A service did not start, or a call to it failed."""
+    """A service did not start, or a call to it failed; ``code`` is then the name of gRPC's status."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code

@@ -44,7 +44,8 @@ class Activations(wiring.Component):
     Members:
         reads: requests, the first has priority; ``words[i]`` answers ``reads[i]`` READ_LATENCY cycles later.
         writes: words to write, the first has priority.
-        outside: an address was beyond its bank (nothing was written); ``outside_address`` says which.
+        outside: an address was beyond its bank (nothing was written); ``outside_address`` says
+            which, ``outside_transfer`` that it was the first reader or writer.
     """
 
     def __init__(self, configuration: Configuration, *, readers: int, writers: int) -> None:
@@ -58,6 +59,7 @@ class Activations(wiring.Component):
                 "writes": In(stream.Signature(write_layout(configuration))).array(writers),
                 "outside": Out(1),
                 "outside_address": Out(ADDRESS_BITS),
+                "outside_transfer": Out(1),
             }
         )
 
@@ -98,9 +100,14 @@ class Activations(wiring.Component):
             m.d.comb += self.words[index].eq(Mux(bank_2, registers[1], registers[0]))
 
         depths = Array(configuration.bank_words)
-        for port in (*self.reads, *self.writes):
-            with m.If(port.valid & port.ready & (port.payload.address >= depths[port.payload.bank])):
-                m.d.sync += [self.outside.eq(1), self.outside_address.eq(port.payload.address)]
+        for ports in (self.reads, self.writes):
+            for index, port in enumerate(ports):
+                with m.If(port.valid & port.ready & (port.payload.address >= depths[port.payload.bank])):
+                    m.d.sync += [
+                        self.outside.eq(1),
+                        self.outside_address.eq(port.payload.address),
+                        self.outside_transfer.eq(index == 0),
+                    ]
         return m
 
 

@@ -106,5 +106,7 @@ class Record:
         from amaranth.lib import data
 
         members: dict[str, Any] = {field.name: Shape(field.bits, field.signed) for field in self.fields}
-        members["reserved"] = Shape(self.size * 8 - sum(field.bits for field in self.fields))
+        unused = self.size * 8 - sum(field.bits for field in self.fields)
+        if unused:
+            members["unused"] = Shape(unused)
         return data.StructLayout(members)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,7 @@ class Package:
     def preprocessing(self) -> Preprocessing | None:
         """How an image becomes the network's input, or None when the network takes no images."""
         model = self.manifest.preprocessing
-        return model and model.preprocessing()
+        return model.preprocessing() if model else None
 
 
 def write_package(
@@ -108,7 +108,7 @@ def write_package(
             version=fieldwave.__version__,
             inputs=tuple(inputs),
             outputs=tuple(outputs),
-            preprocessing=preprocessing and PreprocessingModel.of(preprocessing),
+            preprocessing=PreprocessingModel.of(preprocessing) if preprocessing else None,
             labels=tuple(labels),
             programs=tuple(sorted(programs, key=lambda program: program.file)),
             files={name: _digest(data) for name, data in files.items()},
@@ -132,13 +132,9 @@ def read_package(path: str | os.PathLike[str]) -> Package:
     """
     name = os.fspath(path)
     try:
-        with Path(path).open("rb") as file:
-            # One byte more than allowed tells too large from just allowed, whatever the file's metadata says.
-            archive = file.read(MAX_BYTES + 1)
+        archive = _read(path)
     except FileNotFoundError:
         raise NotFoundError(f"no package {name}; write one with: fieldwave convert --output {name}") from None
-    except IsADirectoryError:
-        raise PackageError(f"{name} is a folder, not a package; name the zip file") from None
     except OSError as error:
         raise StorageError(f"cannot read {name}: {error.strerror or error}") from error
     return parse_package(archive, name)
@@ -164,6 +160,20 @@ def parse_package(archive: bytes, name: str) -> Package:
     if pack(files) != archive:
         raise PackageError(f"{name} is damaged: the zip's headers are not as they were written; {_REMEDY}")
     return Package(manifest, MappingProxyType(contents), _sha256(archive))
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    # Not to wait, should it be a pipe that nobody writes to.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise PackageError(f"{os.fspath(path)} is not a file; name the package's zip file")
+        with open(descriptor, "rb", closefd=False) as file:
+            # One byte more than allowed is enough to see that it is too large.
+            return file.read(min(status.st_size, MAX_BYTES) + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _parse_manifest(text: bytes, name: str) -> Manifest:
@@ -219,9 +229,7 @@ def _check_bounds(name: str, manifest: bytes, files: Mapping[str, bytes]) -> Non
         )
     # Room for the headers, of which each member has two.
     if total + MAX_MEMBERS * 400 > MAX_BYTES:
-        raise PackageError(
-            f"cannot write {name}: the files have {total} bytes, at most {MAX_BYTES} are allowed"
-        )
+        raise PackageError(f"cannot write {name}: the files have {total} bytes, at most {MAX_BYTES} are allowed")
 
 
 def _digest(data: bytes) -> FileDigest:
@@ -239,7 +247,10 @@ def _first(error: pydantic.ValidationError) -> str:
     text = found["msg"].removeprefix("Value error, ")
     if not place:
         return text
-    return f"{place}: {text[:1].lower()}{text[1:]} (it is {_shorten(repr(found['input']))})"
+    if found["type"] == "missing":
+        return f"{place} is missing"
+    value = "" if isinstance(found["input"], dict) else f" (it is {_shorten(repr(found['input']))})"
+    return f"{place}: {text[:1].lower()}{text[1:]}{value}"
 
 
 def _shorten(text: str) -> str:

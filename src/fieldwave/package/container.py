@@ -106,11 +106,11 @@ def _members(archive: bytes) -> list[_Member]:
         if offset + _CENTRAL.size > end:
             raise DamageError("the zip directory is cut short")
         fields = _CENTRAL.unpack_from(archive, offset)
+        if fields[0] != b"PK\1\2":
+            raise DamageError("the zip directory holds something else than members")
         offset += _CENTRAL.size
         name = archive[offset : offset + fields[10]].decode("utf-8", "backslashreplace")
         offset += sum(fields[10:13])
-        if fields[0] != b"PK\1\2":
-            raise DamageError("the zip directory holds something else than members")
         members.append(_Member(name, fields[3], fields[4], fields[9], fields[15], fields[16]))
     return members
 
@@ -129,6 +129,4 @@ def _check(member: _Member, seen: Mapping[str, bytes]) -> None:
     if member.flags & 1:
         raise DamageError(f"{name} is encrypted")
     if member.method != 0:
-        raise DamageError(
-            f"{name} is compressed (method {member.method}), a package stores its files as they are"
-        )
+        raise DamageError(f"{name} is compressed (method {member.method}), a package stores its files as they are")

@@ -96,6 +96,11 @@ class PreprocessingModel(_Model):
     mean: tuple[FiniteFloat, ...] = Field(max_length=3)
     scale: FiniteFloat
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self.preprocessing()
+        return self
+
     @classmethod
     def of(cls, preprocessing: Preprocessing) -> Self:
         """The model of ``preprocessing``."""

@@ -1,0 +1,93 @@
+"""How long a device or a service takes for one image: latency in a closed loop, one request at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldwave.client import PredictionClient
+from fieldwave.devices import Counters, create_device
+from fieldwave.package import Package
+
+__all__ = ["Latency", "bench_device", "bench_service", "example_input", "measure"]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Latencies of one closed loop, in milliseconds.
+
+    Attributes:
+        count: calls measured, the warm-up not counted.
+        p50, p90, p99, best: percentiles and minimum.
+        rate: calls finished per second.
+    """
+
+    count: int
+    p50: float
+    p90: float
+    p99: float
+    best: float
+    rate: float
+
+
+def measure(call: Callable[[], object], *, seconds: float = 3.0, warm_up: int = 3, most: int = 100_000) -> Latency:
+    """Call again and again for ``seconds``, at least three times and at most ``most`` times."""
+    for _ in range(warm_up):
+        call()
+    times: list[float] = []
+    begin = now = time.perf_counter()
+    while len(times) < 3 or (now - begin < seconds and len(times) < most):
+        call()
+        before, now = now, time.perf_counter()
+        times.append(now - before)
+    p50, p90, p99 = (float(value) * 1e3 for value in np.percentile(times, (50, 90, 99)))
+    return Latency(len(times), p50, p90, p99, min(times) * 1e3, len(times) / (now - begin))
+
+
+def example_input(package: Package) -> dict[str, NDArray[Any]]:
+    """One seeded image of noise in the range of preprocessed pixels, for every input of the network."""
+    rng = np.random.default_rng(0)
+    spec = package.preprocessing
+    deepest = max(spec.mean) if spec else 128.0
+    factor = spec.scale if spec else 1.0
+    return {
+        tensor.name: ((rng.integers(0, 256, [size or 1 for size in tensor.shape]) - deepest) * factor).astype(
+            tensor.dtype
+        )
+        for tensor in package.manifest.inputs
+    }
+
+
+def bench_device(package: Package, device: str = "cpu", *, seconds: float = 3.0) -> tuple[Latency, Counters]:
+    """Latency of a device, without any network between.
+
+    Raises:
+        NotFoundError: no device of that name.
+        DeviceError: it failed.
+    """
+    inputs = example_input(package)
+    with create_device(device) as opened:
+        opened.load(package)
+        return measure(lambda: opened.run(inputs), seconds=seconds), opened.counters()
+
+
+def bench_service(
+    client: PredictionClient, inputs: Mapping[str, NDArray[Any] | bytes], *, seconds: float = 3.0
+) -> Latency:
+    """Latency of a service as its client sees it.
+
+    Args:
+        inputs: what to send: a tensor, or the bytes of an image, by input name.
+
+    Raises:
+        ServiceError: the service cannot be reached or failed.
+    """
+    tensors = {
+        name: np.array([value], object) if isinstance(value, bytes) else value for name, value in inputs.items()
+    }
+    return measure(lambda: client.score_numpy_arrays(tensors), seconds=seconds)

@@ -1,0 +1,43 @@
+"""``fieldwave serve``: a package served by this very process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fieldwave.cli import output
+from fieldwave.cli.examples import examples
+from fieldwave.cli.options import Quiet
+
+if TYPE_CHECKING:
+    from fieldwave.serving import Server
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+
+@app.command(epilog=examples("fieldwave serve rn50.zip --grpc-port 50051"))
+def serve(
+    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="What 'fieldwave convert' wrote.")],
+    grpc_port: Annotated[int, typer.Option(help="Where to listen; 0 for a free port.")] = 50051,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    device: Annotated[str, typer.Option(help="What computes.")] = "cpu",
+    name: Annotated[str, typer.Option(help="The model's name; the network's if not given.")] = "",
+    quiet: Quiet = False,
+) -> None:
+    """Serve a package in the foreground, until Ctrl-C or SIGTERM; requests that run are finished.
+
+    For one that outlives the shell and is restarted when it dies: [cyan]fieldwave services deploy[/cyan].
+    """
+    from fieldwave.serving import ServeOptions
+    from fieldwave.serving import serve as serve_package
+
+    def ready(server: Server) -> None:
+        output.note(f"serving {package} on {host}:{server.port}, device {device}")
+        output.hint(f"fieldwave predict {host}:{server.port} IMAGE")
+
+    options = ServeOptions(package=package, name=name, device=device, host=host, grpc_port=grpc_port)
+    serve_package(options, ready=ready)

@@ -1,0 +1,6 @@
+"""Clients of a prediction service; they need grpcio, protobuf and numpy, and nothing else."""
+
+from fieldwave.client.client import PredictionClient
+from fieldwave.client.metadata import ModelMetadata, TensorMetadata
+
+__all__ = ["ModelMetadata", "PredictionClient", "TensorMetadata"]

@@ -1,0 +1,37 @@
+"""Where a service is: host and port."""
+
+from __future__ import annotations
+
+from fieldwave.errors import InputError
+
+__all__ = ["target_of"]
+
+
+def target_of(address: str | None, port: int | None, *, use_ssl: bool) -> str:
+    """``host:port`` of a service: the port in ``address``, or ``port``, or else 443 with TLS and 80 without.
+
+    Raises:
+        InputError: no address, a URL instead of a host, two different ports, or a port that does not exist.
+    """
+    if not address:
+        raise InputError(f"address is {address!r}; give the host name or the IP address of the service")
+    if "/" in address:
+        raise InputError(f"address {address!r} is no host name; leave out the scheme and the path")
+    host, found = _split(address)
+    if found is not None and port is not None and found != port:
+        raise InputError(f"address {address!r} and port {port} contradict each other; give the port once")
+    number = found or port or (443 if use_ssl else 80)
+    if not 1 <= number <= 65535:
+        raise InputError(f"port {number} does not exist; give one from 1 to 65535")
+    return f"{host}:{number}"
+
+
+def _split(address: str) -> tuple[str, int | None]:
+    if address.count(":") > 1 and not address.startswith("["):
+        return f"[{address}]", None  # a bare IPv6 address
+    host, colon, port = address.rpartition(":")
+    if not colon or port.endswith("]"):
+        return address, None
+    if not port.isdecimal():
+        raise InputError(f"address {address!r} has no number after the colon; give host:port or the host alone")
+    return host, int(port)

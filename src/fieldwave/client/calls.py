@@ -1,0 +1,89 @@
+"""Calls that outlive a restart of the service, and errors in our own terms."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import grpc
+
+from fieldwave.client.connection import Connection
+from fieldwave.errors import InputError, ServiceError, TensorError
+from fieldwave.wire.messages import HealthCheckResponse
+from fieldwave.wire.methods import HEALTH_CHECK
+
+__all__ = ["call", "wait_until_serving"]
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 1.0
+
+
+def call(connection: Connection, method: str, data: bytes, timeout: float) -> bytes:
+    """Call ``method``; while the service is UNAVAILABLE, again and again within ``timeout`` seconds.
+
+    The pauses grow. Nothing else is tried again: what a service has refused it will refuse again.
+
+    Raises:
+        TensorError: the service refused the request (INVALID_ARGUMENT), in its words.
+        ServiceError: the call failed; ``code`` has the status.
+    """
+    deadline = _deadline(timeout)
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            return connection.call(method, data, max(deadline - time.monotonic(), 0.001))
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() + pause >= deadline:
+                raise _translated(error, connection.target, timeout) from error
+        # Many clients of one service must not come back in step.
+        time.sleep(pause * random.uniform(0.5, 1.0))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def wait_until_serving(connection: Connection, timeout: float) -> None:
+    """Ask for the service's health until it is SERVING. A service without a health method counts as serving.
+
+    Raises:
+        ServiceError: it is not after ``timeout`` seconds, or it refuses to say.
+    """
+    deadline = _deadline(timeout)
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            answer = connection.call(HEALTH_CHECK, b"", max(deadline - time.monotonic(), 0.001))
+            status = HealthCheckResponse.FromString(answer).status
+            if status == HealthCheckResponse.SERVING:
+                return
+            state = HealthCheckResponse.ServingStatus.Name(status)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return
+            if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise _translated(error, connection.target, timeout) from error
+            state = _one_line(error)
+        if time.monotonic() + pause >= deadline:
+            raise ServiceError(f"{connection.target} is not ready after {timeout:g} s: {state}", "UNAVAILABLE")
+        time.sleep(pause)
+
+
+def _deadline(timeout: float) -> float:
+    if not timeout > 0:
+        raise InputError(f"timeout is {timeout}; give more than 0 seconds")
+    return time.monotonic() + timeout
+
+
+def _translated(error: grpc.RpcError, target: str, timeout: float) -> Exception:
+    code = error.code()
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        return TensorError(_one_line(error))
+    if code is grpc.StatusCode.UNAVAILABLE:
+        text = f"{target} is not available, tried for {timeout:g} s: {_one_line(error)}"
+    elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        text = f"{target} did not answer within {timeout:g} s"
+    else:
+        text = f"{target} answered {code.name}: {_one_line(error)}"
+    return ServiceError(text, code.name)
+
+
+def _one_line(error: grpc.RpcError) -> str:
+    return " ".join((error.details() or "").split())

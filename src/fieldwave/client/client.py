@@ -1,0 +1,202 @@
+"""Scoring with a service over gRPC."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from fieldwave.client.address import target_of
+from fieldwave.client.answers import Scores, output_names, read_scores
+from fieldwave.client.calls import call, wait_until_serving
+from fieldwave.client.connection import Connection
+from fieldwave.client.metadata import ModelMetadata, metadata_request, read_metadata
+from fieldwave.errors import InputError, NotFoundError, StorageError, TensorError
+from fieldwave.wire.dtypes import BY_ENUM, BY_NAME, STRING, WireType
+from fieldwave.wire.methods import (
+    GET_MODEL_METADATA,
+    OUTPUT_NAMES_KEY,
+    OUTPUT_NAMES_ONCE,
+    PREDICT,
+    ROUTE_KEY,
+    ROUTE_PREFIX,
+)
+from fieldwave.wire.requests import encode_request
+
+__all__ = ["PredictionClient"]
+
+Outputs = str | Sequence[str] | None
+
+
+class PredictionClient:
+    """A client of one service that speaks TensorFlow Serving's Predict: a Fieldwave service, or another.
+
+    Parameters:
+        address: host name or IP address, with or without ``:port``.
+        port: by default 443 with TLS and 80 without.
+        use_ssl: TLS.
+        access_token: sent as ``authorization: Bearer ...``.
+        service_name: sent as ``x-ms-aml-grpc-service-route: /api/v1/service/...``, by which a front end with
+            several services behind it finds the one that is meant.
+        channel_shutdown_timeout: a connection that was idle for so long is made anew.
+        root_certificates: the certificates to trust instead of the system's, in PEM form.
+
+    Every call has a deadline. Within it, a service that is not available (it restarts, its device is being
+    loaded) is tried again; other errors are raised at once. A client may be used from several threads.
+
+    The scoring methods take the outputs' names in one of three ways: a name gives the array of that output, a
+    list of names gives a list of arrays in that order, and None gives the array of the only output, or a dict of
+    all by name where there are several. They raise
+
+    * TensorError: the service refused an input or an output name, in its words;
+    * ServiceError: the call failed; its ``code`` is the name of the gRPC status, such as ``UNAVAILABLE``.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        port: int | None = None,
+        use_ssl: bool = False,
+        access_token: str = "",
+        service_name: str = "",
+        channel_shutdown_timeout: timedelta = timedelta(minutes=2),
+        *,
+        root_certificates: bytes | None = None,
+    ) -> None:
+        target = target_of(address, port, use_ssl=use_ssl)
+        if root_certificates is not None and not use_ssl:
+            raise InputError("root_certificates are given without TLS; set use_ssl=True")
+        metadata = [(OUTPUT_NAMES_KEY, OUTPUT_NAMES_ONCE)]
+        # Without a value they stay away: a header that ends in a space is malformed in HTTP/2.
+        if access_token:
+            metadata.append(("authorization", f"Bearer {access_token}"))
+        if service_name:
+            metadata.append((ROUTE_KEY, ROUTE_PREFIX + service_name))
+        self._connection = Connection(
+            target,
+            grpc.ssl_channel_credentials(root_certificates) if use_ssl else None,
+            channel_shutdown_timeout,
+            tuple(metadata),
+        )
+
+    def score_file(
+        self,
+        path: str | os.PathLike[str],
+        input_name: str = "images",
+        outputs: Outputs = None,
+        timeout: float = 10.0,
+    ) -> Scores:
+        """Score the image file at ``path``: `score_image` of its bytes.
+
+        Raises:
+            NotFoundError: there is no such file.
+            StorageError: it cannot be read.
+        """
+        try:
+            data = Path(path).read_bytes()
+        except FileNotFoundError:
+            raise NotFoundError(f"no image {os.fspath(path)}; check the path") from None
+        except OSError as error:
+            raise StorageError(f"cannot read {os.fspath(path)}: {error.strerror or error}") from error
+        return self.score_image(data, input_name, outputs, timeout)
+
+    def score_image(
+        self, data: bytes, input_name: str = "images", outputs: Outputs = None, timeout: float = 10.0
+    ) -> Scores:
+        """Score one image, the bytes of a JPEG or PNG file.
+
+        A single array comes without the batch dimension. Arrays in a list or a dict keep it, with size 1, as
+        they did with the retired service's client: the SSD post-processing builds on it.
+        """
+        scores = self.score_numpy_arrays({input_name: [data]}, outputs, timeout)
+        return scores[0] if isinstance(scores, np.ndarray) else scores
+
+    def score_numpy_arrays(
+        self, input_map: Mapping[str, ArrayLike | bytes], outputs: Outputs = None, timeout: float = 30.0
+    ) -> Scores:
+        """Score a batch: arrays by input name, float32 or uint8 [N, height, width, channels].
+
+        Image files may be given as a list of their bytes.
+        """
+        data = encode_request(input_map, output_names(outputs))
+        answer = call(self._connection, PREDICT, data, timeout)
+        return read_scores(answer, outputs, self._connection.target)
+
+    def score_tensors(
+        self,
+        input_map: Mapping[str, tuple[bytes, Sequence[int], int | DTypeLike]],
+        outputs: Outputs = None,
+        timeout: float = 10.0,
+    ) -> Scores:
+        """Score raw tensors: ``{input name: (bytes, shape, dtype)}``.
+
+        The bytes are little-endian and row-major; the dtype is numpy's, ``"string"`` or a number of TensorFlow's
+        ``DataType`` (1 is float32, 7 is string). A string tensor has one element, the bytes.
+        """
+        arrays = {name: _raw_tensor(name, *tensor) for name, tensor in input_map.items()}
+        return self.score_numpy_arrays(arrays, outputs, timeout)
+
+    def wait_until_ready(self, timeout: float = 60.0) -> None:
+        """Return when the service says that it is ready.
+
+        Raises:
+            ServiceError: it has not said so after ``timeout`` seconds.
+        """
+        wait_until_serving(self._connection, timeout)
+
+    def metadata(self, timeout: float = 10.0) -> ModelMetadata:
+        """The model's name and version, and its inputs and outputs."""
+        answer = call(self._connection, GET_MODEL_METADATA, metadata_request(), timeout)
+        return read_metadata(answer, self._connection.target)
+
+    def close(self) -> None:
+        """Close the connection; a later call opens another."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _raw_tensor(name: str, data: bytes, shape: Sequence[int], dtype: int | DTypeLike) -> NDArray[Any]:
+    wire_type = _wire_type(name, dtype)
+    sizes = [int(size) for size in shape]
+    if wire_type is STRING:
+        if math.prod(sizes) != 1:
+            raise TensorError(f"input {name!r}: a string tensor has one element here, but shape {sizes} does not")
+        strings = np.empty(sizes, dtype=object)
+        strings[...] = data
+        return strings
+    expected = math.prod(sizes) * wire_type.dtype.itemsize
+    if min(sizes, default=0) < 0 or len(data) != expected:
+        raise TensorError(
+            f"input {name!r}: shape {sizes} of {wire_type.name} takes {expected} bytes, but {len(data)} are given"
+        )
+    return np.frombuffer(data, wire_type.dtype).reshape(sizes)
+
+
+def _wire_type(name: str, dtype: int | DTypeLike) -> WireType:
+    if isinstance(dtype, int):
+        found = BY_ENUM.get(dtype)
+    elif dtype == STRING.name:
+        found = STRING
+    else:
+        found = BY_NAME.get(np.dtype(dtype).name)
+    if found is None:
+        raise TensorError(f"input {name!r}: dtype {dtype!r} is not supported; use one of {', '.join(BY_NAME)}")
+    return found

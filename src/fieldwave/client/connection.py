@@ -1,0 +1,98 @@
+"""One channel to one service: made when it is first needed, made anew after a long pause."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import grpc
+
+__all__ = ["Connection"]
+
+_OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # A service that restarts is back in seconds: do not wait longer than that between attempts, and do not wait
+    # with other clients in this process that had no luck.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+Call = Callable[..., bytes]
+
+
+class Connection:
+    """A channel to ``target``, safe to use from several threads.
+
+    Parameters:
+        target: ``host:port``.
+        credentials: for TLS; None for plain text.
+        idle: a channel that nobody has used for so long is replaced, because load balancers forget silent
+            connections without telling.
+        metadata: sent with every call.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        credentials: grpc.ChannelCredentials | None,
+        idle: timedelta,
+        metadata: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.target = target
+        self._credentials = credentials
+        self._idle = idle.total_seconds()
+        self._metadata = metadata
+        self._lock = threading.Lock()
+        self._channel: grpc.Channel | None = None
+        self._calls: dict[str, Call] = {}
+        self._users = 0
+        self._last_use = 0.0
+
+    def call(self, method: str, data: bytes, timeout: float) -> bytes:
+        """One attempt at a unary call, bytes in and bytes out.
+
+        Raises:
+            grpc.RpcError: it failed.
+        """
+        with self._in_use(method) as call:
+            return call(data, timeout=timeout, metadata=self._metadata)
+
+    def close(self) -> None:
+        """Close the channel; the next call makes another."""
+        with self._lock:
+            self._discard()
+
+    @contextmanager
+    def _in_use(self, method: str) -> Iterator[Call]:
+        with self._lock:
+            if not self._users and time.monotonic() - self._last_use > self._idle:
+                self._discard()
+            if self._channel is None:
+                self._channel = self._connect()
+            if method not in self._calls:
+                self._calls[method] = self._channel.unary_unary(method)
+            call = self._calls[method]
+            self._users += 1
+        try:
+            yield call
+        finally:
+            with self._lock:
+                self._users -= 1
+                self._last_use = time.monotonic()
+
+    def _connect(self) -> Any:
+        if self._credentials is None:
+            return grpc.insecure_channel(self.target, options=_OPTIONS)
+        return grpc.secure_channel(self.target, self._credentials, options=_OPTIONS)
+
+    def _discard(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = None
+        self._calls.clear()

@@ -1,0 +1,155 @@
+"""From a network and its weights to a package: emit, quantize, compare, write."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldwave.errors import CalibrationError, ImageError, NotFoundError, StorageError
+from fieldwave.package import Package, TensorSpec, write_package
+
+if TYPE_CHECKING:
+    from fieldwave.preprocess import Preprocessing
+    from fieldwave.quantize import Report
+
+__all__ = ["Conversion", "convert"]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion made.
+
+    Attributes:
+        path: the package's file.
+        package: what it holds.
+        report: the int8 network against the float network.
+    """
+
+    path: Path
+    package: Package
+    report: Report
+
+
+def convert(
+    network: str,
+    *,
+    calibration: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    weights: str = "",
+    evaluation: str | os.PathLike[str] | None = None,
+    progress: Callable[[str, float], None] = lambda what, share: None,
+) -> Conversion:
+    """Quantize a network of the zoo on the user's images and write the package.
+
+    The same arguments give the same bytes.
+
+    Args:
+        network: a name of ``fieldwave.zoo.names()``.
+        calibration: a folder of JPEG and PNG files like those that the service will see; 16 or more are good.
+        output: the package's file.
+        weights: a .safetensors file, ``random:SEED``, or nothing for the network's own, where it has some.
+        evaluation: a folder with one sub-folder of images for each class, named by its label, to measure the
+            accuracy on; the calibration images serve to compare float and int8 otherwise.
+        progress: called with what is being done and the share of it that is done, 0 to 1.
+
+    Raises:
+        NotFoundError: no such network or folder.
+        WeightsError: the weights are missing, damaged, or of another network.
+        CalibrationError: a folder holds no image, or one of another class.
+        ImageError: a file of the folder is no image.
+        MissingExtraError: ``fieldwave[convert]`` is not installed.
+        StorageError: the package cannot be written.
+    """
+    from fieldwave import zoo
+    from fieldwave.graph import from_onnx, to_onnx
+    from fieldwave.quantize import quantize
+
+    target = Path(output)
+    if not target.parent.is_dir():
+        raise StorageError(f"cannot write {target}: there is no folder {target.parent}; make it first")
+    description = zoo.network(network)
+    spec = description.preprocessing
+    images = _load(_images(Path(calibration)), spec, "reading calibration images", progress)
+    labelled = _labelled(Path(evaluation), description.labels) if evaluation is not None else []
+    compared = _load([path for path, _ in labelled], spec, "reading evaluation images", progress) or None
+    progress("loading the weights", 0.0)
+    model = zoo.to_onnx(description, zoo.load_weights(description, weights))
+    progress("loading the weights", 1.0)
+    quantized = quantize(
+        from_onnx(model),
+        images,
+        evaluation=compared,
+        labels=[label for _, label in labelled] if labelled else None,
+        progress=progress,
+    )
+    report = json.dumps(quantized.report.to_json(), indent=1, sort_keys=True).encode() + b"\n"
+    package = write_package(
+        target,
+        network=description.name,
+        model=to_onnx(quantized.graph).SerializeToString(deterministic=True),
+        inputs=[_spec(description.input.name, description.input.aliases, description.input.shape)],
+        outputs=[_spec(tensor.name, tensor.aliases, tensor.shape) for tensor in description.outputs],
+        preprocessing=spec,
+        labels=description.labels,
+        extra={"report.json": report},
+    )
+    return Conversion(target, package, quantized.report)
+
+
+def _spec(name: str, aliases: Sequence[str], shape: Sequence[int]) -> TensorSpec:
+    return TensorSpec(name=name, aliases=tuple(aliases), dtype="float32", shape=(None, *shape))
+
+
+def _images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise NotFoundError(f"no folder {folder}; name one that holds JPEG or PNG images")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise CalibrationError(
+            f"folder {folder} holds no JPEG or PNG image; put 16 or more there, like those to come"
+        )
+    return found
+
+
+def _labelled(folder: Path, labels: Sequence[str]) -> list[tuple[Path, int]]:
+    if not folder.is_dir():
+        raise NotFoundError(f"no folder {folder}; name one with a sub-folder of images for each class")
+    numbers = {label: index for index, label in enumerate(labels)}
+    pairs: list[tuple[Path, int]] = []
+    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if place.name not in numbers:
+            raise CalibrationError(
+                f"folder {place} is no class of the network; its classes are like {labels[0]!r}"
+            )
+        pairs.extend((path, numbers[place.name]) for path in _images(place))
+    if not pairs:
+        raise CalibrationError(
+            f"folder {folder} holds no class folders; name each by its label, like {labels[0]!r}"
+        )
+    return pairs
+
+
+def _load(
+    paths: Sequence[Path], spec: Preprocessing, what: str, progress: Callable[[str, float], None]
+) -> list[NDArray[np.float32]]:
+    from fieldwave.preprocess import preprocess
+
+    images = []
+    for index, path in enumerate(paths):
+        try:
+            images.append(preprocess(path.read_bytes(), spec)[np.newaxis])
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from None
+        except OSError as error:
+            raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+        progress(what, (index + 1) / len(paths))
+    return images

@@ -1,0 +1,6 @@
+"""Where services run: targets behind one protocol; on this machine, supervised processes and files."""
+
+from fieldwave.deploy.local import LocalTarget
+from fieldwave.deploy.target import Service, Target
+
+__all__ = ["LocalTarget", "Service", "Target"]

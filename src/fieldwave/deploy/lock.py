@@ -1,0 +1,46 @@
+"""Whether a service runs, told by a lock that its supervisor holds.
+
+A process id in a file may belong to somebody else by now (ids are used again, machines are restarted); a lock of
+flock(2) is let go by the kernel however its holder ends. It belongs to the open file, not to the process, so the
+process that deploys takes it and the supervisor inherits it: there is no moment in between.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from fieldwave.errors import StorageError
+
+__all__ = ["is_held", "take"]
+
+
+def take(path: Path) -> int:
+    """Make the file, lock it, and return its descriptor; closing every copy of that lets go.
+
+    Raises:
+        StorageError: the file cannot be made, or the file system has no locks.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        raise StorageError(f"cannot lock {path}: {error.strerror or error}") from error
+    return descriptor
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock; False when there is no such file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared, so that two who look at the same time do not take each other for the holder.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,35 @@
+"""The serving process of a local service: ``python -m fieldwave.deploy.serve_process FOLDER``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from fieldwave.deploy.state import Report, ServiceFolder
+from fieldwave.errors import FieldwaveError
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    folder = ServiceFolder(Path(sys.argv[1]))
+    try:
+        _serve(folder)
+    except FieldwaveError as error:
+        print(f"error: {error}", file=sys.stderr)
+        folder.write_report(Report(os.getpid(), str(error)))
+        return 1
+    return 0
+
+
+def _serve(folder: ServiceFolder) -> None:
+    from fieldwave.serving import ServeOptions, serve
+
+    spec = folder.read_spec()
+    options = ServeOptions(package=folder.package, device=spec.device, host=spec.host, grpc_port=spec.port)
+    serve(options, ready=lambda _: folder.write_report(Report(os.getpid())))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

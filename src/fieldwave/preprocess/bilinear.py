@@ -1,0 +1,97 @@
+"""TensorFlow 1's legacy bilinear resize, and the part of it that a crop keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldwave.preprocess.spec import Preprocessing
+
+__all__ = ["resize"]
+
+
+def resize(pixels: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32]:
+    """Resize an image to the input of a network, and put its channels in the network's order.
+
+    The kernel is ``tf.compat.v1.image.resize_bilinear(align_corners=False)``: the source of output pixel i is
+    i * (in / out), without half-pixel centres and without antialiasing; first along x, then along y, every
+    step rounded to float32. Output pixels outside of the crop are never computed, which changes none inside.
+
+    Args:
+        pixels: [height, width, channels], C-contiguous, R, G, B.
+        spec: of the network.
+
+    Returns:
+        [spec.height, spec.width, channels] in the range 0 to 255.
+    """
+    height, width, channels = pixels.shape
+    resized_height, resized_width = _resized(height, width, spec)
+    y = _taps(height, resized_height, spec.height)
+    x = _taps(width, resized_width, spec.width)
+
+    # Each source row is interpolated along x once, however many output rows it takes part in.
+    rows, positions = np.unique(np.concatenate([y.lower, y.upper]), return_inverse=True)
+    lines = pixels.reshape(height, width * channels).take(rows, axis=0)
+    order = np.arange(channels)[::-1] if spec.order == "BGR" else np.arange(channels)
+    left = lines.take(_elements(x.lower, order), axis=1).astype(np.float32)
+    right = lines.take(_elements(x.upper, order), axis=1).astype(np.float32)
+    lines_at_x = _interpolate(left, right, np.repeat(x.weight, channels))
+
+    above = lines_at_x.take(positions[: spec.height], axis=0)
+    below = lines_at_x.take(positions[spec.height :], axis=0)
+    return _interpolate(above, below, y.weight[:, np.newaxis]).reshape(spec.height, spec.width, channels)
+
+
+def _resized(height: int, width: int, spec: Preprocessing) -> tuple[int, int]:
+    """The size of the whole image after the resize: at least that of the network's input."""
+    if spec.resize == "stretch":
+        return spec.height, spec.width
+    shortest = min(height, width)
+    covering = max(-(-spec.height * shortest // height), -(-spec.width * shortest // width))
+    side = max(spec.shortest_side, covering)
+    while True:
+        # float32 and truncation as in the reference, so the result may be one pixel short of the exact one.
+        scale = np.float32(side) / np.float32(shortest)
+        resized_height, resized_width = int(np.float32(height) * scale), int(np.float32(width) * scale)
+        if resized_height >= spec.height and resized_width >= spec.width:
+            return resized_height, resized_width
+        side += 1
+
+
+@dataclass(frozen=True)
+class _Taps:
+    """For each output position along one axis: the two source positions, and the weight of the upper one."""
+
+    lower: NDArray[np.intp]
+    upper: NDArray[np.intp]
+    weight: NDArray[np.float32]
+
+
+def _taps(source: int, resized: int, kept: int) -> _Taps:
+    """The taps of the central ``kept`` of ``resized`` positions."""
+    first = (resized - kept) // 2
+    at = np.arange(first, first + kept).astype(np.float32) * (np.float32(source) / np.float32(resized))
+    floor = np.floor(at)
+    last = source - 1
+    return _Taps(
+        lower=np.minimum(floor.astype(np.intp), last),
+        upper=np.minimum(np.ceil(at).astype(np.intp), last),
+        weight=at - floor,
+    )
+
+
+def _elements(columns: NDArray[np.intp], order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Indices into a row of interleaved pixels: every channel of every column."""
+    return (columns[:, np.newaxis] * order.size + order).ravel()
+
+
+def _interpolate(
+    low: NDArray[np.float32], high: NDArray[np.float32], weight: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """low + (high - low) * weight, in place of ``high``."""
+    high -= low
+    high *= weight
+    high += low
+    return high

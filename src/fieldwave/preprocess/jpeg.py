@@ -1,0 +1,123 @@
+"""JPEG files, by libjpeg-turbo."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from fieldwave.errors import ImageError
+from fieldwave.preprocess.limits import check_pixels
+
+__all__ = ["MAGIC", "decode_jpeg"]
+
+MAGIC = b"\xff\xd8\xff"
+
+_MAX_SEGMENTS = 1000
+_MAX_SCANS = 100
+
+# FF is followed by 00 where it is data, by FF where it fills, and restart markers have nothing to say here:
+# ITU-T T.81, B.1.1.
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
+_EOI, _SOS, _APP14 = 0xD9, 0xDA, 0xEE
+_TABLES = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xDE, 0xDF, *range(0xE0, 0xF0), 0xFE}
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_HUFFMAN_DCT = {0xC0, 0xC1, 0xC2}
+
+
+def decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
+    """Decode a JPEG file to pixels [height, width, channels] in R, G, B order, or grey for one channel.
+
+    The inverse transform is libjpeg's fast integer one and the chroma is upsampled smoothly: TensorFlow's
+    choice in ``decode_png``, which the accurate transform does not reproduce. CMYK becomes RGB as there.
+
+    Every warning of the decoder counts as damage: the pixels behind it would be grey or garbage.
+
+    Raises:
+        ImageError: truncated, damaged, unsupported or too large.
+    """
+    header = _read_header(data)
+    if header.components == 4 and channels == 1:
+        raise ImageError("the JPEG is CMYK and the network takes grey; save it as grey or RGB")
+    colours = "CMYK" if header.components == 4 else "GRAY" if channels == 1 else "RGB"
+    # A damaged colour profile does not touch the pixels, but the decoder would call the whole file damaged.
+    readable = data.replace(b"ICC_PROFILE\0", b"ICC_IGNORED\0")
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(readable, colours, fastdct=True, strict=True)
+    except ValueError as error:
+        reason = str(error)
+        if "subsampling" in reason:
+            raise ImageError(
+                "the JPEG has an unusual chroma subsampling; save it as 4:2:0, 4:2:2 or 4:4:4"
+            ) from error
+        raise _damaged(reason[:1].lower() + reason[1:]) from error
+    return _cmyk_to_rgb(pixels, inverted=header.adobe) if header.components == 4 else pixels
+
+
+@dataclass(frozen=True)
+class _Header:
+    components: int
+    adobe: bool  # the Adobe marker is there: CMYK is stored inverted
+
+
+def _read_header(data: bytes) -> _Header:
+    """Walk the segments up to the end of the image; refuses what is not whole, not supported, or a bomb."""
+    components = 0
+    adobe = False
+    scans = 0
+    position = len(MAGIC) - 1
+    for _ in range(_MAX_SEGMENTS):
+        found = _MARKER.search(data, position)
+        if found is None:
+            raise _damaged("it ends before the EOI marker")
+        marker, position = found[1][0], found.end()
+        if marker == _EOI:
+            break
+        if marker not in _TABLES and marker not in _FRAMES and marker != _SOS:
+            continue
+        end = position + max(2, int.from_bytes(data[position : position + 2], "big"))
+        if marker in _FRAMES and not components:
+            components = _read_frame(marker, data[position + 2 : end])
+        elif marker == _APP14:
+            adobe |= end - position >= 14 and data.startswith(b"Adobe", position + 2)
+        elif marker == _SOS:
+            scans += 1
+        position = end
+    else:
+        raise _damaged(f"there are more than {_MAX_SEGMENTS} segments")
+    if not components:
+        raise _damaged("the frame header is missing")
+    if scans > _MAX_SCANS:
+        raise ImageError(f"the JPEG has {scans} scans, the limit is {_MAX_SCANS} scans; save it as baseline")
+    return _Header(components, adobe)
+
+
+def _read_frame(marker: int, segment: bytes) -> int:
+    """The number of components; the size is checked at once, before anything else is looked at."""
+    if len(segment) < 6:
+        raise _damaged("the frame header is too short")
+    bits, components = segment[0], segment[5]
+    height, width = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big")
+    check_pixels(width, height)
+    if marker not in _HUFFMAN_DCT or bits != 8 or components not in (1, 3, 4):
+        raise ImageError(
+            f"the JPEG is of an unsupported kind (SOF{marker - 0xC0}, {bits} bits, {components} components); "
+            "save it as baseline or progressive with 8 bits, grey, RGB or CMYK"
+        )
+    if not height or not width:
+        raise _damaged(f"its header says {width} x {height} pixels")
+    return components
+
+
+def _cmyk_to_rgb(cmyk: NDArray[np.uint8], *, inverted: bool) -> NDArray[np.uint8]:
+    """R = C*K/255 and so on, truncated, where C, M, Y and K count light: what TensorFlow computes."""
+    light = (cmyk if inverted else 255 - cmyk).astype(np.uint16)
+    rgb: NDArray[np.uint8] = (light[..., :3] * light[..., 3:] // 255).astype(np.uint8)
+    return rgb
+
+
+def _damaged(reason: str) -> ImageError:
+    return ImageError(f"the JPEG is truncated or damaged: {reason}; send the whole file")

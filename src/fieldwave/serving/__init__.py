@@ -1,0 +1,7 @@
+"""The data plane: a package on a device, behind the Predict protocol."""
+
+from fieldwave.serving.options import ServeOptions
+from fieldwave.serving.serve import serve
+from fieldwave.serving.server import Server
+
+__all__ = ["ServeOptions", "Server", "serve"]

@@ -1,0 +1,160 @@
+"""From the bytes of a ``PredictRequest`` to the tensors that the device takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError, Message
+from numpy.typing import NDArray
+
+from fieldwave.errors import ImageError, InputError, NotFoundError, TensorError
+from fieldwave.package import TensorSpec
+from fieldwave.preprocess import Preprocessing, normalise, preprocess
+from fieldwave.serving.signature import Signature, quoted
+from fieldwave.wire import from_tensor_proto
+from fieldwave.wire.messages import PredictRequest
+from fieldwave.wire.methods import DEFAULT_SIGNATURE, MODEL_VERSION
+
+__all__ = ["Prediction", "UnknownSignatureError", "check_model", "decode"]
+
+
+class UnknownSignatureError(InputError):
+    """The request asks for a signature that the model has not."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One decoded request.
+
+    Attributes:
+        inputs: what the device takes, by the graph's tensor names; the first dimension is the batch.
+        outputs: the names that the client asked for; empty for all.
+        by_alias: whether the client called an input by an alias instead of its name in the graph.
+    """
+
+    inputs: Mapping[str, NDArray[Any]]
+    outputs: tuple[str, ...] = ()
+    by_alias: bool = False
+
+
+def decode(data: bytes, signature: Signature, *, max_batch: int) -> Prediction:
+    """Read a ``PredictRequest`` and make of each input what the device takes.
+
+    An image network's input may come as image files (string [N]), pixels (uint8 [N, height, width, channels], in
+    R, G, B order), or as the network's own tensor (float32 of that shape).
+
+    Raises:
+        TensorError: the bytes are no such request, or a tensor's name, dtype, shape or size is wrong.
+        ImageError: one of the image files cannot be decoded.
+        NotFoundError: the request names another model.
+        UnknownSignatureError: the request names another signature.
+    """
+    try:
+        request = PredictRequest.FromString(data)
+    except DecodeError:
+        raise TensorError("the bytes received are no tensorflow.serving.PredictRequest") from None
+    check_model(request.model_spec, signature)
+    outputs = _outputs(request, signature)
+    protos: dict[str, tuple[str, Message]] = {}
+    for name, proto in request.inputs.items():
+        spec = signature.input(name)
+        if spec.name in protos:
+            first, second = sorted((protos[spec.name][0], name))
+            raise TensorError(f"{quoted(first)} and {quoted(second)} are names of one input; send one of them")
+        protos[spec.name] = (name, proto)
+    missing = [spec for spec in signature.inputs if spec.name not in protos]
+    if missing:
+        raise TensorError(f"input {missing[0].name!r} is missing; {signature.inputs_text()}")
+    inputs = {spec.name: _input(*protos[spec.name], spec, signature, max_batch) for spec in signature.inputs}
+    _check_batches(inputs, signature)
+    aliases = {alias for spec in signature.inputs for alias in spec.aliases}
+    return Prediction(inputs, outputs, by_alias=not aliases.isdisjoint(request.inputs))
+
+
+def check_model(model_spec: Message, signature: Signature) -> None:
+    """Refuse a request that is for another model, version or signature; empty fields mean the served ones.
+
+    Raises:
+        NotFoundError: another model or version.
+        UnknownSignatureError: another signature.
+    """
+    if model_spec.name and model_spec.name != signature.model:
+        raise NotFoundError(f"no model {quoted(model_spec.name)} here; this service has {signature.model!r}")
+    if model_spec.HasField("version_label"):
+        raise NotFoundError(f"model {signature.model!r} has no version label {quoted(model_spec.version_label)}")
+    if model_spec.HasField("version") and model_spec.version.value != MODEL_VERSION:
+        raise NotFoundError(
+            f"model {signature.model!r} has no version {model_spec.version.value} here; "
+            f"this service has version {MODEL_VERSION}"
+        )
+    if model_spec.signature_name not in ("", DEFAULT_SIGNATURE):
+        raise UnknownSignatureError(
+            f"unknown signature {quoted(model_spec.signature_name)}; this model has {DEFAULT_SIGNATURE!r}"
+        )
+
+
+def _outputs(request: Message, signature: Signature) -> tuple[str, ...]:
+    names = tuple(request.output_filter)
+    for place, name in enumerate(names):
+        signature.output(name)
+        if name in names[:place]:
+            raise TensorError(f"output {quoted(name)} is asked for twice; name it once")
+    return names
+
+
+def _input(name: str, proto: Message, spec: TensorSpec, signature: Signature, max_batch: int) -> NDArray[Any]:
+    images = signature.preprocessing if signature.takes_images(spec) else None
+    try:
+        array = from_tensor_proto(proto)
+        _check_tensor(array, spec, images is not None)
+        if spec.shape[:1] == (None,) and not 1 <= len(array) <= max_batch:
+            raise TensorError(f"a batch of {len(array)}; send 1 to {max_batch}")
+        if images is not None and array.dtype != np.float32:
+            return _decode_images(array, images) if array.dtype == object else normalise(array, images)
+    except InputError as error:
+        raise type(error)(f"input {quoted(name)}: {error}") from None
+    # A value that stands for the whole tensor becomes one only here, after its shape has been checked.
+    return np.ascontiguousarray(array)
+
+
+def _check_tensor(array: NDArray[Any], spec: TensorSpec, takes_images: bool) -> None:
+    accepted: dict[str, tuple[int | None, ...]] = {spec.dtype: spec.shape}
+    if takes_images:
+        accepted |= {"uint8": spec.shape, "string": spec.shape[:1]}
+    dtype = "string" if array.dtype == object else array.dtype.name
+    if dtype not in accepted:
+        raise TensorError(
+            f"dtype {dtype}; send {' or '.join(_described(dtype, shape) for dtype, shape in accepted.items())}"
+        )
+    expected = accepted[dtype]
+    if array.ndim != len(expected) or any(
+        want not in (None, got) for want, got in zip(expected, array.shape, strict=True)
+    ):
+        raise TensorError(f"shape {list(array.shape)}; send {_described(dtype, expected)}")
+
+
+def _described(dtype: str, shape: tuple[int | None, ...]) -> str:
+    sizes = ", ".join("N" if size is None else str(size) for size in shape)
+    return f"{dtype} [{sizes}]" + (" (image files)" if dtype == "string" else "")
+
+
+def _decode_images(files: NDArray[Any], images: Preprocessing) -> NDArray[np.float32]:
+    if len(files) == 1:
+        return preprocess(files[0], images)[np.newaxis]
+    batch = np.empty((len(files), images.height, images.width, images.channels), np.float32)
+    for index, data in enumerate(files):
+        try:
+            batch[index] = preprocess(data, images)
+        except ImageError as error:
+            raise ImageError(f"image {index + 1} of {len(files)}: {error}") from None
+    return batch
+
+
+def _check_batches(inputs: Mapping[str, NDArray[Any]], signature: Signature) -> None:
+    batches = {spec.name: len(inputs[spec.name]) for spec in signature.inputs if spec.shape[:1] == (None,)}
+    if len(set(batches.values())) > 1:
+        listed = ", ".join(f"{size} in {name!r}" for name, size in batches.items())
+        raise TensorError(f"the inputs have batches of different sizes: {listed}; send equal ones")

@@ -1,0 +1,50 @@
+"""What a service is started with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fieldwave.errors import InputError
+from fieldwave.package import Package
+
+__all__ = ["ServeOptions"]
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What a service is started with.
+
+    Attributes:
+        package: the package to serve: its file, or one that has been read.
+        name: the model's name for clients; the network's name when empty.
+        device: the device's name, as `fieldwave.devices.create_device` takes it.
+        host: the address to listen on.
+        grpc_port: the port to listen on; 0 takes a free one.
+        max_message_bytes: the largest request.
+        max_batch: the most images in one request.
+        workers: how many predictions are in hand at once: one on the device while others are received,
+            decoded and answered. As many again may wait; whoever comes then is sent away at once.
+        grace_seconds: how long requests in hand may take when the service is told to stop.
+    """
+
+    package: Path | Package
+    name: str = ""
+    device: str = "cpu"
+    host: str = "127.0.0.1"
+    grpc_port: int = 50051
+    max_message_bytes: int = 16 << 20
+    max_batch: int = 64
+    workers: int = 4
+    grace_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.grpc_port <= 65535:
+            raise InputError(
+                f"port {self.grpc_port} does not exist; choose one from 1 to 65535, or 0 for a free one"
+            )
+        for name in ("max_message_bytes", "max_batch", "workers"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not self.grace_seconds >= 0:
+            raise InputError(f"grace_seconds is {self.grace_seconds}; it must be at least 0")

@@ -1,0 +1,174 @@
+"""The gRPC server: from a package to a service that answers, and back to nothing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent import futures
+from types import TracebackType
+from typing import Self
+
+import grpc
+import numpy as np
+
+from fieldwave.devices import Device, open_device
+from fieldwave.errors import ServiceError
+from fieldwave.package import Package, read_package
+from fieldwave.serving.decode import decode
+from fieldwave.serving.encode import encode
+from fieldwave.serving.execution import Executor
+from fieldwave.serving.health import Health
+from fieldwave.serving.listen import listen, warn_if_exposed
+from fieldwave.serving.options import ServeOptions
+from fieldwave.serving.reflect import add_reflection
+from fieldwave.serving.service import PredictionService
+from fieldwave.serving.signature import Signature
+from fieldwave.wire.requests import encode_request
+
+__all__ = ["Server"]
+
+_log = logging.getLogger(__name__)
+
+# Threads and calls beyond the predictions: health checks are answered while the service is full.
+_SPARE_THREADS = 8
+_SPARE_CALLS = 64
+
+
+class Server:
+    """One model on one device behind one port; a context manager that starts and stops it.
+
+    Parameters:
+        options: what to serve, and where.
+        device: an open device to use instead of opening ``options.device``; it is closed when the server stops.
+
+    From `start` on, the server answers. Until the device has answered a warm-up request, health is NOT_SERVING
+    and predictions are answered with UNAVAILABLE, which clients may retry.
+    """
+
+    def __init__(self, options: ServeOptions, device: Device | None = None) -> None:
+        self._options = options
+        self._device = device
+        self._health = Health()
+        self._port = 0
+        self._grpc: grpc.Server | None = None
+        self._service: PredictionService | None = None
+        self._executor: Executor | None = None
+        self._stopping = threading.Lock()
+        self._stopped = threading.Event()
+
+    @property
+    def port(self) -> int:
+        """The port that the server listens on; 0 before `start`."""
+        return self._port
+
+    def start(self) -> None:
+        """Listen, load the package, let the device answer a warm-up request, and be SERVING.
+
+        Raises:
+            NotFoundError: there is no package, or no device, of that name.
+            PackageError: the package is damaged.
+            ConflictError: the port is taken.
+            DeviceError: the device is busy, or cannot run the package.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.stop(0)
+            raise
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the server has stopped; False if it has not after ``timeout`` seconds."""
+        return self._stopped.wait(timeout)
+
+    def stop(self, grace: float | None = None) -> None:
+        """Stop: health turns NOT_SERVING, requests in hand get ``grace`` seconds, then the device is closed.
+
+        Stopping again, also from another thread, waits until the server has stopped.
+        """
+        with self._stopping:
+            if self._stopped.is_set():
+                return
+            grace = self._options.grace_seconds if grace is None else grace
+            self._health.drain()
+            if self._grpc is not None and self._service is not None:
+                ended = self._grpc.stop(grace)
+                self._service.wait_until_idle(grace)
+                self._grpc.stop(None)  # what is left are watchers of health, who would stay as long as they can
+                ended.wait()
+                self._service.executor = None
+            if self._executor is not None:
+                self._executor.close(grace)
+            elif self._device is not None:
+                self._device.close()
+            self._stopped.set()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        options = self._options
+        if self._grpc is not None:
+            raise ServiceError("the server has been started already; make a new one")
+        package = options.package if isinstance(options.package, Package) else read_package(options.package)
+        signature = Signature.of(package, options.name)
+        self._service = PredictionService(signature, max_batch=options.max_batch, capacity=2 * options.workers)
+        self._grpc = _grpc_server(options, self._service, self._health)
+        # The port first: that it is taken is said at once, and clients can wait for health while a device loads.
+        self._port = listen(self._grpc, options.host, options.grpc_port)
+        warn_if_exposed(options.host)
+        self._grpc.start()
+        if self._device is None:
+            self._device = open_device(options.device)
+        self._device.load(package)
+        self._executor = Executor(self._device, report=self._health.report)
+        _warm_up(self._executor, signature)
+        self._service.executor = self._executor
+        self._health.report(True)
+        _log.info("serving %s on %s, device %s", signature.model, self._port, self._device.name)
+
+
+def _grpc_server(options: ServeOptions, service: PredictionService, health: Health) -> grpc.Server:
+    capacity = 2 * options.workers
+    server = grpc.server(
+        futures.ThreadPoolExecutor(capacity + _SPARE_THREADS, thread_name_prefix="fieldwave-grpc"),
+        maximum_concurrent_rpcs=capacity + _SPARE_CALLS,
+        options=(
+            ("grpc.so_reuseport", 0),  # or a second server would share the port without a word
+            ("grpc.max_receive_message_length", options.max_message_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.keepalive_time_ms", 60_000),  # a peer that vanished in mid-call must not hold its place
+            ("grpc.keepalive_timeout_ms", 20_000),
+        ),
+    )
+    server.add_generic_rpc_handlers((service.handlers(),))
+    health.add_to(server)
+    add_reflection(server)
+    return server
+
+
+class _Nobody:
+    """The caller of the warm-up, who waits for ever."""
+
+    def is_active(self) -> bool:
+        return True
+
+    def time_remaining(self) -> float | None:
+        return None
+
+
+def _warm_up(executor: Executor, signature: Signature) -> None:
+    """One prediction on the whole way but the network: the first one fills caches and finds what is broken."""
+    inputs = {
+        spec.name: np.zeros([size or 1 for size in spec.shape], np.dtype(spec.dtype)) for spec in signature.inputs
+    }
+    prediction = decode(encode_request(inputs), signature, max_batch=1)
+    encode(executor.run(prediction.inputs, _Nobody()), prediction, signature)

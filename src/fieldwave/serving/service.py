@@ -1,0 +1,133 @@
+"""The methods of ``tensorflow.serving.PredictionService`` over one model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from fieldwave.errors import TensorError
+from fieldwave.serving.decode import check_model, decode
+from fieldwave.serving.encode import encode, fill_model_spec
+from fieldwave.serving.execution import Executor
+from fieldwave.serving.signature import Signature, quoted
+from fieldwave.serving.status import BusyError, NotReadyError, status_of
+from fieldwave.wire.messages import GetModelMetadataRequest, GetModelMetadataResponse, SignatureDefMap
+from fieldwave.wire.methods import (
+    DEFAULT_SIGNATURE,
+    OUTPUT_NAMES_KEY,
+    OUTPUT_NAMES_ONCE,
+    PREDICTION_SERVICE,
+    SIGNATURE_FIELD,
+)
+
+__all__ = ["PredictionService"]
+
+_Context = Any  # grpc.ServicerContext
+
+
+class PredictionService:
+    """Predict and GetModelMetadata.
+
+    Parameters:
+        signature: of the model.
+        max_batch: the most images in one request.
+        capacity: the most predictions in hand; whoever comes then is refused before the request is received.
+
+    Attributes:
+        executor: set once the model is loaded, None before and after.
+    """
+
+    def __init__(self, signature: Signature, *, max_batch: int, capacity: int) -> None:
+        self.executor: Executor | None = None
+        self._signature = signature
+        self._max_batch = max_batch
+        self._capacity = capacity
+        self._free = threading.Semaphore(capacity)
+        self._calls = 0
+        self._calls_ended = threading.Condition()
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The handlers to add to a server.
+
+        Predict is registered as taking a stream, which on the wire is the same: so the handler can refuse a
+        request before its body has been received.
+        """
+        return grpc.method_handlers_generic_handler(
+            PREDICTION_SERVICE,
+            {
+                "Predict": grpc.stream_unary_rpc_method_handler(self._answered(self._predict)),
+                "GetModelMetadata": grpc.unary_unary_rpc_method_handler(self._answered(self._metadata)),
+            },
+        )
+
+    def wait_until_idle(self, timeout: float) -> bool:
+        """Wait until every call has been answered down to its last byte; False if one has not in time."""
+        with self._calls_ended:
+            return self._calls_ended.wait_for(lambda: self._calls == 0, timeout)
+
+    def _answered(self, method: Callable[[Any, _Context], bytes]) -> Callable[[Any, _Context], bytes]:
+        """``method``, counted, and with its errors as gRPC statuses; gRPC itself would send any error's text."""
+
+        def answer(request: Any, context: _Context) -> bytes:
+            with self._calls_ended:
+                self._calls += 1
+            if not context.add_callback(self._call_ended):
+                self._call_ended()
+            try:
+                return method(request, context)
+            except grpc.RpcError:
+                raise  # gRPC's own: the client went away while its request was being received
+            except Exception as error:
+                code, text = status_of(error)
+            context.abort(code, text)
+            raise AssertionError("abort returned")
+
+        return answer
+
+    def _call_ended(self) -> None:
+        with self._calls_ended:
+            self._calls -= 1
+            self._calls_ended.notify_all()
+
+    def _predict(self, requests: Iterator[bytes], context: _Context) -> bytes:
+        executor = self.executor
+        if executor is None:
+            raise NotReadyError(f"model {self._signature.model!r} is not ready; try again")
+        if not self._free.acquire(blocking=False):
+            raise BusyError(f"{self._capacity} predictions are in hand, no more are taken; try again later")
+        try:
+            data = next(requests, None)
+            if data is None:
+                raise TensorError("the call ended without a request")
+            prediction = decode(data, self._signature, max_batch=self._max_batch)
+            results = executor.run(prediction.inputs, context)
+            return encode(results, prediction, self._signature, once=_wants_names_once(context))
+        finally:
+            self._free.release()
+
+    def _metadata(self, data: bytes, context: _Context) -> bytes:
+        try:
+            request = GetModelMetadataRequest.FromString(data)
+        except DecodeError:
+            raise TensorError("the bytes received are no tensorflow.serving.GetModelMetadataRequest") from None
+        check_model(request.model_spec, self._signature)
+        if not request.metadata_field:
+            raise TensorError(f"metadata_field is empty; ask for {SIGNATURE_FIELD!r}")
+        for field in request.metadata_field:
+            if field != SIGNATURE_FIELD:
+                raise TensorError(f"unknown metadata_field {quoted(field)}; ask for {SIGNATURE_FIELD!r}")
+        response = GetModelMetadataResponse()
+        fill_model_spec(response.model_spec, self._signature)
+        signatures = SignatureDefMap()
+        signatures.signature_def[DEFAULT_SIGNATURE].CopyFrom(self._signature.to_proto())
+        response.metadata[SIGNATURE_FIELD].Pack(signatures)
+        answer: bytes = response.SerializeToString()
+        return answer
+
+
+def _wants_names_once(context: _Context) -> bool:
+    return (OUTPUT_NAMES_KEY, OUTPUT_NAMES_ONCE) in (tuple(item) for item in context.invocation_metadata())

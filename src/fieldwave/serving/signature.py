@@ -1,0 +1,113 @@
+"""What a model takes and gives, as its clients see it: names, aliases, dtypes and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from google.protobuf.message import Message
+
+from fieldwave.errors import TensorError
+from fieldwave.package import Package, TensorSpec
+from fieldwave.preprocess import Preprocessing
+from fieldwave.wire.dtypes import BY_NAME
+from fieldwave.wire.messages import SignatureDef, TensorInfo
+from fieldwave.wire.methods import PREDICT_METHOD_NAME
+
+__all__ = ["Signature", "quoted"]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The tensors of one model by every name that a client may use.
+
+    Attributes:
+        model: the model's name.
+        inputs, outputs: the tensors in the manifest's order.
+        preprocessing: how image files and pixels become the network's input; None if it takes neither.
+    """
+
+    model: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    preprocessing: Preprocessing | None
+
+    @classmethod
+    def of(cls, package: Package, model: str = "") -> Signature:
+        """The signature of ``package`` under the name ``model``, by default the network's."""
+        manifest = package.manifest
+        return cls(
+            model=model or manifest.network,
+            inputs=manifest.inputs,
+            outputs=manifest.outputs,
+            preprocessing=package.preprocessing,
+        )
+
+    def input(self, name: str) -> TensorSpec:
+        """The input that a client calls ``name``.
+
+        Raises:
+            TensorError: there is none; the message lists the names.
+        """
+        if name not in self._inputs_by_name:
+            raise TensorError(f"unknown input {quoted(name)}; {self.inputs_text()}")
+        return self._inputs_by_name[name]
+
+    def output(self, name: str) -> TensorSpec:
+        """The output that a client calls ``name``.
+
+        Raises:
+            TensorError: there is none; the message lists the names.
+        """
+        if name not in self._outputs_by_name:
+            raise TensorError(f"unknown output {quoted(name)}; this model gives {_listed(self.outputs)}")
+        return self._outputs_by_name[name]
+
+    def inputs_text(self) -> str:
+        """Which inputs there are, for a message."""
+        return f"this model takes {_listed(self.inputs)}"
+
+    def takes_images(self, spec: TensorSpec) -> bool:
+        """Whether image files and pixels are accepted for the input ``spec``."""
+        images = self.preprocessing
+        return images is not None and spec.shape[1:] == (images.height, images.width, images.channels)
+
+    def to_proto(self) -> Message:
+        """The ``SignatureDef``: each tensor once, under its first alias, with the graph's name in the value."""
+        proto = SignatureDef(method_name=PREDICT_METHOD_NAME)
+        for specs, infos in ((self.inputs, proto.inputs), (self.outputs, proto.outputs)):
+            for spec in specs:
+                infos[(*spec.aliases, spec.name)[0]].CopyFrom(_tensor_info(spec))
+        return proto
+
+    @cached_property
+    def _inputs_by_name(self) -> Mapping[str, TensorSpec]:
+        return {name: spec for spec in self.inputs for name in spec.names()}
+
+    @cached_property
+    def _outputs_by_name(self) -> Mapping[str, TensorSpec]:
+        return {name: spec for spec in self.outputs for name in spec.names()}
+
+
+def quoted(name: str) -> str:
+    """``name`` from a request, quoted for a message: one line, ASCII, not longer than 80 characters."""
+    text = ascii(name)
+    return text if len(text) <= 80 else f"{text[:76]}...{text[0]}"
+
+
+def _listed(specs: Iterable[TensorSpec]) -> str:
+    return ", ".join(_with_aliases(spec) for spec in specs)
+
+
+def _with_aliases(spec: TensorSpec) -> str:
+    name, *others = (repr(name) for name in spec.names())
+    return f"{name} (also {', '.join(others)})" if others else name
+
+
+def _tensor_info(spec: TensorSpec) -> Message:
+    info = TensorInfo(name=spec.name, dtype=BY_NAME[spec.dtype].enum)
+    for size in spec.shape:
+        info.tensor_shape.dim.add(size=-1 if size is None else size)
+    info.tensor_shape.SetInParent()
+    return info

@@ -1,0 +1,53 @@
+"""Compiles this folder's .proto files into ``messages.pb``: ``make wire``, after a change to one of them."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from fieldwave.errors import MissingExtraError
+from fieldwave.files import write_atomically
+
+__all__ = ["FOLDER", "PROTO_FILES", "compile_descriptors"]
+
+FOLDER = Path(__file__).parent
+PROTO_FILES = ("tensor.proto", "prediction.proto", "health.proto")
+_SOURCE_ROOT = FOLDER.parent.parent
+
+
+def compile_descriptors() -> bytes:
+    """A serialized ``FileDescriptorSet`` of :data:`PROTO_FILES`.
+
+    Google's own files (``any.proto``, ``wrappers.proto``) are not in it: every protobuf runtime brings its
+    own, and so the bytes depend on our files alone.
+
+    Raises:
+        MissingExtraError: grpcio-tools, which brings the compiler, is not installed.
+        RuntimeError: the compiler refused a file; it has printed why.
+    """
+    try:
+        import grpc_tools  # type: ignore[import-untyped]
+        from grpc_tools import protoc
+    except ImportError as error:
+        raise MissingExtraError("compiling the .proto files", "test") from error
+    google = Path(grpc_tools.__file__).parent / "_proto"
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "messages.pb"
+        status = protoc.main(
+            [
+                "protoc",
+                f"--proto_path={_SOURCE_ROOT}",
+                f"--proto_path={google}",
+                f"--descriptor_set_out={output}",
+                *(str(FOLDER / name) for name in PROTO_FILES),
+            ]
+        )
+        if status != 0:
+            raise RuntimeError(f"protoc ended with status {status}; it has printed why")
+        return output.read_bytes()
+
+
+if __name__ == "__main__":
+    write_atomically(FOLDER / "messages.pb", compile_descriptors())
+    sys.stdout.write(f"wrote {FOLDER / 'messages.pb'}\n")

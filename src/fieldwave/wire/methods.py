@@ -1,0 +1,38 @@
+"""The names on the wire: services, methods, and the metadata keys that client and server agree on."""
+
+from __future__ import annotations
+
+__all__ = [
+    "DEFAULT_SIGNATURE",
+    "GET_MODEL_METADATA",
+    "HEALTH_CHECK",
+    "HEALTH_SERVICE",
+    "MODEL_VERSION",
+    "OUTPUT_NAMES_KEY",
+    "OUTPUT_NAMES_ONCE",
+    "PREDICT",
+    "PREDICTION_SERVICE",
+    "PREDICT_METHOD_NAME",
+    "ROUTE_KEY",
+    "ROUTE_PREFIX",
+    "SIGNATURE_FIELD",
+]
+
+PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
+PREDICT = f"/{PREDICTION_SERVICE}/Predict"
+GET_MODEL_METADATA = f"/{PREDICTION_SERVICE}/GetModelMetadata"
+HEALTH_SERVICE = "grpc.health.v1.Health"
+HEALTH_CHECK = f"/{HEALTH_SERVICE}/Check"
+
+DEFAULT_SIGNATURE = "serving_default"
+MODEL_VERSION = 1  # a service has one package, which does not change while it runs
+PREDICT_METHOD_NAME = "tensorflow/serving/predict"
+SIGNATURE_FIELD = "signature_def"
+
+# The front end of the retired service routed by this header; gateways may route by it again.
+ROUTE_KEY = "x-ms-aml-grpc-service-route"
+ROUTE_PREFIX = "/api/v1/service/"
+
+# Whoever does not filter outputs gets each under every name it may know; with this header, each comes once.
+OUTPUT_NAMES_KEY = "fieldwave-output-names"
+OUTPUT_NAMES_ONCE = "once"

@@ -1,0 +1,25 @@
+"""The networks that Fieldwave knows, described once, free of any framework; their weights; float ONNX."""
+
+from __future__ import annotations
+
+from fieldwave.zoo.catalogue import names, network
+from fieldwave.zoo.digits import DigitsImages, digit_png, digits_images
+from fieldwave.zoo.labels import imagenet_labels
+from fieldwave.zoo.network import Network, Tensor
+from fieldwave.zoo.onnx_emitter import to_onnx
+from fieldwave.zoo.weights import check_weights, load_weights, save_weights
+
+__all__ = [
+    "DigitsImages",
+    "Network",
+    "Tensor",
+    "check_weights",
+    "digit_png",
+    "digits_images",
+    "imagenet_labels",
+    "load_weights",
+    "names",
+    "network",
+    "save_weights",
+    "to_onnx",
+]

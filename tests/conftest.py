@@ -1,0 +1,34 @@
+"""What several tests share: the photographs, and packages made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fieldwave.convert import Conversion, convert
+from fieldwave.zoo import digit_png, digits_images
+
+PHOTOS = Path(__file__).parent / "data" / "images"
+
+
+@pytest.fixture(scope="session")
+def photographs() -> list[Path]:
+    """Real photographs, JPEG, of various sizes."""
+    return sorted(PHOTOS.glob("*.jpg"))
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Conversion:
+    """The digits network, quantized on a few of its training images."""
+    folder = tmp_path_factory.mktemp("digits")
+    for index, pixels in enumerate(digits_images().calibration_images[:20]):
+        (folder / f"{index:02d}.png").write_bytes(digit_png(pixels))
+    return convert("digits", calibration=folder, output=folder / "digits.zip")
+
+
+@pytest.fixture(scope="session")
+def resnet50(tmp_path_factory: pytest.TempPathFactory) -> Conversion:
+    """ResNet-50 with random weights, quantized on the photographs: about ten seconds."""
+    folder = tmp_path_factory.mktemp("resnet50")
+    return convert("resnet50", weights="random:0", calibration=PHOTOS, output=folder / "rn50.zip")

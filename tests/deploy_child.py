@@ -1,0 +1,57 @@
+"""A serving process for the tests of supervision: real, and up in a blink.
+
+``deploy_child.py BEHAVIOUR FOLDER`` listens on the service's port and answers each connection with its process id.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from fieldwave.deploy.state import Report, ServiceFolder
+
+behaviour, folder = sys.argv[1], ServiceFolder(Path(sys.argv[2]))
+if behaviour == "silent":
+    sys.exit(4)
+print(f"behaviour {behaviour}")
+print("")
+if behaviour == "broken":
+    print("Traceback and so on", file=sys.stderr)
+    print("ValueError: the network is broken", file=sys.stderr)
+    sys.exit(3)
+if behaviour == "reporting":
+    folder.write_report(Report(os.getpid(), "the device is away;\n look for it"))
+    print("noise at the end")
+    sys.exit(1)
+if behaviour == "hanging":
+    time.sleep(600)
+if behaviour == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if behaviour == "flooding":
+    for line in range(30_000):
+        print(f"line {line} " + "x" * 90)
+
+
+def drain(*_: object) -> None:
+    print("drained")
+    sys.exit(0)
+
+
+if behaviour in ("serving", "flooding", "environment"):
+    signal.signal(signal.SIGTERM, drain)
+spec = folder.read_spec()
+with socket.create_server((spec.host, spec.port)) as server:
+    if behaviour == "environment":
+        for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "PYTHONPATH"):
+            print(f"{name}={os.environ.get(name)}")
+        print(f"cwd={os.getcwd()} session={os.getsid(0) == os.getpgrp() == os.getppid()}")
+        print(f"descriptors={sorted(map(int, os.listdir('/proc/self/fd')))[:-1]}")
+    folder.write_report(Report(os.getpid()))
+    while True:
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(f"{os.getpid()}".encode())

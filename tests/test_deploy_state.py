@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from fieldwave.deploy.state import Report, ServiceFolder, Spec, Status, now
+from fieldwave.errors import StorageError
+
+SPEC = Spec(
+    name="rn50",
+    network="resnet50",
+    device="cpu",
+    host="127.0.0.1",
+    port=50123,
+    package="sha256:00",
+    created="2025-01-02T03:04:05Z",
+    command=["python", "-m", "x"],
+)
+STATUS = Status("Healthy", supervisor=7, pid=8, restarts=1, started=SPEC.created, last_exit="SIGKILL")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ServiceFolder:
+    (tmp_path / "rn50").mkdir()
+    return ServiceFolder(tmp_path / "rn50")
+
+
+def test_what_is_written_is_read(folder: ServiceFolder) -> None:
+    folder.write_spec(SPEC)
+    folder.write_status(STATUS)
+    folder.write_report(Report(8, "broken"))
+    assert folder.read_spec() == SPEC
+    assert folder.read_status() == STATUS
+    assert folder.read_report() == Report(8, "broken")
+    assert sorted(file.name for file in folder.path.iterdir()) == ["report.json", "service.json", "status.json"]
+    folder.remove_report()
+    folder.remove_report()
+    assert folder.read_report() is None
+
+
+def test_what_is_not_there_yet_is_none(folder: ServiceFolder) -> None:
+    assert folder.read_status() is None
+    assert folder.read_report() is None
+    with pytest.raises(FileNotFoundError):
+        folder.read_spec()
+
+
+def test_a_newer_version_may_have_written_more(folder: ServiceFolder) -> None:
+    status = dataclasses.asdict(STATUS) | {"replicas": 3}
+    (folder.path / "status.json").write_text(json.dumps(status))
+    assert folder.read_status() == STATUS
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"port": "50123"},
+        {"command": "python"},
+        {"command": [1]},
+        {"name": None},
+    ],
+)
+def test_a_field_of_another_type_is_damage(folder: ServiceFolder, change: dict[str, object]) -> None:
+    file = folder.path / "service.json"
+    file.write_text(json.dumps(dataclasses.asdict(SPEC) | change))
+    with pytest.raises(StorageError) as caught:
+        folder.read_spec()
+    assert str(caught.value) == (
+        f"{file} is damaged; delete the service and deploy it again: fieldwave services delete rn50"
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"5", b"{}", b"\xff", b'{"state": "Fine", "supervisor": 7}'])
+def test_what_is_no_status_is_damage(folder: ServiceFolder, content: bytes) -> None:
+    (folder.path / "status.json").write_bytes(content)
+    with pytest.raises(StorageError, match=r"status\.json is damaged; "):
+        folder.read_status()
+
+
+def test_the_time_is_utc_to_the_second() -> None:
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", now())

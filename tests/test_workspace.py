@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fieldwave.errors import StorageError
+from fieldwave.workspace import Workspace
+
+
+def test_the_nearest_fieldwave_toml_upwards_marks_the_project(tmp_path: Path) -> None:
+    inner = tmp_path / "outer" / "inner"
+    deep = inner / "a" / "b"
+    deep.mkdir(parents=True)
+    (tmp_path / "outer" / "fieldwave.toml").touch()
+    (inner / "fieldwave.toml").touch()
+
+    workspace = Workspace.find(deep)
+
+    assert workspace == Workspace(inner)
+    assert workspace.root == inner
+    assert workspace.services_folder == inner / ".fieldwave" / "services"
+
+
+def test_a_folder_of_that_name_marks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    (tmp_path / "fieldwave.toml").mkdir()
+    assert Workspace.find(tmp_path).root == tmp_path / "data" / "fieldwave"
+
+
+def test_the_working_directory_is_where_the_search_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fieldwave.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert Workspace.find().root == tmp_path
+
+
+def test_outside_a_project_it_is_the_users_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    workspace = Workspace.find(tmp_path)
+    assert workspace.root == tmp_path / "data" / "fieldwave"
+    assert workspace.services_folder == tmp_path / "data" / "fieldwave" / "services"
+
+
+@pytest.mark.parametrize("value", [None, "", "relative/data"])
+def test_without_a_usable_xdg_variable_it_is_below_home(
+    value: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    if value is not None:
+        monkeypatch.setenv("XDG_DATA_HOME", value)
+    assert Workspace.find(tmp_path).root == tmp_path / ".local" / "share" / "fieldwave"
+
+
+def test_a_deleted_working_directory_lies_in_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    (tmp_path / "fieldwave.toml").touch()
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    try:
+        assert Workspace.find().root == tmp_path / "data" / "fieldwave"
+    finally:
+        os.chdir(tmp_path)
+
+
+def test_a_projects_state_is_kept_out_of_version_control(tmp_path: Path) -> None:
+    assert Workspace(tmp_path).create_services_folder() == tmp_path / ".fieldwave" / "services"
+    assert (tmp_path / ".fieldwave" / ".gitignore").read_text() == "*\n"
+    assert Workspace(tmp_path).create_services_folder().is_dir()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".fieldwave").write_text("a file in the way")
+    with pytest.raises(StorageError) as caught:
+        Workspace(tmp_path).create_services_folder()
+    assert str(caught.value) == f"cannot make {tmp_path}/.fieldwave/services: Not a directory"
