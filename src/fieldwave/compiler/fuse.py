@@ -34,7 +34,9 @@ def fuse(steps: Sequence[Operation | Join], kept: Collection[str]) -> tuple[Oper
     return _merge_subsampling(merged, kept)
 
 
-def _merge_copy(merged: list[Operation | Join], steps: Sequence[Operation | Join], kept: Collection[str]) -> list[Operation | Join] | None:
+def _merge_copy(
+    merged: list[Operation | Join], steps: Sequence[Operation | Join], kept: Collection[str]
+) -> list[Operation | Join] | None:
     """Let the producer of the last step's input do what that step does; None where it cannot."""
     copy = merged[-1]
     assert isinstance(copy, Operation)

@@ -32,7 +32,9 @@ __all__ = ["Interpreter"]
 Order = Literal["compute", "transfer"]
 Fields = dict[str, int]
 ADDRESS_MASK = (1 << COMPUTE.positions["input_base"][0].bits) - 1
-_PARAMETER = np.dtype([("bias", "<i4"), ("scale", "<f4"), ("zero", "i1"), ("low", "i1"), ("high", "i1"), ("", "u1")])
+_PARAMETER = np.dtype(
+    [("bias", "<i4"), ("scale", "<f4"), ("zero", "i1"), ("low", "i1"), ("high", "i1"), ("", "u1")]
+)
 assert _PARAMETER.itemsize == PARAMETER.size
 
 
@@ -52,7 +54,7 @@ class Interpreter:
         lanes = self.configuration.input_lanes
         rng = np.random.default_rng(0)
         self.banks = [rng.integers(-128, 128, (words, lanes), np.int8) for words in self.configuration.bank_words]
-        self.written = [np.zeros((words, self.configuration.slices), bool) for words in self.configuration.bank_words]
+        self.written = [np.zeros(words, bool) for words in self.configuration.bank_words]
 
     def run(self, memory: NDArray[np.uint8]) -> None:
         """Execute the program whose header is at the start of ``memory``, in place.
@@ -155,7 +157,7 @@ class Interpreter:
                 result = np.clip(np.rint(exact) + f["output_zero"], -128, 127).astype(np.int64)
             if f["residual"]:
                 words = residual + word * f["residual_tile_step"]
-                self._check_written(f["residual_bank"], words, [part])
+                self._check_written(f["residual_bank"], words)
                 b = self.banks[f["residual_bank"]][words][:, lanes].astype(np.int64)
                 result = _add(f, result, b)
             result = np.clip(result, f["clamp_low"], f["clamp_high"])
@@ -164,7 +166,7 @@ class Interpreter:
             words = output + word * f["output_tile_step"]
             self._check_bank(f["output_bank"], words)
             self.banks[f["output_bank"]][words, lanes] = result
-            self.written[f["output_bank"]][words, part] = True
+            self.written[f["output_bank"]][words] = True
 
     def _gather(
         self, f: Fields, base: int, y: NDArray[Any], x: NDArray[Any]
@@ -180,8 +182,7 @@ class Interpreter:
                 for word in range(f["input_tiles"]):
                     address = start + ky * f["tap_y_step"] + kx * f["tap_x_step"] + word & ADDRESS_MASK
                     read = address[~padding]
-                    self._check_bank(f["input_bank"], read)
-                    self._check_written(f["input_bank"], read, [0])
+                    self._check_written(f["input_bank"], read)
                     vector = np.full((len(y), self.configuration.input_lanes), f["pad_value"], np.int8)
                     vector[~padding] = self.banks[f["input_bank"]][read]
                     vectors.append(vector)
@@ -241,9 +242,9 @@ class Interpreter:
         if len(words) and (words.min() < 0 or words.max() >= len(self.banks[bank])):
             raise DeviceError(f"word {words.max()} is outside bank {bank} of {len(self.banks[bank])} words")
 
-    def _check_written(self, bank: int, words: NDArray[Any], parts: list[int]) -> None:
+    def _check_written(self, bank: int, words: NDArray[Any]) -> None:
         self._check_bank(bank, words)
-        if not self.written[bank][words][:, parts].all():
+        if not self.written[bank][words].all():
             raise DeviceError(f"words of bank {bank} are read before anything was written to them")
 
 

@@ -51,7 +51,9 @@ def lower(graph: Graph, types: Mapping[str, TensorType]) -> Lowering:
             if found is not None:
                 known[name] = found
         try:
-            step, result = OPERATORS.get(node.op, _unknown)(Scope(node, graph.constants, types, known, consumers.get(node.output, ())))
+            step, result = OPERATORS.get(node.op, _unknown)(
+                Scope(node, graph.constants, types, known, consumers.get(node.output, ()))
+            )
         except Refused as refused:
             refusals[node.name] = str(refused)
             continue

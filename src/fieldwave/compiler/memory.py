@@ -75,7 +75,8 @@ def plan_memory(
     blame = None
     for by_size, preference in product((False, True), ((0, 1), (1, 0))):
         order = sorted(
-            range(len(buffers)), key=lambda i: (-buffers[i].words if by_size else buffers[i].first, buffers[i].first)
+            range(len(buffers)),
+            key=lambda i: (-buffers[i].words if by_size else buffers[i].first, buffers[i].first),
         )
         places, failed = _place(buffers, order, apart, preference, configuration)
         if failed is None:
@@ -134,7 +135,9 @@ def _apart(operations: Sequence[Operation], buffers: Sequence[Buffer]) -> set[tu
     """Pairs of buffers that are better kept in different banks: a convolution's input and its residual."""
     index = {name: i for i, buffer in enumerate(buffers) for name in buffer.tensors}
     pairs = {
-        (index[operation.input], index[operation.residual.tensor]) for operation in operations if operation.residual
+        (index[operation.input], index[operation.residual.tensor])
+        for operation in operations
+        if operation.residual
     }
     return pairs | {(b, a) for a, b in pairs}
 

@@ -151,7 +151,12 @@ def _add(s: Scope) -> Lowered:
     if source != other:
         raise Refused(f"adds {source} and {other}; the NPU adds maps of one size")
     residual = Residual(
-        s.node.inputs[3], _shift(s, 1, 6), _binary_zero(s, 2), _shift(s, 4, 6), _binary_zero(s, 5), _binary_zero(s, 7)
+        s.node.inputs[3],
+        _shift(s, 1, 6),
+        _binary_zero(s, 2),
+        _shift(s, 4, 6),
+        _binary_zero(s, 5),
+        _binary_zero(s, 7),
     )
     return replace(_copy(s, source), residual=residual), source
 
@@ -164,7 +169,13 @@ def _average_pool(s: Scope) -> Lowered:
         raise Refused(f"its window has {taps} taps; the NPU averages up to {_highest('average_taps')}")
     average = Average(_shift(s, 1, 3), _binary_zero(s, 4), bool(s.node.attributes.get("count_include_pad", 0)))
     operation = Operation(
-        (s.node.name,), Opcode.AVERAGE, s.node.inputs[0], s.node.output, window, _binary_zero(s, 2), average=average
+        (s.node.name,),
+        Opcode.AVERAGE,
+        s.node.inputs[0],
+        s.node.output,
+        window,
+        _binary_zero(s, 2),
+        average=average,
     )
     return operation, _pooled(source, window)
 

@@ -48,9 +48,7 @@ def stream(
                 yield weights[tile].tobytes() * (tiling.blocks if repeat else 1)
 
 
-def _parameters(
-    operation: Operation, run: Run, result: Layout, configuration: Configuration
-) -> list[bytes]:
+def _parameters(operation: Operation, run: Run, result: Layout, configuration: Configuration) -> list[bytes]:
     """The parameters of each tile. A lane without a channel yields zero."""
     requantize = operation.requantize
     assert requantize is not None
@@ -69,9 +67,7 @@ def _parameters(
         records[field] = -128
         records[field][used] = getattr(requantize, field) - 128
     size = configuration.parameter_beats * configuration.port_bytes
-    return [
-        records[start : start + lanes].tobytes().ljust(size, b"\0") for start in range(0, len(records), lanes)
-    ]
+    return [records[start : start + lanes].tobytes().ljust(size, b"\0") for start in range(0, len(records), lanes)]
 
 
 def _weights(

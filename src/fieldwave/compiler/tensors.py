@@ -71,7 +71,9 @@ class MemoryTensor:
         return memory[self.offset : self.offset + self.size].reshape(size)
 
 
-def in_memory(name: str, size: FeatureMap, layout: Layout, offset: int, configuration: Configuration) -> MemoryTensor:
+def in_memory(
+    name: str, size: FeatureMap, layout: Layout, offset: int, configuration: Configuration
+) -> MemoryTensor:
     """The tensor as LOAD and STORE lay it out: alone, pixel after pixel; part of a joined one, pixels at whole beats."""
     step = layout.words * configuration.input_lanes
     if layout.pitch != layout.words:

@@ -90,7 +90,8 @@ def tile(operation: Operation, layouts: Mapping[str, Layout], configuration: Con
             )
     room = configuration.ring_beats - configuration.burst_beats
     repeat = tuple(
-        operation.opcode == Opcode.CONV and blocks > 1 and count * configuration.tile_beats > room for count in steps
+        operation.opcode == Opcode.CONV and blocks > 1 and count * configuration.tile_beats > room
+        for count in steps
     )
     return Tiling(runs, blocks, block_pixels, result.map.pixels - (blocks - 1) * block_pixels, repeat)
 
