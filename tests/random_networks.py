@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldwave.graph import CONTRIB_DOMAIN, Graph, Node, Value
 from fieldwave.golden import Window
+from fieldwave.graph import CONTRIB_DOMAIN, Graph, Node, Value
 
 
 @dataclass(frozen=True)

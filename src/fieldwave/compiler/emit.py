@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fieldwave.compiler.layout import Layout
@@ -111,8 +111,8 @@ def _aligned(size: int) -> int:
 
 def _tasks(plan: Plan, tensors: Mapping[str, MemoryTensor]) -> Iterator[Task]:
     """Every descriptor in an order in which they could run one by one: load late, store at once."""
-    waiting = {real: name for name, real in reversed(plan.inputs.items())}
-    wanted = {real: name for name, real in reversed(plan.outputs.items())}
+    waiting = {real: name for name, real in reversed(list(plan.inputs.items()))}
+    wanted = {real: name for name, real in reversed(list(plan.outputs.items()))}
     joined = _completions(plan, wanted)
     for index, (operation, tiling) in enumerate(zip(plan.operations, plan.tilings, strict=True)):
         for real in operation.reads:

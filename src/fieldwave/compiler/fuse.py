@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fieldwave.compiler.operations import Join, Operation, Residual
+from fieldwave.compiler.operations import Join, Operation, Requantize, Residual
 from fieldwave.golden import Window
 from fieldwave.npu.isa import Opcode
 
@@ -47,7 +47,7 @@ def _merge_copy(
             producer = merged[index]
             if isinstance(producer, Operation) and producer.output == candidate.input:
                 both = _appended(producer, candidate)
-                # The result takes the place of the copy: the residual is there by then, and nobody reads it before.
+                # The result takes the place of the copy: by then the residual is there, and nobody read it before.
                 if both is not None:
                     return [*merged[:index], *merged[index + 1 : -1], both]
     return None
@@ -61,11 +61,11 @@ def _appended(first: Operation, copy: Operation) -> Operation | None:
     if copy.residual is not None and (first.residual is not None or copy.residual.tensor == first.output):
         return None
     if first.residual is not None:
-        residual: Residual | None = replace(
-            first.residual, **_within(first.residual.low, first.residual.high, bounds.low, bounds.high)
-        )
+        low, high = _within(first.residual.low, first.residual.high, bounds)
+        residual: Residual | None = replace(first.residual, low=low, high=high)
     else:
-        requantize = replace(requantize, **_within(requantize.low, requantize.high, bounds.low, bounds.high))
+        low, high = _within(requantize.low, requantize.high, bounds)
+        requantize = replace(requantize, low=low, high=high)
         residual = copy.residual
     return replace(
         first, nodes=first.nodes + copy.nodes, output=copy.output, requantize=requantize, residual=residual,
@@ -73,10 +73,9 @@ def _appended(first: Operation, copy: Operation) -> Operation | None:
     )  # fmt: skip
 
 
-def _within(low: int, high: int, lower: int, upper: int) -> dict[str, int]:
-    """The bounds of a clip to low..high followed by one to lower..upper."""
-    first, second = (int(np.clip(edge, lower, upper)) for edge in (low, high))
-    return {"low": first, "high": second}
+def _within(low: int, high: int, then: Requantize) -> tuple[int, int]:
+    """The bounds of a clip to low..high followed by that of a copy."""
+    return int(np.clip(low, then.low, then.high)), int(np.clip(high, then.low, then.high))
 
 
 def _swapped(copy: Operation) -> Operation | None:

@@ -93,7 +93,7 @@ class Interpreter:
             raise DeviceError(f"{self.position} of {len(self.stream)} bytes of the stream were used")
 
     def _descriptors(self, offset: int, record: Any) -> list[Fields]:
-        found = []
+        found: list[Fields] = []
         while True:
             fields = record.decode(self.memory[offset : offset + RECORD_BYTES].tobytes())
             if fields["opcode"] == Opcode.END:
@@ -219,7 +219,7 @@ class Interpreter:
         with np.errstate(over="ignore"):
             product = np.clip(np.rint(biased.astype(np.float32) * records["scale"]), -1024, 1024)
         zero, low, high = (records[name].astype(np.int64) for name in ("zero", "low", "high"))
-        return np.clip(product.astype(np.int64) + zero, low, high)
+        return np.asarray(np.clip(product.astype(np.int64) + zero, low, high))
 
     def _check_overlap(self, f: Fields, output: NDArray[Any], y: NDArray[Any], x: NDArray[Any]) -> None:
         """What a descriptor reads it must not write, but for a residual at the same place."""
@@ -252,4 +252,4 @@ def _add(f: Fields, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.in
     """The exact sum of two scaled bytes, rounded once, half to even."""
     left = (a - f["residual_a_zero"]) * 2.0 ** f["residual_a_shift"]
     right = (b - f["residual_b_zero"]) * 2.0 ** f["residual_b_shift"]
-    return np.clip(np.rint(left + right + f["output_zero"]), -128, 127).astype(np.int64)
+    return np.asarray(np.clip(np.rint(left + right + f["output_zero"]), -128, 127), np.int64)

@@ -1,8 +1,8 @@
 """Where the channels of every tensor lie in the words of a pixel.
 
-Activation memory is channels-last: a pixel is a run of words of ``input_lanes`` bytes. A plain tensor fills them from
-the first lane up. A joined tensor keeps each of its parts at whole words, with unused lanes between; weights are
-zero there. A tensor that is part of a joined one shares its pixels.
+Activation memory is channels-last: a pixel is a run of words of ``input_lanes`` bytes. A plain tensor fills them
+from the first lane up. A joined tensor keeps each of its parts at whole words, with unused lanes between, where
+weights are zero. A tensor that is part of a joined one shares its pixels.
 """
 
 from __future__ import annotations

@@ -182,8 +182,8 @@ def _complaint(
     others.sort(key=lambda other: -other.words)
     beside = ", ".join(f"{other.tensors[0]!r} ({other.words * lanes} bytes)" for other in others[:3])
     return (
-        f"tensor {buffer.tensors[0]!r} ({layouts[buffer.tensors[0]].map}, {buffer.words * lanes} bytes) does not fit "
-        f"the activation banks of {configuration.bank_bytes[0]} and {configuration.bank_bytes[1]} bytes"
+        f"tensor {buffer.tensors[0]!r} ({layouts[buffer.tensors[0]].map}, {buffer.words * lanes} bytes) does not "
+        f"fit the activation banks of {configuration.bank_bytes[0]} and {configuration.bank_bytes[1]} bytes"
         + (f" beside {beside}" if beside else "")
         + "; choose a configuration with larger banks"
     )

@@ -1,7 +1,7 @@
 """What the compiler speaks between ONNX and descriptors: feature maps and the operations that an NPU has.
 
-One `Operation` is one pass over an input in activation memory. The passes `lower`, `fuse` and `concat` rewrite lists
-of them; from `memory` on they stay as they are.
+One `Operation` is one pass over an input in activation memory. The passes `lower`, `fuse` and `concat` rewrite
+lists of them; from `memory` on they stay as they are.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Requantize:
     """From int32 sums to bytes, ``clip(rne(fl(fl(sum + bias) * scale)) + zero, low, high)``.
 
     Attributes:
-        bias: int64 [M], of sums of ``(x - xz) * w``: the zero-point corrections of the hardware come with emission.
+        bias: int64 [M], of sums of ``(x - xz) * w``; what the hardware sums differs, and `stream` corrects it.
         scale: float32 [M].
         zero: zero point of the result.
         low, high: bounds of the result.

@@ -1,4 +1,4 @@
-"""How each ONNX operator is lowered: the checks that it is within what the hardware computes exactly, and its form.
+"""How each ONNX operator is lowered: checks that it is within what the hardware computes exactly, and its form.
 
 The arithmetic of every operator is that of ``docs/numerics.md``.
 """

@@ -46,7 +46,7 @@ def partition(graph: Graph, steps: Mapping[str, Step]) -> tuple[Section, ...]:
                 other, at = made_in[name]
                 earliest = max(earliest, at if other == side else at + 1)
         level[node.name] = earliest
-        made_in.update({name: (side, earliest) for name in node.outputs})
+        made_in.update(dict.fromkeys(node.outputs, (side, earliest)))
     sections = []
     for at in sorted(set(level.values())):
         nodes = tuple(node for node in graph.nodes if level[node.name] == at)

@@ -1,6 +1,6 @@
 """The order between the two queues: what a descriptor waits for in the other one.
 
-Each queue runs its descriptors in order; a wait is a count of descriptors that the other queue must have completed.
+Each queue runs its descriptors in order; a wait counts descriptors that the other queue must have completed.
 A task waits for the last earlier one in the other queue that touches the same words of activation memory, where
 at least one of the two writes. Waits only point back in the list, so the queues cannot wait for each other.
 """
@@ -53,8 +53,8 @@ class Task:
 def waits(tasks: Sequence[Task]) -> list[int]:
     """For each task, in the order in which they would run one by one, what it waits for."""
     numbers = {"compute": 0, "transfer": 0}
-    positions = []
-    result = []
+    positions: list[int] = []
+    result: list[int] = []
     for index, task in enumerate(tasks):
         found = 0
         for other, position in zip(reversed(tasks[:index]), reversed(positions), strict=True):

@@ -20,7 +20,7 @@ from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.operations import Operation
 from fieldwave.compiler.tile import Run, Tiling
 from fieldwave.npu import Configuration
-from fieldwave.npu.isa import PARAMETER, Opcode
+from fieldwave.npu.isa import PARAMETER
 
 __all__ = ["stream"]
 

@@ -74,7 +74,7 @@ class MemoryTensor:
 def in_memory(
     name: str, size: FeatureMap, layout: Layout, offset: int, configuration: Configuration
 ) -> MemoryTensor:
-    """The tensor as LOAD and STORE lay it out: alone, pixel after pixel; part of a joined one, pixels at whole beats."""
+    """The tensor as LOAD and STORE lay it out; the pixels of a part of a joined one begin at whole beats."""
     step = layout.words * configuration.input_lanes
     if layout.pitch != layout.words:
         step = -(-step // configuration.port_bytes) * configuration.port_bytes
