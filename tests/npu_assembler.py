@@ -230,3 +230,26 @@ def convolve(x: Any, weights: Any, bias: Any, scale: Any, *, x_zero: int, y_zero
     patches = windows(x, weights.shape[1:3], stride, dilation, pads, x_zero) - x_zero
     acc = np.einsum("hwyxc,oyxc->hwo", patches, weights.astype(np.int64), optimize=True) + bias
     return requantize(acc, scale, y_zero, low, high)
+
+
+def execute(simulation: Any, program: Program, model: Any, *, cycles: int = 5_000_000) -> np.ndarray[Any, Any]:
+    """Run a program to its end and return the arena; fails the test on an error or a hang."""
+    arena = program.image()
+    start(simulation, arena, model)
+    assert simulation.run(cycles), f"no end within {cycles} cycles"
+    assert simulation.read(isa.Register.STATUS) == 2, hex(simulation.read(isa.Register.ERROR))
+    return arena
+
+
+def start(simulation: Any, arena: np.ndarray[Any, Any], model: Any) -> None:
+    simulation.attach(arena, model)
+    simulation.write(isa.Register.PROGRAM_LOW, model.base & 0xFFFFFFFF)
+    simulation.write(isa.Register.PROGRAM_HIGH, model.base >> 32)
+    simulation.write(isa.Register.CONTROL, 1)
+
+
+def add(a: Any, b: Any, *, a_zero: int, b_zero: int, y_zero: int, a_shift: int, b_shift: int, shift: int,
+        low: int = 0, high: int = 255) -> Any:  # fmt: skip
+    """QLinearAdd with power-of-two scales: one rounding, half to even."""
+    total = ((a.astype(np.int64) - a_zero) << a_shift) + ((b.astype(np.int64) - b_zero) << b_shift)
+    return np.clip(np.rint(total / 2.0**shift + y_zero), low, high).astype(np.uint8)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Const, Module, Mux, Signal, unsigned
+from amaranth import Const, Module, Mux, ResetInserter, Signal, unsigned
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from fieldwave.npu.bursts import burst_layout
 from fieldwave.npu.config import Configuration
+from fieldwave.npu.pipeline import RegisterSlice
 
 __all__ = ["Memory", "axi4"]
 
@@ -95,7 +96,7 @@ class Memory(wiring.Component):
         asked = Signal()
         turn = Signal(range(max(2, self.readers)))  # who asked last comes last
         free = Signal()
-        m.d.comb += free.eq((~bus.arvalid | bus.arready) & owners.w_rdy & ~self.drain)
+        m.d.comb += free.eq(~bus.arvalid & owners.w_rdy & ~self.drain)  # not arready: no path from the bus into us
         with m.Switch(turn):
             for last in range(self.readers):
                 with m.Case(last):
@@ -136,16 +137,23 @@ class Memory(wiring.Component):
         unanswered = Signal(8)
         offset = Signal(32)
         begin, end = Signal(), Signal()
+        # A beat that the bus has seen must stay, so a drain cuts off the data between two beats.
+        cut_off = Signal()
+        m.d.sync += cut_off.eq(self.drain & (cut_off | ~bus.wvalid | bus.wready))
+        beats = RegisterSlice(self.write_data.payload.shape())
+        m.submodules.beats = ResetInserter(cut_off)(beats)
+        wiring.connect(m, wiring.flipped(self.write_data), beats.input)
+        beat = beats.output
         m.d.comb += [
             self.write.ready.eq(~bus.awvalid & (beats_left == 0) & (unanswered < OUTSTANDING) & ~self.drain),
             begin.eq(self.write.valid & self.write.ready),
             bus.bready.eq(1),
             end.eq(bus.bvalid),
-            bus.wdata.eq(self.write_data.payload.data),
-            bus.wstrb.eq(Mux(self.drain, 0, self.write_data.payload.strobe)),
-            bus.wvalid.eq((beats_left != 0) & (self.write_data.valid | self.drain)),
+            bus.wdata.eq(beat.payload.data),
+            bus.wstrb.eq(Mux(cut_off, 0, beat.payload.strobe)),
+            bus.wvalid.eq((beats_left != 0) & (beat.valid | cut_off)),
             bus.wlast.eq(beats_left == 1),
-            self.write_data.ready.eq((beats_left != 0) & bus.wready),
+            beat.ready.eq((beats_left != 0) & bus.wready),
         ]
         with m.If(bus.awready):
             m.d.sync += bus.awvalid.eq(0)

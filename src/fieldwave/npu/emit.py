@@ -6,6 +6,7 @@ import re
 
 from typing import Any
 
+from amaranth import ClockDomain, Elaboratable, Module, Signal
 from amaranth.back import rtlil, verilog
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib.wiring import In
@@ -22,16 +23,32 @@ _MEMORY_CONTENT = re.compile(r"^  cell \$meminit_v2 .*?^  end\n", re.MULTILINE |
 
 def emit_verilog(configuration: Configuration) -> str:
     """Verilog-2005 of the core: module ``npu`` with ``clk``, ``rst``, ``m_axi_*``, ``s_axi_*`` and ``irq``."""
-    npu = Npu(configuration)
-    text = rtlil.convert(npu, name="npu", ports=_ports(npu), emit_src=False)
+    top = _Top(Npu(configuration))
+    text = rtlil.convert(top, name="npu", ports=top.ports, emit_src=False)
     return str(verilog._convert_rtlil_text(_MEMORY_CONTENT.sub("", text), strip_internal_attrs=True))
 
 
-def _ports(npu: Npu) -> dict[str, Any]:
-    """Port names by which vendor tools recognise the buses."""
-    prefixes = {"memory": "m_axi", "control": "s_axi"}
-    ports = {}
-    for path, member, value in npu.signature.flatten(npu):
-        name = "_".join(prefixes.get(str(part), str(part)) for part in path)
-        ports[name] = (value, PortDirection.Input if member.flow == In else PortDirection.Output)
-    return ports
+class _Top(Elaboratable):
+    """The core with a registered reset, and port names by which vendor tools recognise the buses."""
+
+    def __init__(self, npu: Npu) -> None:
+        self.npu = npu
+        self.outside = ClockDomain("outside", reset_less=True)
+        self.sync = ClockDomain("sync")
+        self.rst = Signal()
+        self.ports: dict[str, Any] = {
+            "clk": (self.outside.clk, PortDirection.Input),
+            "rst": (self.rst, PortDirection.Input),
+        }
+        prefixes = {"memory": "m_axi", "control": "s_axi"}
+        for path, member, value in npu.signature.flatten(npu):
+            name = "_".join(prefixes.get(str(part), str(part)) for part in path)
+            self.ports[name] = (value, PortDirection.Input if member.flow == In else PortDirection.Output)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.domains += self.outside, self.sync
+        self.sync.clk = self.outside.clk
+        m.d.outside += self.sync.rst.eq(self.rst)
+        m.submodules.core = self.npu
+        return m

@@ -119,20 +119,22 @@ class Engine(wiring.Component):
             ]
 
         # The units.
-        m.submodules.activations = activations = Activations(configuration, readers=2, writers=2)
+        m.submodules.activations = activations = Activations(configuration, readers=3, writers=2)
         m.submodules.weights = weights = WeightStream(configuration)
         m.submodules.datapath = datapath = Datapath(configuration)
         m.submodules.output = output = OutputPipe(configuration)
         m.submodules.dma = dma = Dma(configuration)
         wiring.connect(m, dma.read, activations.reads[0])
-        wiring.connect(m, datapath.read, activations.reads[1])
+        wiring.connect(m, output.read, activations.reads[1])
+        wiring.connect(m, datapath.read, activations.reads[2])
         wiring.connect(m, dma.write, activations.writes[0])
         wiring.connect(m, output.write, activations.writes[1])
         wiring.connect(m, datapath.results, output.results)
         wiring.connect(m, weights.parameters, output.parameters)
         m.d.comb += [
             dma.word.eq(activations.words[0]),
-            datapath.word.eq(activations.words[1]),
+            output.word.eq(activations.words[1]),
+            datapath.word.eq(activations.words[2]),
             datapath.tile_ready.eq(weights.tile_ready),
             weights.tile_take.eq(datapath.tile_take),
             datapath.load.eq(weights.load),

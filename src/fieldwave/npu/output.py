@@ -2,7 +2,7 @@
 
 ::
 
-    results -> + bias -> requantize --+-> clamp -> write
+    results -> + bias -> requantize --+-> + residual, clamp -> write
        \\-----> MAX: as it is ---------/
 """
 
@@ -16,11 +16,13 @@ from amaranth.lib.wiring import In, Out
 
 from fieldwave.npu import isa
 from fieldwave.npu.accumulators import result_layout
-from fieldwave.npu.activations import write_layout
+from fieldwave.npu.activations import read_layout, write_layout
 from fieldwave.npu.config import Configuration
+from fieldwave.npu.eltwise import Eltwise
 from fieldwave.npu.isa import Opcode
 from fieldwave.npu.regroup import Join, Split
 from fieldwave.npu.requantize import Channel, Requantize
+from fieldwave.npu.residual import ResidualReader
 from fieldwave.npu.walk import Walk
 from fieldwave.npu.weights import parameters_layout
 
@@ -35,6 +37,7 @@ class OutputPipe(wiring.Component):
         done: one pulse, when the last vector is being written.
         results: from the accumulators.
         parameters: one record per lane for each tile, from the weight stream.
+        read, word: the residual, from activation memory.
         write: to activation memory.
     """
 
@@ -47,6 +50,8 @@ class OutputPipe(wiring.Component):
                 "done": Out(1),
                 "results": In(stream.Signature(result_layout(configuration))),
                 "parameters": In(stream.Signature(parameters_layout(configuration))),
+                "read": Out(stream.Signature(read_layout(configuration))),
+                "word": In(configuration.input_lanes * 8),
                 "write": Out(stream.Signature(write_layout(configuration))),
             }
         )
@@ -107,7 +112,31 @@ class OutputPipe(wiring.Component):
             m.d.comb += [biased_leaves.eq(biased_valid & finished_ready), finished_valid.eq(biased_valid)]
             m.d.comb += [finished[lane].eq(biased.lanes[lane] + compute.pad_value) for lane in range(lanes)]
 
+        # The residual add, also where there is no residual: then it adds nothing and only clamps.
+        m.submodules.eltwise = eltwise = Eltwise(lanes)
+        m.submodules.residual = residual = ResidualReader(configuration)
+        m.d.comb += [
+            residual.start.eq(self.start & compute.residual),
+            residual.compute.eq(compute),
+            residual.word.eq(self.word),
+            eltwise.a.valid.eq(finished_valid),
+            eltwise.a.payload.data.eq(finished),
+            eltwise.a.payload.add.residual.eq(compute.residual),
+            eltwise.a.payload.add.zero_a.eq(compute.residual_a_zero),
+            eltwise.a.payload.add.zero_b.eq(compute.residual_b_zero),
+            eltwise.a.payload.add.shift_a.eq(compute.residual_a_shift),
+            eltwise.a.payload.add.shift_b.eq(compute.residual_b_shift),
+            eltwise.a.payload.add.shift.eq(compute.residual_shift),
+            eltwise.a.payload.add.target.zero_point.eq(compute.output_zero),
+            eltwise.a.payload.add.target.low.eq(compute.clamp_low),
+            eltwise.a.payload.add.target.high.eq(compute.clamp_high),
+            finished_ready.eq(eltwise.a.ready),
+        ]
+        wiring.connect(m, residual.read, wiring.flipped(self.read))
+        wiring.connect(m, residual.vectors, eltwise.b)
+
         # Where to.
+        result = eltwise.output
         m.submodules.walk = walk = Walk(configuration)
         m.d.comb += [
             walk.start.eq(self.start),
@@ -118,12 +147,12 @@ class OutputPipe(wiring.Component):
             walk.x_step.eq(compute.output_x_step),
             walk.y_step.eq(compute.output_y_step),
             walk.tile_step.eq(compute.output_tile_step),
-            self.write.valid.eq(finished_valid & walk.places.valid),
+            self.write.valid.eq(result.valid & walk.places.valid),
             self.write.payload.bank.eq(compute.output_bank),
             self.write.payload.address.eq(walk.places.payload.address),
-            self.write.payload.word.eq(finished.as_value().replicate(configuration.slices)),
+            self.write.payload.word.eq(result.payload.as_value().replicate(configuration.slices)),
             self.write.payload.mask.eq(1 << walk.places.payload.slice),
-            finished_ready.eq(self.write.ready & walk.places.valid),
+            result.ready.eq(self.write.ready & walk.places.valid),
             walk.places.ready.eq(self.write.valid & self.write.ready),
             self.done.eq(walk.places.valid & walk.places.ready & walk.places.payload.last),
         ]

@@ -134,6 +134,7 @@ struct Simulation {
         top.rst = 1;
         tick(), tick();
         top.rst = 0;
+        tick(), tick();  // the core registers its reset
     }
 };
 
@@ -179,8 +180,8 @@ int simulation_read(Simulation* simulation, uint32_t address, uint32_t* value) {
     top.s_axi_araddr = address, top.s_axi_arvalid = 1;
     for (int waited = 0; waited < 1000; waited++) {
         simulation->tick();
-        top.s_axi_arvalid = 0;
         if (!top.s_axi_rvalid) continue;
+        top.s_axi_arvalid = 0;
         *value = top.s_axi_rdata;
         simulation->tick();
         return 1;
