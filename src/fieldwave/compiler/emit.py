@@ -211,7 +211,7 @@ def compute_fields(plan: Plan, operation: Operation, tiling: Tiling, run: Run, r
         average = operation.average
         fields |= {
             "padding_counts": int(average.padding_counts),
-            "average_shift": average.shift,
+            "average_shift": average.exponent,
             "average_taps": window.kernel[0] * window.kernel[1],
             "output_zero": average.zero - 128,
         }
@@ -224,11 +224,13 @@ def _residual_fields(plan: Plan, operation: Operation, run: Run) -> dict[str, in
         return {}
     layout = plan.layouts[residual.tensor]
     place = plan.memory.place(residual.tensor, layout)
+    left_a, left_b, right = residual.shifts
     return {
         "residual": 1,
-        "residual_a_shift": residual.a_shift,
+        "residual_a_shift": left_a,
         "residual_a_zero": residual.a_zero - 128,
-        "residual_b_shift": residual.b_shift,
+        "residual_b_shift": left_b,
+        "residual_shift": right,
         "residual_b_zero": residual.b_zero - 128,
         "output_zero": residual.zero - 128,
         "clamp_low": residual.low - 128,

@@ -84,8 +84,8 @@ def _swapped(copy: Operation) -> Operation | None:
     if residual is None or copy.requantize is None or (copy.requantize.low, copy.requantize.high) != (0, 255):
         return None
     other = replace(
-        residual, tensor=copy.input, a_shift=residual.b_shift, a_zero=residual.b_zero,
-        b_shift=residual.a_shift, b_zero=residual.a_zero,
+        residual, tensor=copy.input, a_exponent=residual.b_exponent, a_zero=residual.b_zero,
+        b_exponent=residual.a_exponent, b_zero=residual.a_zero,
     )  # fmt: skip
     return replace(copy, input=residual.tensor, residual=other)
 

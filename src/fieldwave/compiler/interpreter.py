@@ -250,6 +250,7 @@ class Interpreter:
 
 def _add(f: Fields, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
     """The exact sum of two scaled bytes, rounded once, half to even."""
-    left = (a - f["residual_a_zero"]) * 2.0 ** f["residual_a_shift"]
-    right = (b - f["residual_b_zero"]) * 2.0 ** f["residual_b_shift"]
-    return np.asarray(np.clip(np.rint(left + right + f["output_zero"]), -128, 127), np.int64)
+    left = (a - f["residual_a_zero"]) << f["residual_a_shift"]
+    right = (b - f["residual_b_zero"]) << f["residual_b_shift"]
+    total = (left + right) / 2.0 ** f["residual_shift"] + f["output_zero"]
+    return np.asarray(np.clip(np.rint(total), -128, 127), np.int64)

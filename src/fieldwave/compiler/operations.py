@@ -63,26 +63,36 @@ class Residual:
     Attributes:
         tensor: b.
         stride: pixels of b between two pixels of the result, rows first.
-        a_shift, b_shift: log2 of the operand's scale over the sum's scale.
+        a_exponent, b_exponent: log2 of the operand's scale over the sum's scale.
         a_zero, b_zero, zero: zero points of a, of b and of the sum, 0 or 128.
     """
 
     tensor: str
-    a_shift: int
+    a_exponent: int
     a_zero: int
-    b_shift: int
+    b_exponent: int
     b_zero: int
     zero: int
     low: int = 0
     high: int = 255
     stride: tuple[int, int] = (1, 1)
 
+    @property
+    def shift(self) -> int:
+        """How far the operands are shifted left so that both are integers, and their sum right again."""
+        return max(0, -self.a_exponent, -self.b_exponent)
+
+    @property
+    def shifts(self) -> tuple[int, int, int]:
+        """Left shifts of a and b, and the right shift of their sum."""
+        return self.a_exponent + self.shift, self.b_exponent + self.shift, self.shift
+
 
 @dataclass(frozen=True)
 class Average:
-    """``sat(rne(sum(x - xz) * 2^shift / n) + zero)``; n counts padding where ``padding_counts``."""
+    """``sat(rne(sum(x - xz) * 2^exponent / n) + zero)``; n counts padding where ``padding_counts``."""
 
-    shift: int
+    exponent: int
     zero: int
     padding_counts: bool
 

@@ -29,10 +29,10 @@ from fieldwave.golden import Window
 from fieldwave.graph import Node
 from fieldwave.npu.isa import COMPUTE, Opcode
 
-__all__ = ["OPERATORS", "SHIFTS", "Refused", "Scope"]
+__all__ = ["MOST_SHIFT", "OPERATORS", "Refused", "Scope"]
 
-SHIFTS = range(-16, 16)
-"""Exponents by which residuals and averages are scaled exactly."""
+MOST_SHIFT = 15
+"""Bits by which residuals and averages are shifted exactly."""
 POINT = Window((1, 1))
 _INT32, _INT64 = 6, 7  # onnx.TensorProto.INT32, INT64
 
@@ -152,12 +152,12 @@ def _add(s: Scope) -> Lowered:
         raise Refused(f"adds {source} and {other}; the NPU adds maps of one size")
     residual = Residual(
         s.node.inputs[3],
-        _shift(s, 1, 6),
-        _binary_zero(s, 2),
-        _shift(s, 4, 6),
-        _binary_zero(s, 5),
-        _binary_zero(s, 7),
-    )
+        a_exponent=_exponent(s, 1, 6), a_zero=_binary_zero(s, 2),
+        b_exponent=_exponent(s, 4, 6), b_zero=_binary_zero(s, 5),
+        zero=_binary_zero(s, 7),
+    )  # fmt: skip
+    if max(residual.shifts) > MOST_SHIFT:
+        raise Refused(f"its scales differ by 2^{max(residual.shifts)}; the NPU goes up to 2^{MOST_SHIFT}")
     return replace(_copy(s, source), residual=residual), source
 
 
@@ -167,7 +167,7 @@ def _average_pool(s: Scope) -> Lowered:
     taps = math.prod(window.kernel)
     if taps > _highest("average_taps"):
         raise Refused(f"its window has {taps} taps; the NPU averages up to {_highest('average_taps')}")
-    average = Average(_shift(s, 1, 3), _binary_zero(s, 4), bool(s.node.attributes.get("count_include_pad", 0)))
+    average = Average(_exponent(s, 1, 3), _binary_zero(s, 4), bool(s.node.attributes.get("count_include_pad", 0)))
     operation = Operation(
         (s.node.name,),
         Opcode.AVERAGE,
@@ -304,12 +304,12 @@ def _pooled(source: FeatureMap, window: Window) -> FeatureMap:
     return FeatureMap(window.count(0, source.height), window.count(1, source.width), source.channels)
 
 
-def _shift(s: Scope, scale: int, result: int) -> int:
+def _exponent(s: Scope, scale: int, result: int) -> int:
     fraction, exponent = math.frexp(float(s.scalar(scale)) / float(s.scalar(result)))
     if fraction != 0.5:
         raise Refused("its scales are no powers of two")
-    if exponent - 1 not in SHIFTS:
-        raise Refused(f"its scales differ by 2^{exponent - 1}; the NPU goes from 2^{SHIFTS[0]} to 2^{SHIFTS[-1]}")
+    if abs(exponent - 1) > MOST_SHIFT:
+        raise Refused(f"its scales differ by 2^{abs(exponent - 1)}; the NPU goes up to 2^{MOST_SHIFT}")
     return exponent - 1
 
 
