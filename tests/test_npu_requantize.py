@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fieldwave.npu.requantize import Requantize
-from npu_verilate import Verilated, verilate
+from tests.npu_verilate import Verilated, verilate
 
 LANES = 8
 CHUNK = 500_000  # vectors of one kind, elements of all lanes counted
