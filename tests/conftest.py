@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldwave.convert import Conversion, convert
+from fieldwave.conversion import Conversion, convert
 from fieldwave.zoo import digit_png, digits_images
 
 PHOTOS = Path(__file__).parent / "data" / "images"

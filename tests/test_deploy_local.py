@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import fieldwave
 from fieldwave.deploy import LocalTarget, Service
 from fieldwave.deploy.state import ServiceFolder
 from fieldwave.errors import ConflictError, InputError, NotFoundError, PackageError, ServiceError
@@ -377,21 +378,23 @@ def test_the_process_inherits_nothing_but_the_environment(
 ) -> None:
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "1000000")
-    source = Path(__file__).parents[1] / "src"
+    source = Path(fieldwave.__file__).parents[1]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.path.relpath(source), "local"]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["local", os.path.relpath(source)]))
     running(target.workspace.root, "environment").deploy(package, "rn50")
     lines = list(target.logs("rn50"))
     assert "MALLOC_MMAP_THRESHOLD_=1000000" in lines
     assert "MALLOC_TRIM_THRESHOLD_=268435456" in lines
-    assert f"PYTHONPATH={source}{os.pathsep}{tmp_path / 'local'}" in lines
+    assert f"PYTHONPATH={tmp_path / 'local'}{os.pathsep}{source}" in lines
     assert "cwd=/ session=True" in lines
     assert "descriptors=[0, 1, 2, 3]" in lines
 
 
 def test_a_service_outlives_the_process_that_deployed_it(target: LocalTarget, package: Path) -> None:
+    # Found by a way that the service's processes do not share: they are to run the same Fieldwave all the same.
     program = f"""
 import sys
+sys.path.insert(0, {str(Path(fieldwave.__file__).parents[1])!r})
 from pathlib import Path
 from fieldwave import LocalTarget, Workspace
 target = LocalTarget(Workspace(Path({str(target.workspace.root)!r})))
@@ -400,7 +403,12 @@ print(target.deploy({str(package)!r}, "rn50").pid)
 """
     # Read through a pipe: were any of it left open in the service, this would not return.
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, start_new_session=True
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        start_new_session=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
     )
     assert (done.returncode, done.stderr) == (0, "")
     service = target.get("rn50")

@@ -37,7 +37,7 @@ def create_device(name: str, **options: Any) -> Device:
 
 
 def open_device(name: str, **options: Any) -> Device:
-    """`create_device`, opened.
+    """`create_device`, opened; close it, or use it in a with statement.
 
     Raises:
         NotFoundError: as `create_device`.
