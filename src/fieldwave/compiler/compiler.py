@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fieldwave.compiler.concat import copy_shared_parts
 from fieldwave.compiler.emit import Image, Plan, emit
 from fieldwave.compiler.fuse import fuse
+from fieldwave.compiler.host import host_section
 from fieldwave.compiler.layout import lay_out
 from fieldwave.compiler.lower import Lowering, lower
 from fieldwave.compiler.memory import plan_memory
@@ -49,14 +50,14 @@ def compile_network(graph: Graph, configuration: Configuration, *, trace: bool =
     Raises:
         ModelError: a tensor does not fit the activation memory, or ONNX Runtime does not run the network.
     """
-    lowering = lower(graph, tensor_types(graph))
+    types = tensor_types(graph)
+    lowering = lower(graph, types)
     sections = partition(graph, lowering.steps)
     parts: list[HostSection | NpuSection] = []
     plans, images = [], []
     for section in sections:
         if section.side == "host":
-            names = tuple(node.name for node in section.nodes)
-            parts.append(HostSection(names, section.inputs, section.outputs))
+            parts.append(host_section(graph, section, types))
             continue
         plans.append(plan_section(section, lowering, configuration, trace=trace))
         images.append(emit(plans[-1]))

@@ -4,10 +4,10 @@ The file is little-endian and has no pointers::
 
     "FWPROG01"  fingerprint u64  configuration  network  sections  refusals
     section:    side u8 (0 host, 1 NPU)
-      host:     nodes  inputs  outputs                        # names in model.onnx, which holds the nodes
+      host:     nodes  inputs  outputs  ONNX model
       NPU:      inputs  outputs  arena_bytes u64  image
     tensor:     name  form u8  height u32  width u32  channels u32  offset u64  pixel_step u32  parts (u32, u32)
-    a text or image is its length as u64 and its bytes; a list is its length as u64 and its items
+    a text, model or image is its length as u64 and its bytes; a list is its length as u64 and its items
 
 Equal programs are equal bytes. A reader checks every length against what is left of the file.
 """
@@ -32,11 +32,18 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class HostSection:
-    """Nodes of model.onnx that run on the host; they read ``inputs`` and leave ``outputs``."""
+    """Nodes that run on the host.
+
+    Attributes:
+        nodes: their names in the network.
+        inputs, outputs: tensors that they read and leave, by name.
+        model: the nodes as an ONNX model of their own, for ONNX Runtime.
+    """
 
     nodes: tuple[str, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    model: bytes
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,8 @@ def _list(items: Sequence[Item], write: Callable[[Item], bytes]) -> bytes:
 
 def _section(section: HostSection | NpuSection) -> bytes:
     if isinstance(section, HostSection):
-        return b"\0" + b"".join(_list(names, _text) for names in (section.nodes, section.inputs, section.outputs))
+        lists = (section.nodes, section.inputs, section.outputs)
+        return b"\0" + b"".join(_list(names, _text) for names in lists) + _text(section.model)
     tensors = _list(section.inputs, _tensor) + _list(section.outputs, _tensor)
     return b"\1" + tensors + struct.pack("<Q", section.arena_bytes) + _text(section.image)
 
@@ -166,7 +174,8 @@ class _Reader:
     def section(self) -> HostSection | NpuSection:
         side = self.number("B")
         if side == 0:
-            return HostSection(self.items(self.text), self.items(self.text), self.items(self.text))
+            names = self.items(self.text), self.items(self.text), self.items(self.text)
+            return HostSection(*names, self.take(self.number("Q")))
         if side != 1:
             raise PackageError(f"the program has a section of kind {side} before byte {self.position}")
         inputs, outputs = self.items(self.tensor), self.items(self.tensor)
