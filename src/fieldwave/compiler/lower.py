@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fieldwave.compiler.operations import FeatureMap, Step
-from fieldwave.compiler.operators import OPERATORS, Refused, Scope
+from fieldwave.compiler.operators import OPERATORS
+from fieldwave.compiler.scope import Refused, Scope
 from fieldwave.compiler.shapes import TensorType
 from fieldwave.graph import Graph, Node
 

@@ -6,102 +6,33 @@ The arithmetic of every operator is that of ``docs/numerics.md``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave import golden
-from fieldwave.compiler.operations import (
-    Average,
-    FeatureMap,
-    Join,
-    Move,
-    Operation,
-    Requantize,
-    Residual,
-    Step,
-)
-from fieldwave.compiler.shapes import TensorType
+from fieldwave.compiler.operations import Average, FeatureMap, Join, Move, Operation, Requantize, Residual, Step
+from fieldwave.compiler.scope import MOST_SHIFT, Refused, Scope, checked, highest
 from fieldwave.golden import Window
-from fieldwave.graph import Node
-from fieldwave.npu.isa import COMPUTE, Opcode
+from fieldwave.npu.isa import Opcode
 
-__all__ = ["MOST_SHIFT", "OPERATORS", "Refused", "Scope"]
+__all__ = ["OPERATORS"]
 
-MOST_SHIFT = 15
-"""Bits by which residuals and averages are shifted exactly."""
 POINT = Window((1, 1))
 _INT32, _INT64 = 6, 7  # onnx.TensorProto.INT32, INT64
-
-
-class Refused(Exception):
-    """The NPU cannot run this node; the message says why."""
-
-
-@dataclass(frozen=True)
-class Scope:
-    """A node with all that is known about its surroundings."""
-
-    node: Node
-    constants: Mapping[str, NDArray[Any]]
-    types: Mapping[str, TensorType]
-    maps: Mapping[str, FeatureMap]
-    readers: Sequence[Node] = ()
-
-    def activations(self) -> list[str]:
-        """The tensors that it reads and makes, without constants."""
-        return [n for n in (*self.node.inputs, *self.node.outputs) if n and n not in self.constants]
-
-    def map(self, index: int = 0) -> FeatureMap:
-        """The feature map of an input."""
-        name = self.node.inputs[index]
-        if name in self.constants:
-            raise Refused(f"input {name!r} is a constant")
-        if name not in self.maps:
-            raise Refused(f"input {name!r} is {self.types[name]}; the NPU reads uint8 maps of one image")
-        return self.maps[name]
-
-    def image(self) -> FeatureMap:
-        """The first input, which must be [1, C, H, W]."""
-        found = self.map()
-        if found.form != "nchw":
-            raise Refused(f"input {self.node.inputs[0]!r} is no [1, C, H, W] map")
-        if str(self.node.attributes.get("auto_pad", "NOTSET")) != "NOTSET":
-            raise Refused(f"auto_pad is {self.node.attributes['auto_pad']}; write the pads out")
-        return found
-
-    def constant(self, index: int) -> NDArray[Any]:
-        name = self.node.inputs[index]
-        if name not in self.constants:
-            raise Refused(f"input {name!r} must be a constant")
-        return np.asarray(self.constants[name])
-
-    def scalar(self, index: int) -> Any:
-        value = self.constant(index)
-        if value.size != 1:
-            raise Refused(f"{self.node.inputs[index]!r} holds {value.size} values; the NPU takes one for a tensor")
-        return value.reshape(())[()]
-
-    def zero(self, index: int) -> int:
-        value = self.scalar(index)
-        if value.dtype != np.uint8:
-            raise Refused(f"zero point {self.node.inputs[index]!r} is {value.dtype}; activations must be uint8")
-        return int(value)
-
 
 Lowered = tuple[Step, FeatureMap]
 
 
 def _convolution(s: Scope) -> Lowered:
-    source, weights = s.image(), s.constant(3)
-    _symmetric(s, weights, 5)
+    source, weights = s.image(), s.symmetric(3, 5)
     if weights.ndim != 4:
         raise Refused(f"weights have shape {list(weights.shape)}; the NPU convolves in two dimensions")
     bias = s.constant(8) if len(s.node.inputs) > 8 and s.node.inputs[8] else np.zeros(len(weights))
-    window = _window(s, weights.shape[2:])
+    window = s.window(weights.shape[2:])
     factor = golden.multiplier(s.scalar(1), s.constant(4), s.scalar(6))
     operation = Operation(
         (s.node.name,), Opcode.CONV, s.node.inputs[0], s.node.output, window, s.zero(2), weights,
@@ -118,13 +49,13 @@ def _fully_connected(s: Scope) -> Lowered:
     if attributes.get("alpha", 1.0) != 1.0 or attributes.get("transA", 0):
         raise Refused("alpha must be 1 and transA 0")
     transposed = bool(attributes.get("transB", 0))
-    weights = s.constant(3) if transposed else s.constant(3).T
+    weights = s.symmetric(3, 5) if transposed else s.symmetric(3, 5).T
     bias = s.constant(6) if s.node.inputs[6] else np.zeros(len(weights))
     return _product(s, weights, bias, golden.multiplier(s.scalar(1), s.constant(4), s.scalar(7)), s.zero(8))
 
 
 def _matrix_product(s: Scope) -> Lowered:
-    weights = s.constant(3)
+    weights = s.symmetric(3, 5)
     if weights.ndim != 2:
         raise Refused(f"the right side has shape {list(weights.shape)}; the NPU takes a matrix")
     factor = golden.multiplier(s.scalar(1), s.constant(4), s.scalar(6))
@@ -136,10 +67,9 @@ def _product(s: Scope, weights: NDArray[Any], bias: NDArray[Any], factor: NDArra
     source = s.map()
     if source.form != "flat":
         raise Refused(f"the left side is {s.types[s.node.inputs[0]]}; the NPU takes [1, K]")
-    _symmetric(s, weights, 5)
     kernel = (source.height, source.width)
     operation = Operation(
-        (s.node.name,), Opcode.CONV, s.node.inputs[0], s.node.output, _checked(Window(kernel)), s.zero(2),
+        (s.node.name,), Opcode.CONV, s.node.inputs[0], s.node.output, checked(Window(kernel)), s.zero(2),
         np.ascontiguousarray(weights.reshape(len(weights), source.channels, *kernel)),
         requantize=_requantize(bias, factor, zero),
     )  # fmt: skip
@@ -152,9 +82,9 @@ def _add(s: Scope) -> Lowered:
         raise Refused(f"adds {source} and {other}; the NPU adds maps of one size")
     residual = Residual(
         s.node.inputs[3],
-        a_exponent=_exponent(s, 1, 6), a_zero=_binary_zero(s, 2),
-        b_exponent=_exponent(s, 4, 6), b_zero=_binary_zero(s, 5),
-        zero=_binary_zero(s, 7),
+        a_exponent=s.exponent(1, 6), a_zero=s.binary_zero(2),
+        b_exponent=s.exponent(4, 6), b_zero=s.binary_zero(5),
+        zero=s.binary_zero(7),
     )  # fmt: skip
     if max(residual.shifts) > MOST_SHIFT:
         raise Refused(f"its scales differ by 2^{max(residual.shifts)}; the NPU goes up to 2^{MOST_SHIFT}")
@@ -162,19 +92,19 @@ def _add(s: Scope) -> Lowered:
 
 
 def _average_pool(s: Scope) -> Lowered:
-    source, window = s.image(), _window(s, s.node.ints("kernel_shape", ()))
-    _channels_first(s)
+    source, window = s.image(), s.window()
+    s.channels_first()
     taps = math.prod(window.kernel)
-    if taps > _highest("average_taps"):
-        raise Refused(f"its window has {taps} taps; the NPU averages up to {_highest('average_taps')}")
-    average = Average(_exponent(s, 1, 3), _binary_zero(s, 4), bool(s.node.attributes.get("count_include_pad", 0)))
+    if taps > highest("average_taps"):
+        raise Refused(f"its window has {taps} taps; the NPU averages up to {highest('average_taps')}")
+    average = Average(s.exponent(1, 3), s.binary_zero(4), bool(s.node.attributes.get("count_include_pad", 0)))
     operation = Operation(
         (s.node.name,),
         Opcode.AVERAGE,
         s.node.inputs[0],
         s.node.output,
         window,
-        _binary_zero(s, 2),
+        s.binary_zero(2),
         average=average,
     )
     return operation, _pooled(source, window)
@@ -182,19 +112,19 @@ def _average_pool(s: Scope) -> Lowered:
 
 def _global_average_pool(s: Scope) -> Lowered:
     source = s.image()
-    _channels_first(s)
+    s.channels_first()
     count = source.pixels
     factor = np.float32(s.scalar(1)) / (np.float32(s.scalar(3)) * np.float32(count))
     operation = Operation(
         (s.node.name,), Opcode.SUM, s.node.inputs[0], s.node.output,
-        _checked(Window((source.height, source.width))), s.zero(2),
+        checked(Window((source.height, source.width))), s.zero(2),
         requantize=_requantize(np.zeros(source.channels), np.asarray(factor, np.float32), s.zero(4)),
     )  # fmt: skip
     return operation, FeatureMap(1, 1, source.channels)
 
 
 def _max_pool(s: Scope) -> Lowered:
-    source, window = s.image(), _window(s, s.node.ints("kernel_shape", ()))
+    source, window = s.image(), s.window()
     if len(s.node.outputs) > 1 and s.node.outputs[1]:
         raise Refused("it returns indices; the NPU returns maxima")
     operation = Operation((s.node.name,), Opcode.MAX, s.node.inputs[0], s.node.output, window)
@@ -275,53 +205,8 @@ def _requantize(bias: NDArray[Any], factor: NDArray[Any], zero: int) -> Requanti
     return Requantize(bias.astype(np.int64), scale, zero)
 
 
-def _symmetric(s: Scope, weights: NDArray[Any], index: int) -> None:
-    if weights.dtype != np.int8 or np.any(s.constant(index)):
-        raise Refused("its weights are not symmetric int8")
-
-
-def _channels_first(s: Scope) -> None:
-    if int(s.node.attributes.get("channels_last", 0)):
-        raise Refused("channels_last must be 0")
-
-
-def _window(s: Scope, kernel: tuple[int, ...]) -> Window:
-    return _checked(Window.of(s.node, tuple(kernel)))
-
-
-def _checked(window: Window) -> Window:
-    for what, field, sizes in (
-        ("kernel", "kernel_height", window.kernel),
-        ("stride", "stride_y", window.strides),
-        ("dilation", "dilation_y", window.dilations),
-    ):
-        if max(sizes) > _highest(field):
-            raise Refused(f"its {what} is {list(sizes)}; the NPU goes up to {_highest(field)}")
-    return window
-
-
 def _pooled(source: FeatureMap, window: Window) -> FeatureMap:
     return FeatureMap(window.count(0, source.height), window.count(1, source.width), source.channels)
-
-
-def _exponent(s: Scope, scale: int, result: int) -> int:
-    fraction, exponent = math.frexp(float(s.scalar(scale)) / float(s.scalar(result)))
-    if fraction != 0.5:
-        raise Refused("its scales are no powers of two")
-    if abs(exponent - 1) > MOST_SHIFT:
-        raise Refused(f"its scales differ by 2^{abs(exponent - 1)}; the NPU goes up to 2^{MOST_SHIFT}")
-    return exponent - 1
-
-
-def _binary_zero(s: Scope, index: int) -> int:
-    zero = s.zero(index)
-    if zero not in (0, 128):
-        raise Refused(f"zero point {s.node.inputs[index]!r} is {zero}; here it must be 0 or 128")
-    return zero
-
-
-def _highest(field: str) -> int:
-    return COMPUTE.positions[field][0].highest
 
 
 OPERATORS: dict[str, Callable[[Scope], Lowered]] = {
