@@ -49,11 +49,12 @@ def tensor_types(graph: Graph) -> dict[str, TensorType]:
     del model.graph.output[:]
     model.graph.output.extend(type(model.graph.input[0])(name=name) for name in names)
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         values = dict(zip(names, session.run(names, inputs), strict=True))
     except Exception as error:
-        raise ModelError(f"ONNX Runtime does not run network {graph.name!r}: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ModelError(f"ONNX Runtime does not run network {graph.name!r}: {reason}") from error
     return {name: TensorType(value.dtype.name, tuple(value.shape)) for name, value in (inputs | values).items()}
