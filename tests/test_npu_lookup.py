@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fieldwave.npu.lookup import Lookup
-from npu_verilate import Verilated, verilate
+from tests.npu_verilate import Verilated, verilate
 
 LANES = 4
 

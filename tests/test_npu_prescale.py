@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fieldwave.npu.prescale import Prescale
-from npu_verilate import Verilated, verilate
+from tests.npu_verilate import Verilated, verilate
 
 LANES, TILES = 8, 16
 Rng = np.random.Generator
