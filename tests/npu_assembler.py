@@ -159,6 +159,21 @@ class Program:
         for start in range(0, len(records), outputs):
             self._parameters(records[start : start + outputs])
 
+    def table(self, table: np.ndarray[Any, Any]) -> None:
+        """A look-up table uint8 -> uint8; it belongs before everything else of its descriptor."""
+        index = np.arange(256) ^ 128
+        self.stream += (table[index] ^ 128).astype(np.uint8).tobytes()
+
+    def scales(self, weight: np.ndarray[Any, Any], bias: np.ndarray[Any, Any], shift: np.ndarray[Any, Any]) -> int:
+        """Scale-shift constants; returns how many beats they take."""
+        block = b"".join(
+            isa.SCALE.encode({"weight": int(w), "bias": int(b), "shift": int(k)})
+            for w, b, k in zip(weight, bias, shift, strict=True)
+        )
+        beats = -(-len(block) // self.configuration.port_bytes)
+        self.stream += block.ljust(beats * self.configuration.port_bytes, b"\0")
+        return beats
+
     def _parameters(self, records: list[tuple[int, Any, int, int, int]]) -> None:
         block = b"".join(
             isa.PARAMETER.encode(

@@ -177,6 +177,58 @@ def test_global_average_pool(simulation: Simulation, size: int, channels: int, x
     assert np.array_equal(program.read(arena, result, offset), expected)
 
 
+@pytest.mark.parametrize("opcode", [Opcode.CONV, Opcode.MAX])
+def test_lookup_follows_the_clamp(simulation: Simulation, opcode: Opcode) -> None:
+    rng = np.random.default_rng(5)
+    x = rng.integers(0, 256, (6, 7, 30), dtype=np.uint8)
+    table = rng.integers(0, 256, 256, dtype=np.uint8)
+    program = Program(simulation.configuration)
+    source, result = Tensor(0, 0, 6, 7, 30), Tensor(1, 0, 6, 7, 30)
+    program.load(source, x)
+    program.table(table)
+    if opcode == Opcode.CONV:
+        settings = {**random_convolution(rng, 30, 30, (1, 1)), "x_zero": 128, "y_zero": 128}
+        program.convolve(source, result, **settings, wait=1)
+        expected = table[convolve(x, **settings)]
+    else:
+        program.pool(Opcode.MAX, source, result, 1, 1, wait=1)
+        expected = table[x]
+    program.compute[-1]["lookup"] = 1
+    offset = program.store(result, wait=1)
+    arena = execute(simulation, program, memory(rng))
+    assert np.array_equal(program.read(arena, result, offset), expected)
+
+
+@pytest.mark.parametrize("opcode", [Opcode.CONV, Opcode.MAX])
+def test_scale_shift_before_the_array_and_before_a_pool(simulation: Simulation, opcode: Opcode) -> None:
+    """DenseNet: batch-norm and ReLU of the input, then a padded convolution; padding is not scaled."""
+    rng = np.random.default_rng(6)
+    channels = 53
+    x = rng.integers(0, 256, (6, 7, channels), dtype=np.uint8)
+    w = rng.integers(-127, 128, channels, dtype=np.int8)
+    b = rng.integers(-3000, 3000, channels)
+    k = rng.integers(5, 9, channels)
+    scaled = np.clip(np.rint(((x.astype(np.int64) - 128) * w + b) / 2.0**k), 0, 255).astype(np.uint8)
+    program = Program(simulation.configuration)
+    source, result = Tensor(0, 11, 6, 7, channels), Tensor(1, 0, 6, 7, channels)
+    program.load(source, x)
+    beats = program.scales(w, b, k)
+    if opcode == Opcode.CONV:
+        settings = {**random_convolution(rng, channels, channels, (3, 3)), "x_zero": 0, "y_zero": 128}
+        program.convolve(source, result, **settings, pad=(1, 1), wait=1)
+        expected = convolve(scaled, **settings, pads=(1, 1, 1, 1))
+    else:
+        program.pool(Opcode.MAX, source, result, 3, 3, pad=(1, 1), wait=1)
+        expected = windows(scaled, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), -1).max((2, 3))
+    program.compute[-1] |= {
+        "prescale": 1, "prescale_beats": beats, "prescale_input_zero": 0, "prescale_zero": -128,
+        "prescale_low": -128, "prescale_high": 127,
+    }  # fmt: skip
+    offset = program.store(result, wait=1)
+    arena = execute(simulation, program, memory(rng))
+    assert np.array_equal(program.read(arena, result, offset), expected)
+
+
 def test_layers_run_one_after_another_and_the_traces_say_when(simulation: Simulation) -> None:
     """Convolution, max pool, convolution, with the second layer's weights fetched while the first one works."""
     rng = np.random.default_rng(3)

@@ -14,7 +14,7 @@ from fieldwave.npu import isa
 from fieldwave.npu.record import Field, Record
 from fieldwave.npu.reference import reference
 
-RECORDS = (isa.HEADER, isa.COMPUTE, isa.TRANSFER, isa.PARAMETER)
+RECORDS = (isa.HEADER, isa.COMPUTE, isa.TRANSFER, isa.PARAMETER, isa.SCALE)
 
 
 def values(record: Record) -> st.SearchStrategy[dict[str, int]]:

@@ -18,10 +18,11 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
+from fieldwave.npu.config import Configuration
 from fieldwave.npu.pipeline import control_flow, delay, register
 from fieldwave.npu.rounding import ROUNDING_REGISTERS, Target, round_to_int8
 
-__all__ = ["Prescale", "Scale"]
+__all__ = ["Prescale", "Scale", "prescale_latency"]
 
 Scale = data.StructLayout(
     {
@@ -31,6 +32,12 @@ Scale = data.StructLayout(
     }
 )
 """What all channels of a layer have in common. Activations are int8: the uint8 value minus 128."""
+
+
+def prescale_latency(configuration: Configuration) -> int:
+    """Clocks that the unit adds to a vector's way to the array; 0 where it is left out."""
+    return 5 + ROUNDING_REGISTERS if configuration.prescale_words else 0
+
 
 _Parameters = data.StructLayout({"weight": signed(8), "bias": signed(32), "shift": unsigned(5)})
 

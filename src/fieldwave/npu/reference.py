@@ -21,9 +21,10 @@ def reference() -> str:
         "## Opcodes",
         _table(("opcode", "number"), [(f"`{opcode.name}`", str(opcode.value)) for opcode in isa.Opcode]),
     ]
-    for record in (isa.HEADER, isa.COMPUTE, isa.TRANSFER, isa.PARAMETER):
+    for record in (isa.HEADER, isa.COMPUTE, isa.TRANSFER, isa.PARAMETER, isa.SCALE):
         parts += [f"## Record `{record.name}`", f"{record.meaning} {record.size} bytes.", _fields(record)]
     parts += [
+        isa.TABLE,
         "## Registers",
         "AXI4-Lite, 32 bits; the rest reads as zero.",
         _table(

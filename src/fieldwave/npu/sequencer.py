@@ -154,6 +154,8 @@ def compute_is_legal(configuration: Configuration, record: Any) -> Any:
         & Cat(bank < 2 for bank in banks).all()
         & (record.block_pixels <= largest)
         & (record.last_pixels <= record.block_pixels)
+        & (~record.lookup if not configuration.lookup else 1)
+        & (~record.prescale if not configuration.prescale_words else 1)
     )
 
 
