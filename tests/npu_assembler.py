@@ -138,15 +138,15 @@ class Program:
         folded = bias.astype(np.int64) - (x_zero - 128) * weights.astype(np.int64).sum((1, 2, 3))
         for tile in range(tiles):
             channels = range(tile * outputs, min((tile + 1) * outputs, y.channels))
-            self._parameters(
-                [(int(folded[c]), np.float32(scale[c]), y_zero, low, high) for c in channels]
-            )
+            self._parameters([(int(folded[c]), np.float32(scale[c]), y_zero, low, high) for c in channels])
             self.stream += padded[tile].tobytes() * (values["blocks"] if repeat else 1)
         self.compute.append(values)
         return values
 
-    def pool(self, opcode: Opcode, x: Tensor, y: Tensor, rows: int, columns: int, *, x_zero: int = 0, **geometry: Any) -> dict[str, int]:  # fmt: skip
-        """MAX, AVERAGE or SUM; SUM's parameters are the caller's to add, with :meth:`parameters`."""
+    def pool(
+        self, opcode: Opcode, x: Tensor, y: Tensor, rows: int, columns: int, *, x_zero: int = 0, **geometry: Any
+    ) -> dict[str, int]:
+        """MAX, AVERAGE or SUM; for SUM the caller adds :meth:`parameters`."""
         pad = -128 if opcode == Opcode.MAX else x_zero - 128
         values = self._window(opcode, x, y, rows, columns, pad_value=pad, **geometry)
         values |= {"input_tiles": 1, "steps": rows * columns, "input_tile_step": 1}
@@ -239,8 +239,10 @@ def requantize(acc: Any, scale: Any, zero: int, low: int = 0, high: int = 255) -
     return np.clip(np.rint(product.astype(np.float64)) + zero, low, high).astype(np.uint8)
 
 
-def convolve(x: Any, weights: Any, bias: Any, scale: Any, *, x_zero: int, y_zero: int, low: int = 0, high: int = 255,
-             stride: Any = (1, 1), dilation: Any = (1, 1), pads: Any = (0, 0, 0, 0)) -> Any:  # fmt: skip
+def convolve(
+    x: Any, weights: Any, bias: Any, scale: Any, *, x_zero: int, y_zero: int, low: int = 0, high: int = 255,
+    stride: Any = (1, 1), dilation: Any = (1, 1), pads: Any = (0, 0, 0, 0),
+) -> Any:  # fmt: skip
     """QLinearConv of x [height, width, in] with weights [out, rows, columns, in]."""
     patches = windows(x, weights.shape[1:3], stride, dilation, pads, x_zero) - x_zero
     acc = np.einsum("hwyxc,oyxc->hwo", patches, weights.astype(np.int64), optimize=True) + bias

@@ -100,7 +100,9 @@ class Memory(wiring.Component):
         with m.Switch(turn):
             for last in range(self.readers):
                 with m.Case(last):
-                    for step in range(self.readers):  # later assignments win: nearest after `last` is assigned last
+                    for step in range(
+                        self.readers
+                    ):  # later assignments win: nearest after `last` is assigned last
                         reader = (last - step) % self.readers
                         with m.If(self.reads[reader].valid):
                             m.d.comb += [asked.eq(1), chosen.reader.eq(reader)]

@@ -29,8 +29,8 @@ class Configuration:
         block_pixels: output pixels that are accumulated at once.
         pixel_lanes: output pixels computed at once.
         lookup: there is a table look-up behind the residual add.
-        prescale_words: input words (of input_lanes channels) that the scale-shift unit holds constants for; 0: there
-            is no such unit.
+        prescale_words: input words (of input_lanes channels) that the scale-shift unit holds constants for;
+            0: there is no such unit.
 
     Raises:
         InputError: a value that no hardware can be built for.

@@ -10,6 +10,7 @@ is a fixed number of cycles away::
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal, signed
@@ -126,7 +127,7 @@ class Datapath(wiring.Component):
         on_its_way = [Signal(token_layout(configuration), name=f"token_{i}") for i in range(scaled + 2)]
         valid = Signal(scaled + 2)
         m.d.comb += [on_its_way[0].eq(token), valid[0].eq(issue)]
-        m.d.sync += [later.eq(earlier) for earlier, later in zip(on_its_way, on_its_way[1:], strict=False)]
+        m.d.sync += [later.eq(earlier) for earlier, later in pairwise(on_its_way)]
         m.d.sync += valid[1:].eq(valid)
         word = self._prescale(m, on_its_way[READ_LATENCY], valid[READ_LATENCY])
         pads = compute.pad_value.replicate(configuration.input_lanes)

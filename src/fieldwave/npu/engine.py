@@ -166,7 +166,7 @@ class Engine(wiring.Component):
 
         # Memory.
         readers = (header_fetch.burst, compute_fetch.burst, transfer_fetch.burst, dma.load_bursts, weights.bursts)
-        sinks = (header_fetch, compute_fetch, transfer_fetch, dma, weights)
+        sinks: tuple[Any, ...] = (header_fetch, compute_fetch, transfer_fetch, dma, weights)
         for index, (bursts, sink) in enumerate(zip(readers, sinks, strict=True)):
             wiring.connect(m, bursts, wiring.flipped(self.read_bursts[index]))
             m.d.comb += [sink.beat.eq(self.beat), sink.beat_valid.eq(self.beat_valid[index])]
@@ -185,19 +185,21 @@ class Engine(wiring.Component):
         with m.If(~self.failed):
             with m.If(self.bus_error):
                 m.d.sync += [self.failed.eq(1), self.code.eq(self.bus_code)]
-            for raised, code, queue in errors:
+            for raised, code, number in errors:
                 with m.If(raised):
                     m.d.sync += [
                         self.failed.eq(1),
                         self.code.eq(code),
-                        self.queue.eq(queue),
+                        self.queue.eq(number),
                         self.address.eq(activations.outside_address),
                     ]
             m.d.sync += self.index.eq(compute_queue.completed)
             with m.If(transfer_queue.illegal | (activations.outside & activations.outside_transfer)):
                 m.d.sync += self.index.eq(transfer_queue.completed)
 
-        m.d.comb += self.done.eq(Cat(compute_queue.ended, transfer_queue.ended).all() & ~self.writing & ~self.failed)
+        m.d.comb += self.done.eq(
+            Cat(compute_queue.ended, transfer_queue.ended).all() & ~self.writing & ~self.failed
+        )
         for index, queue in enumerate((compute_queue, transfer_queue)):
             m.d.comb += [
                 self.launch[index].eq(queue.launch),

@@ -126,7 +126,9 @@ COMPUTE = Record(
         Field("input_x_step", 24, "words", "Between neighbours in an output row: stride_x x words per pixel."),
         Field("clamp_high", 8, "", "Upper bound of the result after the residual add.", signed=True),
         Field("input_y_step", 24, "words", "Between output rows: stride_y x words per input row."),
-        Field("residual_a_zero", 8, "", "Zero point of what is added to; without residual: output_zero.", signed=True),
+        Field(
+            "residual_a_zero", 8, "", "Zero point of what is added to; without residual: output_zero.", signed=True
+        ),
         Field("tap_x_step", 24, "words", "Between taps: dilation_x x words per pixel."),
         Field("residual_b_zero", 8, "", "Zero point of the residual tensor.", signed=True),
         Field("tap_y_step", 24, "words", "Between rows of taps: dilation_y x words per input row."),
@@ -199,7 +201,7 @@ SCALE = Record(
     ),
 )
 
-TABLE = """A table is 256 bytes, the result of LOOKUP for each int8 value: entry i is that of the value whose bits are i."""
+TABLE = """A lookup table is 256 bytes, the result for each int8 value: entry i is that of the value whose bits are i."""
 
 
 class Register(IntEnum):
@@ -254,7 +256,9 @@ REGISTERS: dict[Register, tuple[str, str]] = {
 }
 
 CONTRACT = hashlib.sha256(
-    repr((VERSION, HEADER, COMPUTE, TRANSFER, PARAMETER, SCALE, list(Opcode), list(ErrorCode), list(Register))).encode()
+    repr(
+        (VERSION, HEADER, COMPUTE, TRANSFER, PARAMETER, SCALE, list(Opcode), list(ErrorCode), list(Register))
+    ).encode()
 ).hexdigest()
 
 

@@ -207,7 +207,9 @@ class WeightStream(wiring.Component):
 
         # The beat arrives with its label. What is read late is freed late.
         label = Signal(
-            data.StructLayout({"table": 1, "scales": 1, "parameters": 1, "weights": 1, "index": 16, "read": len(read)})
+            data.StructLayout(
+                {"table": 1, "scales": 1, "parameters": 1, "weights": 1, "index": 16, "read": len(read)}
+            )
         )
         m.d.comb += [
             label.table.eq(leave_table),
