@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fieldwave.npu.gearbox import Narrow, Widen
-from npu_verilate import verilate
+from tests.npu_verilate import verilate
 
 LANES = 8
 X = np.random.default_rng(0).integers(0, 256, (8_000, LANES), dtype=np.uint8)

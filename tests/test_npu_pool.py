@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fieldwave.npu.pool import MAX_DIVISOR, Divide, Kind, Pool
-from npu_verilate import Verilated, verilate
+from tests.npu_verilate import Verilated, verilate
 
 LANES = 8
 DIVIDERS = 8
