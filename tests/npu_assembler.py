@@ -138,15 +138,15 @@ class Program:
         folded = bias.astype(np.int64) - (x_zero - 128) * weights.astype(np.int64).sum((1, 2, 3))
         for tile in range(tiles):
             channels = range(tile * outputs, min((tile + 1) * outputs, y.channels))
-            self._parameters(
-                [(int(folded[c]), np.float32(scale[c]), y_zero, low, high) for c in channels]
-            )
+            self._parameters([(int(folded[c]), np.float32(scale[c]), y_zero, low, high) for c in channels])
             self.stream += padded[tile].tobytes() * (values["blocks"] if repeat else 1)
         self.compute.append(values)
         return values
 
-    def pool(self, opcode: Opcode, x: Tensor, y: Tensor, rows: int, columns: int, *, x_zero: int = 0, **geometry: Any) -> dict[str, int]:  # fmt: skip
-        """MAX, AVERAGE or SUM; SUM's parameters are the caller's to add, with :meth:`parameters`."""
+    def pool(
+        self, opcode: Opcode, x: Tensor, y: Tensor, rows: int, columns: int, *, x_zero: int = 0, **geometry: Any
+    ) -> dict[str, int]:
+        """MAX, AVERAGE or SUM; for SUM the caller adds :meth:`parameters`."""
         pad = -128 if opcode == Opcode.MAX else x_zero - 128
         values = self._window(opcode, x, y, rows, columns, pad_value=pad, **geometry)
         values |= {"input_tiles": 1, "steps": rows * columns, "input_tile_step": 1}
@@ -158,6 +158,21 @@ class Program:
         outputs = self.configuration.output_lanes
         for start in range(0, len(records), outputs):
             self._parameters(records[start : start + outputs])
+
+    def table(self, table: np.ndarray[Any, Any]) -> None:
+        """A look-up table uint8 -> uint8; it belongs before everything else of its descriptor."""
+        index = np.arange(256) ^ 128
+        self.stream += (table[index] ^ 128).astype(np.uint8).tobytes()
+
+    def scales(self, weight: np.ndarray[Any, Any], bias: np.ndarray[Any, Any], shift: np.ndarray[Any, Any]) -> int:
+        """Scale-shift constants; returns how many beats they take."""
+        block = b"".join(
+            isa.SCALE.encode({"weight": int(w), "bias": int(b), "shift": int(k)})
+            for w, b, k in zip(weight, bias, shift, strict=True)
+        )
+        beats = -(-len(block) // self.configuration.port_bytes)
+        self.stream += block.ljust(beats * self.configuration.port_bytes, b"\0")
+        return beats
 
     def _parameters(self, records: list[tuple[int, Any, int, int, int]]) -> None:
         block = b"".join(
@@ -224,8 +239,10 @@ def requantize(acc: Any, scale: Any, zero: int, low: int = 0, high: int = 255) -
     return np.clip(np.rint(product.astype(np.float64)) + zero, low, high).astype(np.uint8)
 
 
-def convolve(x: Any, weights: Any, bias: Any, scale: Any, *, x_zero: int, y_zero: int, low: int = 0, high: int = 255,
-             stride: Any = (1, 1), dilation: Any = (1, 1), pads: Any = (0, 0, 0, 0)) -> Any:  # fmt: skip
+def convolve(
+    x: Any, weights: Any, bias: Any, scale: Any, *, x_zero: int, y_zero: int, low: int = 0, high: int = 255,
+    stride: Any = (1, 1), dilation: Any = (1, 1), pads: Any = (0, 0, 0, 0),
+) -> Any:  # fmt: skip
     """QLinearConv of x [height, width, in] with weights [out, rows, columns, in]."""
     patches = windows(x, weights.shape[1:3], stride, dilation, pads, x_zero) - x_zero
     acc = np.einsum("hwyxc,oyxc->hwo", patches, weights.astype(np.int64), optimize=True) + bias

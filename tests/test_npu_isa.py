@@ -14,7 +14,7 @@ from fieldwave.npu import isa
 from fieldwave.npu.record import Field, Record
 from fieldwave.npu.reference import reference
 
-RECORDS = (isa.HEADER, isa.COMPUTE, isa.TRANSFER, isa.PARAMETER)
+RECORDS = (isa.HEADER, isa.COMPUTE, isa.TRANSFER, isa.PARAMETER, isa.SCALE)
 
 
 def values(record: Record) -> st.SearchStrategy[dict[str, int]]:
@@ -61,7 +61,7 @@ def test_a_truncated_record_is_refused() -> None:
 
 
 def test_a_record_holds_no_more_than_its_bytes() -> None:
-    with pytest.raises(ValueError, match="^record r has 9 bits of fields, more than its 1 bytes$"):
+    with pytest.raises(ValueError, match=r"^record r has 9 bits of fields, more than its 1 bytes$"):
         Record("r", 1, "", (Field("a", 9, "", ""),))
 
 

@@ -122,9 +122,7 @@ def extremes(rng: Rng, count: int) -> tuple[Any, Any]:
 
 def dense(rng: Rng, count: int) -> tuple[Any, Any]:
     """Every accumulator of a small range, under a few scales."""
-    return np.arange(count) % 80_001 - 40_000, normals(rng, count // 80_001 + 1, -12, -4).repeat(80_001)[
-        :count
-    ]
+    return np.arange(count) % 80_001 - 40_000, normals(rng, count // 80_001 + 1, -12, -4).repeat(80_001)[:count]
 
 
 ORDINARY = (ordinary, any_magnitude, any_normal_scale, dense)

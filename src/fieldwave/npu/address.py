@@ -36,6 +36,7 @@ def token_layout(configuration: Configuration) -> data.StructLayout:
             "padding": 1,  # outside the image: do not read, inject the pad value
             "pixel": range(configuration.block_pixels),  # place in the block
             "slice": range(max(2, configuration.slices)),  # part of the word, for pools
+            "channel_word": unsigned(16),  # place of the word in its pixel, for the scale-shift
             "swap": 1,  # first vector of a step: weights change with it
             "first": 1,  # first step of the block: accumulators start anew
             "last": 1,  # last step of the block: the sum is complete
@@ -171,6 +172,7 @@ class AddressGenerator(wiring.Component):
                 summed.address.eq(here.address + tap),
                 summed.pixel.eq(pixel),
                 summed.slice.eq(part),
+                summed.channel_word.eq(base - compute.input_base + word),
                 summed.swap.eq(pixel == 0),
                 summed.first.eq(Cat(word, kx, ky) == 0),
                 summed.last.eq(last_step),

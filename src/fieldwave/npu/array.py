@@ -57,7 +57,9 @@ class MultiplierArray(wiring.Component):
         m = Module()
         inputs, outputs = self.configuration.input_lanes, self.configuration.output_lanes
 
-        shadow = [Signal(self.configuration.port_bits, name=f"shadow_{i}") for i in range(self.configuration.tile_beats)]
+        shadow = [
+            Signal(self.configuration.port_bits, name=f"shadow_{i}") for i in range(self.configuration.tile_beats)
+        ]
         for index, beat in enumerate(shadow):
             with m.If(self.load & (self.load_index == index)):
                 m.d.sync += beat.eq(self.load_beat)

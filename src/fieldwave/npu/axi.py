@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Const, Module, Mux, ResetInserter, Signal, unsigned
+from amaranth import Module, Mux, ResetInserter, Signal, unsigned
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,7 +20,7 @@ from fieldwave.npu.pipeline import RegisterSlice
 __all__ = ["Memory", "axi4"]
 
 OUTSTANDING = 16
-"""Read bursts in flight; at 16 beats each that covers 256 cycles of latency."""
+"""Bursts in flight in each direction; at 16 beats each that covers 256 cycles of latency."""
 
 
 def axi4(port_bytes: int) -> wiring.Signature:
@@ -100,7 +100,9 @@ class Memory(wiring.Component):
         with m.Switch(turn):
             for last in range(self.readers):
                 with m.Case(last):
-                    for step in range(self.readers):  # later assignments win: nearest after `last` is assigned last
+                    for step in range(
+                        self.readers
+                    ):  # later assignments win: nearest after `last` is assigned last
                         reader = (last - step) % self.readers
                         with m.If(self.reads[reader].valid):
                             m.d.comb += [asked.eq(1), chosen.reader.eq(reader)]
@@ -134,9 +136,8 @@ class Memory(wiring.Component):
         """The write channels; returns whether a burst is in flight."""
         bus = self.bus
         beats_left = Signal(range(self.configuration.burst_beats + 1))
-        unanswered = Signal(8)
-        offset = Signal(32)
         begin, end = Signal(), Signal()
+        m.submodules.offsets = offsets = fifo.SyncFIFO(width=32, depth=OUTSTANDING)  # of unanswered bursts
         # A beat that the bus has seen must stay, so a drain cuts off the data between two beats.
         cut_off = Signal()
         m.d.sync += cut_off.eq(self.drain & (cut_off | ~bus.wvalid | bus.wready))
@@ -145,7 +146,7 @@ class Memory(wiring.Component):
         wiring.connect(m, wiring.flipped(self.write_data), beats.input)
         beat = beats.output
         m.d.comb += [
-            self.write.ready.eq(~bus.awvalid & (beats_left == 0) & (unanswered < OUTSTANDING) & ~self.drain),
+            self.write.ready.eq(~bus.awvalid & (beats_left == 0) & offsets.w_rdy & ~self.drain),
             begin.eq(self.write.valid & self.write.ready),
             bus.bready.eq(1),
             end.eq(bus.bvalid),
@@ -165,10 +166,9 @@ class Memory(wiring.Component):
                 bus.awaddr.eq(self.base + self.write.payload.offset),
                 bus.awlen.eq(self.write.payload.beats - 1),
                 beats_left.eq(self.write.payload.beats),
-                offset.eq(self.write.payload.offset),
             ]
-        m.d.sync += unanswered.eq(unanswered + begin - end)
+        m.d.comb += [offsets.w_data.eq(self.write.payload.offset), offsets.w_en.eq(begin), offsets.r_en.eq(end)]
         m.d.sync += self.write_error.eq(bus.bvalid & bus.bresp[1])
         with m.If(bus.bvalid & bus.bresp[1]):
-            m.d.sync += self.error_address.eq(offset)
-        return bus.awvalid | (beats_left != 0) | (unanswered != Const(0, 8))
+            m.d.sync += self.error_address.eq(offsets.r_data)
+        return bus.awvalid | (beats_left != 0) | offsets.r_rdy

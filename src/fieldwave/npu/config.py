@@ -28,6 +28,9 @@ class Configuration:
         requantizer_lanes: accumulators requantized per cycle; divides ``output_lanes``.
         block_pixels: output pixels that are accumulated at once.
         pixel_lanes: output pixels computed at once.
+        lookup: there is a table look-up behind the residual add.
+        prescale_words: input words (of input_lanes channels) that the scale-shift unit holds constants for;
+            0: there is no such unit.
 
     Raises:
         InputError: a value that no hardware can be built for.
@@ -41,6 +44,8 @@ class Configuration:
     requantizer_lanes: int
     block_pixels: int = 128
     pixel_lanes: int = 1
+    lookup: bool = True
+    prescale_words: int = 0
 
     def __post_init__(self) -> None:
         for name in ("input_lanes", "output_lanes", "requantizer_lanes", "port_bytes", "block_pixels"):
@@ -63,6 +68,8 @@ class Configuration:
             )
         if self.block_pixels < 8:
             raise InputError(f"block_pixels must be at least 8, not {self.block_pixels}")
+        if self.prescale_words < 0 or self.prescale_words & self.prescale_words - 1:
+            raise InputError(f"prescale_words must be 0 or a power of two, not {self.prescale_words}")
         for size in self.bank_bytes:
             if size <= 0 or size % self.input_lanes:
                 raise InputError(f"bank_bytes must be whole words of {self.input_lanes} bytes, not {size}")
@@ -107,6 +114,11 @@ class Configuration:
         return -(-isa.PARAMETER.size * self.output_lanes // self.port_bytes)
 
     @property
+    def table_beats(self) -> int:
+        """Beats of a lookup table."""
+        return isa.TABLE_BYTES // self.port_bytes
+
+    @property
     def record_beats(self) -> int:
         """Beats from one descriptor to the next."""
         return isa.RECORD_BYTES // self.port_bytes
@@ -124,20 +136,20 @@ class Configuration:
 
 CONFIGURATIONS: dict[str, Configuration] = {
     # A toy for tests and first steps: fits the smallest ECP5.
-    "tiny": Configuration(8, 8, (64 * KIB, 64 * KIB), 16 * KIB, 8, 2, block_pixels=64),
+    "tiny": Configuration(8, 8, (64 * KIB, 64 * KIB), 16 * KIB, 8, 2, block_pixels=64, prescale_words=16),
     # Simulation and continuous integration: ResNet-50 without spilling, the first layer unfolded.
-    "sim16": Configuration(16, 16, (1024 * KIB, 1024 * KIB), 256 * KIB, 16, 4),
-    "sim32": Configuration(32, 32, (512 * KIB, 1024 * KIB), 256 * KIB, 32, 16),
-    "sim64": Configuration(64, 64, (512 * KIB, 1024 * KIB), 512 * KIB, 128, 64),
+    "sim16": Configuration(16, 16, (1024 * KIB, 1024 * KIB), 256 * KIB, 16, 4, prescale_words=64),
+    "sim32": Configuration(32, 32, (512 * KIB, 1024 * KIB), 256 * KIB, 32, 16, prescale_words=32),
+    "sim64": Configuration(64, 64, (512 * KIB, 1024 * KIB), 512 * KIB, 128, 64, prescale_words=16),
     # Lattice ECP5-85F: 156 multipliers, 416 KiB of byte-wide block memory.
-    "ecp5-85f": Configuration(16, 8, (96 * KIB, 160 * KIB), 64 * KIB, 16, 4),
+    "ecp5-85f": Configuration(16, 8, (96 * KIB, 160 * KIB), 64 * KIB, 16, 4, lookup=False),
     # AMD Zynq UltraScale+ ZU7EV and K26: 64 x 32 with two products per DSP48E2.
-    "zcu104": Configuration(64, 32, (512 * KIB, 1024 * KIB), 512 * KIB, 64, 32),
-    "kv260": Configuration(64, 32, (416 * KIB, 928 * KIB), 512 * KIB, 64, 32),
+    "zcu104": Configuration(64, 32, (512 * KIB, 1024 * KIB), 512 * KIB, 64, 32, prescale_words=16),
+    "kv260": Configuration(64, 32, (416 * KIB, 928 * KIB), 512 * KIB, 64, 32, prescale_words=16),
     # Intel Arria 10 GX 1150: two 18 x 19 multipliers per DSP block.
-    "arria10-1150": Configuration(64, 32, (512 * KIB, 1024 * KIB), 512 * KIB, 64, 32),
+    "arria10-1150": Configuration(64, 32, (512 * KIB, 1024 * KIB), 512 * KIB, 64, 32, prescale_words=16),
     # AMD Alveo U250: one of several arrays; pixel lanes double it later.
-    "u250": Configuration(64, 64, (512 * KIB, 1024 * KIB), 1024 * KIB, 128, 64),
+    "u250": Configuration(64, 64, (512 * KIB, 1024 * KIB), 1024 * KIB, 128, 64, prescale_words=16),
 }
 
 

@@ -4,12 +4,13 @@ Nothing between issue and result can stall. A token is issued only when everythi
 bank answers now, its weights are in (or will be, in time), and there is room for its result. After that each part
 is a fixed number of cycles away::
 
-    issue -> bank -> bank register -> pad -> array ............ -> accumulators -> results
-             \\_______________________________\\__ lanes (pools) _/
+    issue -> bank -> bank register -> prescale -> pad -> array ............ -> accumulators -> results
+                                                     \\__ lanes (pools) _/
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal, signed
@@ -23,12 +24,10 @@ from fieldwave.npu.address import AddressGenerator, token_layout
 from fieldwave.npu.array import MultiplierArray
 from fieldwave.npu.config import Configuration
 from fieldwave.npu.isa import Opcode
-from fieldwave.npu.weights import WEIGHT_LATENCY
+from fieldwave.npu.prescale import Prescale, prescale_latency
+from fieldwave.npu.weights import weight_latency
 
 __all__ = ["Datapath"]
-
-VECTOR_LATENCY = READ_LATENCY + 1
-assert VECTOR_LATENCY == WEIGHT_LATENCY + 1, "the handshake in weights.py counts on it"
 
 
 class Datapath(wiring.Component):
@@ -38,7 +37,8 @@ class Datapath(wiring.Component):
         start, compute: begin; the descriptor is stable until the last result has been taken.
         busy: vectors are still to be issued.
         read, word: to and from activation memory.
-        tile_ready, tile_take, load, load_index, load_beat: from the weight stream.
+        tile_ready, tile_take, load, load_index, load_beat, preparing: from the weight stream.
+        scale_valid, scale_index, scale: constants of one input channel for the scale-shift.
         results: complete results in order.
         array_used, weight_wait, output_wait, bank_wait: what this cycle was spent on.
     """
@@ -54,6 +54,10 @@ class Datapath(wiring.Component):
                 "word": In(configuration.input_lanes * 8),
                 "tile_ready": In(1),
                 "tile_take": Out(1),
+                "preparing": In(1),
+                "scale_valid": In(1),
+                "scale_index": In(16),
+                "scale": In(isa.SCALE.layout()),
                 "load": In(1),
                 "load_index": In(range(configuration.tile_beats)),
                 "load_beat": In(configuration.port_bits),
@@ -95,7 +99,9 @@ class Datapath(wiring.Component):
         age = Signal(range(MINIMUM_STEP + 1), init=MINIMUM_STEP)
         weights, output, bank, issue = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            weights.eq(~token.swap | (Mux(uses_weights, self.tile_ready, 1) & (age == MINIMUM_STEP))),
+            weights.eq(
+                ~token.swap | (Mux(uses_weights, self.tile_ready, 1) & (age == MINIMUM_STEP) & ~self.preparing)
+            ),
             output.eq(~token.last | (room != 0)),
             self.read.valid.eq(addresses.tokens.valid & weights & output & ~token.padding),
             self.read.payload.bank.eq(compute.input_bank),
@@ -115,17 +121,20 @@ class Datapath(wiring.Component):
         with m.Elif(age != MINIMUM_STEP):
             m.d.sync += age.eq(age + 1)
 
-        # The token follows its word: bank, bank register, pad.
-        on_its_way = [Signal(token_layout(configuration), name=f"token_{i}") for i in range(VECTOR_LATENCY + 1)]
-        valid = Signal(VECTOR_LATENCY + 1)
+        # The token follows its word: bank, bank register, scale-shift, pad.
+        scaled = READ_LATENCY + prescale_latency(configuration)
+        assert scaled == weight_latency(configuration), "the handshake in weights.py counts on it"
+        on_its_way = [Signal(token_layout(configuration), name=f"token_{i}") for i in range(scaled + 2)]
+        valid = Signal(scaled + 2)
         m.d.comb += [on_its_way[0].eq(token), valid[0].eq(issue)]
-        m.d.sync += [later.eq(earlier) for earlier, later in zip(on_its_way, on_its_way[1:], strict=False)]
+        m.d.sync += [later.eq(earlier) for earlier, later in pairwise(on_its_way)]
         m.d.sync += valid[1:].eq(valid)
+        word = self._prescale(m, on_its_way[READ_LATENCY], valid[READ_LATENCY])
         pads = compute.pad_value.replicate(configuration.input_lanes)
         vector = Signal(data.ArrayLayout(signed(8), configuration.input_lanes))
-        m.d.sync += vector.eq(Mux(on_its_way[READ_LATENCY].padding, pads, self.word))
+        m.d.sync += vector.eq(Mux(on_its_way[scaled].padding, pads, word))
 
-        entering, entered = on_its_way[VECTOR_LATENCY], valid[VECTOR_LATENCY]
+        entering, entered = on_its_way[-1], valid[-1]
         m.d.comb += [
             array.vector.eq(vector),
             array.swap.eq(entered & entering.swap & uses_weights),
@@ -145,6 +154,31 @@ class Datapath(wiring.Component):
         for lane in range(configuration.output_lanes):
             m.d.comb += accumulators.values[lane].eq(Mux(uses_weights, array.dots[lane], lanes[lane]))
         return m
+
+    def _prescale(self, m: Module, token: Any, valid: Any) -> Any:
+        """The word from activation memory, scaled; the unit never waits, so its latency is fixed."""
+        configuration, compute = self.configuration, self.compute
+        if not configuration.prescale_words:
+            return self.word
+        m.submodules.prescale = prescale = Prescale(configuration.input_lanes, configuration.prescale_words)
+        work, load = prescale.input.payload, prescale.load.payload
+        m.d.comb += [
+            prescale.input.valid.eq(valid),
+            work.data.eq(self.word),
+            work.tile.eq(token.channel_word),
+            work.scale.enabled.eq(compute.prescale),
+            work.scale.zero_in.eq(compute.prescale_input_zero),
+            work.scale.target.zero_point.eq(compute.prescale_zero),
+            work.scale.target.low.eq(compute.prescale_low),
+            work.scale.target.high.eq(compute.prescale_high),
+            prescale.load.valid.eq(self.scale_valid),
+            load.channel.eq(self.scale_index),
+            load.weight.eq(self.scale.weight),
+            load.bias.eq(self.scale.bias),
+            load.shift.eq(self.scale.shift),
+            prescale.output.ready.eq(1),
+        ]
+        return prescale.output.payload.as_value()
 
 
 def _lanes(m: Module, configuration: Configuration, vector: Any, part: Any, zero: Any, latency: int) -> Any:

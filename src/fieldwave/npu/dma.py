@@ -7,6 +7,7 @@ of its last beat is skipped or not written. The top bit of every byte is inverte
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from amaranth import Cat, Const, Module, Mux, Signal
@@ -182,9 +183,11 @@ class Dma(wiring.Component):
 
         labels = [Signal(3, name=f"label_{i}") for i in range(READ_LATENCY + 1)]
         m.d.comb += labels[0].eq(Cat(rows.row_end, rows.last, asked))
-        m.d.sync += [later.eq(earlier) for earlier, later in zip(labels, labels[1:], strict=False)]
+        m.d.sync += [later.eq(earlier) for earlier, later in pairwise(labels)]
         m.d.comb += [
-            leaving.w_data.eq(Cat(self.word ^ Const(0x80, 8).replicate(configuration.input_lanes), labels[-1][:2])),
+            leaving.w_data.eq(
+                Cat(self.word ^ Const(0x80, 8).replicate(configuration.input_lanes), labels[-1][:2])
+            ),
             leaving.w_en.eq(labels[-1][2]),
         ]
 

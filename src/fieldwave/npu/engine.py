@@ -20,6 +20,7 @@ from fieldwave.npu.dma import Dma
 from fieldwave.npu.isa import ErrorCode
 from fieldwave.npu.output import OutputPipe
 from fieldwave.npu.sequencer import Queue, RecordFetch, compute_is_legal, transfer_is_legal
+from fieldwave.npu.tables import TableWriter
 from fieldwave.npu.weights import WeightStream
 
 __all__ = ["READERS", "Engine"]
@@ -121,6 +122,7 @@ class Engine(wiring.Component):
         # The units.
         m.submodules.activations = activations = Activations(configuration, readers=3, writers=2)
         m.submodules.weights = weights = WeightStream(configuration)
+        m.submodules.tables = tables = TableWriter(configuration)
         m.submodules.datapath = datapath = Datapath(configuration)
         m.submodules.output = output = OutputPipe(configuration)
         m.submodules.dma = dma = Dma(configuration)
@@ -137,9 +139,20 @@ class Engine(wiring.Component):
             datapath.word.eq(activations.words[2]),
             datapath.tile_ready.eq(weights.tile_ready),
             weights.tile_take.eq(datapath.tile_take),
+            datapath.preparing.eq(weights.preparing),
             datapath.load.eq(weights.load),
             datapath.load_index.eq(weights.load_index),
             datapath.load_beat.eq(weights.load_beat),
+            tables.start.eq(compute_queue.launch),
+            tables.table_beat.eq(weights.table_beat),
+            tables.scale_beat.eq(weights.scale_beat),
+            tables.beat.eq(weights.load_beat),
+            output.table_valid.eq(tables.table_valid),
+            output.table_index.eq(tables.table_index),
+            output.table_value.eq(tables.table_value),
+            datapath.scale_valid.eq(tables.scale_valid),
+            datapath.scale_index.eq(tables.scale_index),
+            datapath.scale.eq(tables.scale),
             weights.stream_start.eq(begin),
             weights.stream_offset.eq(header.stream_offset),
             weights.stream_beats.eq(header.stream_beats),
@@ -153,7 +166,7 @@ class Engine(wiring.Component):
 
         # Memory.
         readers = (header_fetch.burst, compute_fetch.burst, transfer_fetch.burst, dma.load_bursts, weights.bursts)
-        sinks = (header_fetch, compute_fetch, transfer_fetch, dma, weights)
+        sinks: tuple[Any, ...] = (header_fetch, compute_fetch, transfer_fetch, dma, weights)
         for index, (bursts, sink) in enumerate(zip(readers, sinks, strict=True)):
             wiring.connect(m, bursts, wiring.flipped(self.read_bursts[index]))
             m.d.comb += [sink.beat.eq(self.beat), sink.beat_valid.eq(self.beat_valid[index])]
@@ -172,19 +185,21 @@ class Engine(wiring.Component):
         with m.If(~self.failed):
             with m.If(self.bus_error):
                 m.d.sync += [self.failed.eq(1), self.code.eq(self.bus_code)]
-            for raised, code, queue in errors:
+            for raised, code, number in errors:
                 with m.If(raised):
                     m.d.sync += [
                         self.failed.eq(1),
                         self.code.eq(code),
-                        self.queue.eq(queue),
+                        self.queue.eq(number),
                         self.address.eq(activations.outside_address),
                     ]
             m.d.sync += self.index.eq(compute_queue.completed)
             with m.If(transfer_queue.illegal | (activations.outside & activations.outside_transfer)):
                 m.d.sync += self.index.eq(transfer_queue.completed)
 
-        m.d.comb += self.done.eq(Cat(compute_queue.ended, transfer_queue.ended).all() & ~self.writing & ~self.failed)
+        m.d.comb += self.done.eq(
+            Cat(compute_queue.ended, transfer_queue.ended).all() & ~self.writing & ~self.failed
+        )
         for index, queue in enumerate((compute_queue, transfer_queue)):
             m.d.comb += [
                 self.launch[index].eq(queue.launch),

@@ -27,6 +27,8 @@ __all__ = [
     "PARAMETER",
     "RECORD_BYTES",
     "REGISTERS",
+    "SCALE",
+    "TABLE",
     "TABLE_BYTES",
     "TRACE_BASE",
     "TRACE_ENTRIES",
@@ -95,7 +97,7 @@ COMPUTE = Record(
         Field("repeat", 1, "flag", "The stream holds a tile's weights once per block, not once per tile."),
         Field("residual", 1, "flag", "Add a second tensor to the requantized result."),
         Field("lookup", 1, "flag", "Pass every result through a table, which comes first in the stream."),
-        Field("prescale", 1, "flag", "Scale-shift the input; every weight tile is preceded by its constants."),
+        Field("prescale", 1, "flag", "Scale-shift the input; the constants come before the parameters."),
         Field("padding_counts", 1, "flag", "AVERAGE: divide by the whole window, padding included."),
         Field("reserved_flags", 3, "", "Zero."),
         Field("wait", 16, "descriptors", "Start after this many transfers have completed since start."),
@@ -124,7 +126,9 @@ COMPUTE = Record(
         Field("input_x_step", 24, "words", "Between neighbours in an output row: stride_x x words per pixel."),
         Field("clamp_high", 8, "", "Upper bound of the result after the residual add.", signed=True),
         Field("input_y_step", 24, "words", "Between output rows: stride_y x words per input row."),
-        Field("residual_a_zero", 8, "", "Zero point of the requantized result that the residual is added to.", signed=True),
+        Field(
+            "residual_a_zero", 8, "", "Zero point of what is added to; without residual: output_zero.", signed=True
+        ),
         Field("tap_x_step", 24, "words", "Between taps: dilation_x x words per pixel."),
         Field("residual_b_zero", 8, "", "Zero point of the residual tensor.", signed=True),
         Field("tap_y_step", 24, "words", "Between rows of taps: dilation_y x words per input row."),
@@ -147,6 +151,11 @@ COMPUTE = Record(
         Field("reserved_1", 8, "", "Zero."),
         Field("residual_tile_step", 24, "words", "Between words of output channels: 1."),
         Field("reserved_2", 8, "", "Zero."),
+        Field("prescale_input_zero", 8, "", "Zero point of the input before the scale-shift.", signed=True),
+        Field("prescale_zero", 8, "", "Zero point after it; padding reads as pad_value, not scaled.", signed=True),
+        Field("prescale_low", 8, "", "Lower bound after it.", signed=True),
+        Field("prescale_high", 8, "", "Upper bound after it.", signed=True),
+        Field("prescale_beats", 16, "beats", "Length of its constants in the stream; a SCALE record a channel."),
     ),
 )
 
@@ -180,6 +189,19 @@ PARAMETER = Record(
         Field("reserved", 8, "", "Zero."),
     ),
 )
+
+SCALE = Record(
+    "scale",
+    8,
+    "Scale-shift constants of one input channel: y = rne(((x - input zero) * weight + bias) / 2^shift) + zero.",
+    (
+        Field("bias", 32, "", "Added to the product.", signed=True),
+        Field("weight", 8, "", "Multiplier.", signed=True),
+        Field("shift", 8, "bits", "0 to 31."),
+    ),
+)
+
+TABLE = """A lookup table is 256 bytes, the result for each int8 value: entry i for the value with the bits of i."""
 
 
 class Register(IntEnum):
@@ -234,7 +256,9 @@ REGISTERS: dict[Register, tuple[str, str]] = {
 }
 
 CONTRACT = hashlib.sha256(
-    repr((VERSION, HEADER, COMPUTE, TRANSFER, PARAMETER, list(Opcode), list(ErrorCode), list(Register))).encode()
+    repr(
+        (VERSION, HEADER, COMPUTE, TRANSFER, PARAMETER, SCALE, list(Opcode), list(ErrorCode), list(Register))
+    ).encode()
 ).hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 ::
 
-    results -> + bias -> requantize --+-> + residual, clamp -> write
+    results -> + bias -> requantize --+-> + residual, clamp -> lookup -> write
        \\-----> MAX: as it is ---------/
 """
 
@@ -20,6 +20,7 @@ from fieldwave.npu.activations import read_layout, write_layout
 from fieldwave.npu.config import Configuration
 from fieldwave.npu.eltwise import Eltwise
 from fieldwave.npu.isa import Opcode
+from fieldwave.npu.lookup import Lookup
 from fieldwave.npu.regroup import Join, Split
 from fieldwave.npu.requantize import Channel, Requantize
 from fieldwave.npu.residual import ResidualReader
@@ -38,6 +39,7 @@ class OutputPipe(wiring.Component):
         results: from the accumulators.
         parameters: one record per lane for each tile, from the weight stream.
         read, word: the residual, from activation memory.
+        table_valid, table_index, table_value: an entry of the lookup table.
         write: to activation memory.
     """
 
@@ -50,6 +52,9 @@ class OutputPipe(wiring.Component):
                 "done": Out(1),
                 "results": In(stream.Signature(result_layout(configuration))),
                 "parameters": In(stream.Signature(parameters_layout(configuration))),
+                "table_valid": In(1),
+                "table_index": In(8),
+                "table_value": In(8),
                 "read": Out(stream.Signature(read_layout(configuration))),
                 "word": In(configuration.input_lanes * 8),
                 "write": Out(stream.Signature(write_layout(configuration))),
@@ -135,8 +140,9 @@ class OutputPipe(wiring.Component):
         wiring.connect(m, residual.read, wiring.flipped(self.read))
         wiring.connect(m, residual.vectors, eltwise.b)
 
+        result = self._lookup(m, eltwise.output)
+
         # Where to.
-        result = eltwise.output
         m.submodules.walk = walk = Walk(configuration)
         m.d.comb += [
             walk.start.eq(self.start),
@@ -157,3 +163,19 @@ class OutputPipe(wiring.Component):
             self.done.eq(walk.places.valid & walk.places.ready & walk.places.payload.last),
         ]
         return m
+
+    def _lookup(self, m: Module, vectors: Any) -> Any:
+        """The stream behind the table, or ``vectors`` where there is none."""
+        if not self.configuration.lookup:
+            return vectors
+        m.submodules.lookup = lookup = Lookup(self.configuration.output_lanes)
+        m.d.comb += [
+            lookup.input.valid.eq(vectors.valid),
+            lookup.input.payload.data.eq(vectors.payload),
+            lookup.input.payload.enabled.eq(self.compute.lookup),
+            vectors.ready.eq(lookup.input.ready),
+            lookup.load.valid.eq(self.table_valid),
+            lookup.load.payload.address.eq(self.table_index),
+            lookup.load.payload.value.eq(self.table_value),
+        ]
+        return lookup.output

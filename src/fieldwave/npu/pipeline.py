@@ -50,7 +50,7 @@ def control_flow(m: Module, source: Any, sink: Any, *, result: Any, registers: i
     m
         Module of the unit; gets a submodule ``last``.
     source, sink
-        The unit's own input and output streams.
+        The streams to take from and to give to, the unit's own or those of parts of it.
     result
         What leaves the pipeline: the logic of its last stage, ``registers`` clocks after ``source.payload``.
     registers
@@ -71,7 +71,11 @@ def control_flow(m: Module, source: Any, sink: Any, *, result: Any, registers: i
         last.input.payload.eq(result),
         last.input.valid.eq(valid[-1]),
     ]
-    wiring.connect(m, last.output, wiring.flipped(sink))
+    m.d.comb += [
+        sink.payload.eq(last.output.payload),
+        sink.valid.eq(last.output.valid),
+        last.output.ready.eq(sink.ready),
+    ]
     return advance
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from fieldwave.npu import isa
@@ -21,17 +22,15 @@ def reference() -> str:
         "## Opcodes",
         _table(("opcode", "number"), [(f"`{opcode.name}`", str(opcode.value)) for opcode in isa.Opcode]),
     ]
-    for record in (isa.HEADER, isa.COMPUTE, isa.TRANSFER, isa.PARAMETER):
+    for record in (isa.HEADER, isa.COMPUTE, isa.TRANSFER, isa.PARAMETER, isa.SCALE):
         parts += [f"## Record `{record.name}`", f"{record.meaning} {record.size} bytes.", _fields(record)]
     parts += [
+        isa.TABLE,
         "## Registers",
         "AXI4-Lite, 32 bits; the rest reads as zero.",
         _table(
             ("offset", "register", "access", "meaning"),
-            [
-                (f"`{register:#06x}`", f"`{register.name}`", *isa.REGISTERS[register])
-                for register in isa.Register
-            ],
+            [(f"`{register:#06x}`", f"`{register.name}`", *isa.REGISTERS[register]) for register in isa.Register],
         ),
         f"From `{isa.TRACE_BASE:#06x}` on, for queue q (0 compute, 1 transfer) and descriptor i below "
         f"{isa.TRACE_ENTRIES}: the cycle in which it started at `{isa.TRACE_BASE:#06x} + "
@@ -50,7 +49,7 @@ def _fields(record: Record) -> str:
     return _table(("bits", "field", "", "unit", "meaning"), rows)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 

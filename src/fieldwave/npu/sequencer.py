@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -154,6 +154,8 @@ def compute_is_legal(configuration: Configuration, record: Any) -> Any:
         & Cat(bank < 2 for bank in banks).all()
         & (record.block_pixels <= largest)
         & (record.last_pixels <= record.block_pixels)
+        & (~record.lookup if not configuration.lookup else 1)
+        & (~record.prescale if not configuration.prescale_words else 1)
     )
 
 

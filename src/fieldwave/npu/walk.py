@@ -27,7 +27,7 @@ class Walk(wiring.Component):
     Members:
         start: begin; the other inputs are stable until the last place has been taken.
         tiles, height, width: how many.
-        base, x_step, y_step, tile_step: where, in words; a tile is a slice, its word moves on after the last slice.
+        base, x_step, y_step, tile_step: where, in words; a tile is a slice of a word.
     """
 
     def __init__(self, configuration: Configuration) -> None:

@@ -3,7 +3,8 @@
 The compiler lays everything that is used once per image out in the order of use, so there is nothing to schedule:
 a reader keeps the ring full, whatever descriptor is running, and a loader takes from it::
 
-    table                              # LOOKUP: 256 bytes
+    table                              # lookup: 256 bytes
+    scales                             # prescale: one record per input channel
     for tile:
       parameters                       # CONV, SUM: one record per output channel
       for block:                       # weights stay in the ring and are read again for every block
@@ -30,11 +31,17 @@ from fieldwave.npu import isa
 from fieldwave.npu.bursts import Bursts, burst_layout
 from fieldwave.npu.config import Configuration
 from fieldwave.npu.isa import Opcode
+from fieldwave.npu.prescale import prescale_latency
 
-__all__ = ["WEIGHT_LATENCY", "WeightStream", "parameters_layout"]
+__all__ = ["WeightStream", "parameters_layout", "weight_latency"]
 
-WEIGHT_LATENCY = 2
-"""Cycles from the ring's address to ``load``: the memory and the register behind it."""
+RING_LATENCY = 2
+"""Cycles from the ring's address to its beat: the memory and the register behind it."""
+
+
+def weight_latency(configuration: Configuration) -> int:
+    """Cycles from the loader's decision to ``load``: long enough for the vector to be scaled meanwhile."""
+    return RING_LATENCY + prescale_latency(configuration)
 
 
 def parameters_layout(configuration: Configuration) -> data.ArrayLayout:
@@ -52,7 +59,8 @@ class WeightStream(wiring.Component):
         load, load_index, load_beat: into the array's shadow weights.
         tile_ready, tile_take: the handshake described above.
         parameters: the next tile's parameters.
-        table_write, table_index: ``load_beat`` is a part of the lookup table.
+        table_beat, scale_beat: ``load_beat`` is a part of the lookup table, of the scale-shift constants.
+        preparing: one of them is not complete.
         overflow: the ring is full and the loader needs more (a program error).
     """
 
@@ -75,8 +83,9 @@ class WeightStream(wiring.Component):
                 "tile_ready": Out(1),
                 "tile_take": In(1),
                 "parameters": Out(stream.Signature(parameters_layout(configuration))),
-                "table_write": Out(1),
-                "table_index": Out(range(max(2, isa.TABLE_BYTES // configuration.port_bytes))),
+                "table_beat": Out(1),
+                "scale_beat": Out(1),
+                "preparing": Out(1),
                 "overflow": Out(1),
             }
         )
@@ -89,7 +98,7 @@ class WeightStream(wiring.Component):
         ring_write, ring_read = ring.write_port(), ring.read_port()
 
         # Pointers count beats and keep one bit more than an address, so that full and empty differ.
-        reserved, written, read, freed, tile_start = (Signal(range(2 * depth)) for _ in range(5))
+        reserved, written, read, freed, free, tile_start = (Signal(range(2 * depth)) for _ in range(6))
 
         m.submodules.reader = reader = Bursts(configuration)
         room = Signal()
@@ -98,7 +107,7 @@ class WeightStream(wiring.Component):
             reader.offset.eq(self.stream_offset),
             reader.rows.eq(1),
             reader.row_beats.eq(self.stream_beats),
-            room.eq((reserved - freed)[: len(reserved)] <= depth - configuration.burst_beats),
+            room.eq((reserved - free)[: len(reserved)] <= depth - configuration.burst_beats),
             self.bursts.payload.eq(reader.bursts.payload),
             self.bursts.valid.eq(reader.bursts.valid & room),
             reader.bursts.ready.eq(self.bursts.ready & room),
@@ -112,23 +121,23 @@ class WeightStream(wiring.Component):
             m.d.sync += written.eq(written + 1)
 
         # The loader: which beat leaves the ring in this cycle, and what it is.
-        leave_table, leave_parameters, leave_weights = Signal(), Signal(), Signal()
-        available = Signal()
-        index = Signal(range(max(configuration.tile_beats, configuration.parameter_beats, isa.TABLE_BYTES)))
-        step, block, tile = Signal(16), Signal(16), Signal(16)
+        leave_table, leave_scales, leave_parameters, leave_weights = (Signal() for _ in range(4))
+        available, leaving = Signal(), Signal()
+        index, step, block, tile = Signal(16), Signal(16), Signal(16), Signal(16)
         waiting, slot_taken = Signal(), Signal()  # a complete tile, complete parameters: not fetched yet
+        written_after = configuration.port_bytes + weight_latency(configuration)
+        pace = Signal(range(written_after + 1))
         has_weights = compute.opcode == Opcode.CONV
         has_parameters = has_weights | (compute.opcode == Opcode.SUM)
         last_block = block == compute.blocks - 1
-        leaving = Signal()
         m.d.comb += [
             available.eq(read != written),
-            leaving.eq(leave_table | leave_parameters | leave_weights),
-            ring_read.addr.eq(read),
-            ring_read.en.eq(leaving),
+            leaving.eq(leave_table | leave_scales | leave_parameters | leave_weights),
         ]
         with m.If(leaving):
             m.d.sync += [read.eq(read + 1), index.eq(index + 1)]
+        with m.If(pace != 0):
+            m.d.sync += pace.eq(pace - 1)
 
         last_of_tile = Signal()
         m.d.comb += last_of_tile.eq(leave_weights & (index == configuration.tile_beats - 1))
@@ -140,18 +149,25 @@ class WeightStream(wiring.Component):
 
         with m.FSM() as loader:
             with m.State("IDLE"), m.If(self.start):
-                m.d.sync += [tile.eq(0), block.eq(0), step.eq(0), index.eq(0)]
-                with m.If(compute.lookup):
-                    m.next = "TABLE"
-                with m.Elif(has_parameters):
-                    m.next = "PARAMETERS"
+                m.d.sync += [tile.eq(0), block.eq(0), step.eq(0), index.eq(0), pace.eq(0)]
+                m.next = "TABLE"
             with m.State("TABLE"):
-                m.d.comb += leave_table.eq(available)
-                with m.If(available & (index == isa.TABLE_BYTES // configuration.port_bytes - 1)):
+                with m.If(~compute.lookup | (index == configuration.table_beats)):
                     m.d.sync += index.eq(0)
-                    m.next = "TABLE END"
-            with m.State("TABLE END"):
-                m.d.sync += freed.eq(read)
+                    m.next = "SCALES"
+                with m.Elif(pace == 0):  # a beat is written byte by byte
+                    m.d.comb += leave_table.eq(available)
+                    with m.If(available):
+                        m.d.sync += pace.eq(configuration.port_bytes - 1)
+            with m.State("SCALES"):
+                with m.If(~compute.prescale | (index == compute.prescale_beats)):
+                    m.d.sync += [index.eq(0), freed.eq(read), pace.eq(written_after)]
+                    m.next = "WRITTEN"
+                with m.Elif(pace == 0):  # and these record by record
+                    m.d.comb += leave_scales.eq(available)
+                    with m.If(available):
+                        m.d.sync += pace.eq(max(configuration.port_bytes // isa.SCALE.size, 1) - 1)
+            with m.State("WRITTEN"), m.If(~(compute.lookup | compute.prescale) | (pace == 0)):
                 m.next = "IDLE"
                 with m.If(has_parameters):
                     m.next = "PARAMETERS"
@@ -184,32 +200,45 @@ class WeightStream(wiring.Component):
                             m.next = "PARAMETERS"
                             with m.If(tile == compute.tiles - 1):
                                 m.next = "IDLE"
-        m.d.comb += self.busy.eq(~loader.ongoing("IDLE"))
-
-        # One cycle for the memory, one for the register behind it: then the beat arrives with its label.
-        label_layout = data.StructLayout({"table": 1, "parameters": 1, "weights": 1, "index": index.shape()})
-        label_1, label_2 = Signal(label_layout), Signal(label_layout)
-        m.d.sync += [
-            label_1.table.eq(leave_table),
-            label_1.parameters.eq(leave_parameters),
-            label_1.weights.eq(leave_weights),
-            label_1.index.eq(index),
-            label_2.eq(label_1),
-            self.load_beat.eq(ring_read.data),
-        ]
         m.d.comb += [
-            self.load.eq(label_2.weights),
-            self.load_index.eq(label_2.index),
-            self.table_write.eq(label_2.table),
-            self.table_index.eq(label_2.index),
+            self.busy.eq(~loader.ongoing("IDLE")),
+            self.preparing.eq(loader.ongoing("TABLE") | loader.ongoing("SCALES") | loader.ongoing("WRITTEN")),
         ]
+
+        # The beat arrives with its label. What is read late is freed late.
+        label = Signal(
+            data.StructLayout(
+                {"table": 1, "scales": 1, "parameters": 1, "weights": 1, "index": 16, "read": len(read)}
+            )
+        )
+        m.d.comb += [
+            label.table.eq(leave_table),
+            label.scales.eq(leave_scales),
+            label.parameters.eq(leave_parameters),
+            label.weights.eq(leave_weights),
+            label.index.eq(index),
+            label.read.eq(read),
+        ]
+        late = prescale_latency(configuration)
+        asked = _later(m, label, late)
+        arrived = _later(m, asked, RING_LATENCY)
+        m.d.comb += [
+            free.eq(_later(m, freed, late)),
+            ring_read.addr.eq(asked.read),
+            ring_read.en.eq(asked.as_value()[:4].any()),
+            self.load.eq(arrived.weights),
+            self.load_index.eq(arrived.index),
+            self.table_beat.eq(arrived.table),
+            self.scale_beat.eq(arrived.scales),
+        ]
+        m.d.sync += self.load_beat.eq(ring_read.data)
 
         slot = [Signal(configuration.port_bits, name=f"slot_{i}") for i in range(configuration.parameter_beats)]
         slot_valid = Signal()
         for place, beat in enumerate(slot):
-            with m.If(label_2.parameters & (label_2.index == place)):
+            with m.If(arrived.parameters & (arrived.index == place)):
                 m.d.sync += beat.eq(self.load_beat)
-        with m.If(label_2.parameters & (label_2.index == configuration.parameter_beats - 1)):
+        with m.If(arrived.parameters & (arrived.index == configuration.parameter_beats - 1)):
             m.d.sync += slot_valid.eq(1)
         with m.If(self.parameters.valid & self.parameters.ready):
             m.d.sync += [slot_valid.eq(0), slot_taken.eq(0)]
@@ -220,3 +249,12 @@ class WeightStream(wiring.Component):
         m.d.sync += starved.eq(Mux(stuck, starved + ~starved.all(), 0))
         m.d.comb += self.overflow.eq(starved.all())
         return m
+
+
+def _later(m: Module, value: Any, cycles: int) -> Any:
+    """``value``, ``cycles`` cycles later; cleared by reset, as labels must be."""
+    for _ in range(cycles):
+        register = Signal(value.shape())
+        m.d.sync += register.eq(value)
+        value = register
+    return value

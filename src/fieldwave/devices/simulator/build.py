@@ -36,9 +36,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fieldwave" / "simulators"
 
 
-def build_simulator(
-    configuration: Configuration, *, progress: Callable[[str, float], None] | None = None
-) -> Path:
+def build_simulator(configuration: Configuration, *, progress: Callable[[str, float], None] | None = None) -> Path:
     """The library of this configuration, from the cache or built now; two processes build it once.
 
     Raises:
@@ -75,7 +73,9 @@ def _key(configuration: Configuration, versions: list[str]) -> str:
     digest.update(platform.machine().encode())
     cpu = Path("/proc/cpuinfo")
     if cpu.exists():  # -march=native: a home shared by unlike machines must not share this
-        digest.update(next((line for line in cpu.read_text().splitlines() if line.startswith("flags")), "").encode())
+        digest.update(
+            next((line for line in cpu.read_text().splitlines() if line.startswith("flags")), "").encode()
+        )
     return digest.hexdigest()[:32]
 
 
@@ -105,7 +105,18 @@ def _build(configuration: Configuration, scratch: Path, progress: Callable[[str,
 
     progress("compiling C++", 0.2)
     include = root / "include"
-    common = [compiler, "-std=c++17", "-fPIC", "-w", "-I", "cpp", "-I", str(include), "-I", str(include / "vltstd")]
+    common = [
+        compiler,
+        "-std=c++17",
+        "-fPIC",
+        "-w",
+        "-I",
+        "cpp",
+        "-I",
+        str(include),
+        "-I",
+        str(include / "vltstd"),
+    ]
     common += ["-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE=0", f"-DPORT_BYTES={configuration.port_bytes}"]
     sources = sorted((scratch / "cpp").glob("*.cpp"), key=lambda path: -path.stat().st_size)
     sources += [include / "verilated.cpp", include / "verilated_threads.cpp", HARNESS]

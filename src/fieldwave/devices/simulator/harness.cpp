@@ -39,6 +39,9 @@ struct Simulation {
     std::deque<Burst> reads, writes, answers;
     bool read_valid = false, answer_valid = false;
     uint8_t write_response = 0;
+    bool offered[3] = {};
+    uint8_t before[3][kPortBytes < 8 ? 8 : kPortBytes];
+    const char* violation = nullptr;
 
     bool stalled() {  // xorshift64*
         if (!settings.stall) return false;
@@ -55,6 +58,32 @@ struct Simulation {
         if (credit < kPortBytes * 256) return false;
         credit -= kPortBytes * 256;
         return true;
+    }
+
+    // The rules of AXI4 that a master can break: what is offered stays until it is taken, bursts end as announced.
+    void check() {
+        struct { bool valid, ready; const void* payload; size_t size; const char* name; } channels[] = {
+            {bool(top.m_axi_arvalid), bool(top.m_axi_arready), &top.m_axi_araddr, sizeof top.m_axi_araddr, "AR"},
+            {bool(top.m_axi_awvalid), bool(top.m_axi_awready), &top.m_axi_awaddr, sizeof top.m_axi_awaddr, "AW"},
+            {bool(top.m_axi_wvalid), bool(top.m_axi_wready), &top.m_axi_wdata, sizeof top.m_axi_wdata, "W"},
+        };
+        for (int i = 0; i < 3; i++) {
+            auto& channel = channels[i];
+            if (offered[i] && !top.rst) {
+                if (!channel.valid) violation = channel.name;
+                else if (std::memcmp(before[i], channel.payload, channel.size)) violation = channel.name;
+            }
+            offered[i] = channel.valid && !channel.ready;
+            if (offered[i]) std::memcpy(before[i], channel.payload, channel.size);
+        }
+        if (top.m_axi_arvalid) check_burst(top.m_axi_araddr, top.m_axi_arlen, "AR");
+        if (top.m_axi_awvalid) check_burst(top.m_axi_awaddr, top.m_axi_awlen, "AW");
+        if (top.m_axi_wvalid && !writes.empty() && top.m_axi_wlast != (writes.front().beats == 1)) violation = "WLAST";
+    }
+
+    void check_burst(uint64_t address, int length, const char* name) {
+        uint64_t last = address + uint64_t(length + 1) * kPortBytes - 1;
+        if (address % kPortBytes || address >> 12 != last >> 12) violation = name;
     }
 
     // What the memory shows in this cycle; an offer that was not taken is repeated.
@@ -120,6 +149,7 @@ struct Simulation {
         drive();
         top.clk = 0;
         top.eval();
+        check();
         observe();
         top.clk = 1;
         top.eval();
@@ -197,6 +227,9 @@ int simulation_run(Simulation* simulation, uint64_t cycles) {
     }
     return 0;
 }
+
+// The channel on which a rule of AXI4 was broken, or null.
+const char* simulation_violation(const Simulation* simulation) { return simulation->violation; }
 
 uint64_t simulation_cycle(const Simulation* simulation) { return simulation->cycle; }
 

@@ -93,8 +93,18 @@ class Simulation:
         return value.value
 
     def run(self, cycles: int) -> bool:
-        """Clock until the core raises its interrupt; False when it has not within ``cycles``."""
-        return bool(self._library.simulation_run(self._model, cycles))
+        """Clock until the core raises its interrupt; False when it has not within ``cycles``.
+
+        Raises:
+            DeviceError: the core broke a rule of AXI4.
+        """
+        ended = bool(self._library.simulation_run(self._model, cycles))
+        violation = self._library.simulation_violation(self._model)
+        if violation:
+            raise DeviceError(
+                f"the NPU broke a rule of AXI4 on channel {violation.decode()}: a fault of the design"
+            )
+        return ended
 
     def reset(self) -> None:
         """Pull the reset line, as a power cycle would; forgets what is on the bus."""
@@ -134,6 +144,7 @@ def _load(path: Path) -> Any:
         ("simulation_write", ctypes.c_int, (pointer, u32, u32)),
         ("simulation_read", ctypes.c_int, (pointer, u32, pointer)),
         ("simulation_run", ctypes.c_int, (pointer, u64)),
+        ("simulation_violation", ctypes.c_char_p, (pointer,)),
         ("simulation_cycle", u64, (pointer,)),
     ):
         function = getattr(library, name)
