@@ -149,8 +149,8 @@ def test_a_tensor_too_large_is_named() -> None:
     with pytest.raises(ModelError) as caught:
         compile_network(b.graph(y), Configuration(16, 16, (65536, 32768), 65536, 16, 16))
     assert str(caught.value) == (
-        f"tensor '{y.name}' (64 x 64 x 16, 65536 bytes) does not fit the activation banks of 65536 and 32768 bytes "
-        "beside 'x0' (65536 bytes); choose a configuration with larger banks"
+        f"tensor '{y.name}' (64 x 64 x 16, 65536 bytes) does not fit the activation banks of 65536 and 32768 "
+        "bytes beside 'x0' (65536 bytes); choose a configuration with larger banks"
     )
 
 

@@ -214,6 +214,7 @@ def compute_fields(plan: Plan, operation: Operation, tiling: Tiling, run: Run, r
             "average_shift": average.exponent,
             "average_taps": window.kernel[0] * window.kernel[1],
             "output_zero": average.zero - 128,
+            "residual_a_zero": average.zero - 128,
         }
     return fields | _residual_fields(plan, operation, run)
 

@@ -162,7 +162,7 @@ class Interpreter:
                 result = _add(f, result, b)
             result = np.clip(result, f["clamp_low"], f["clamp_high"])
             if table is not None:
-                result = (table[result + 128] ^ 0x80).view(np.int8).astype(np.int64)
+                result = table[result & 0xFF].view(np.int8).astype(np.int64)
             words = output + word * f["output_tile_step"]
             self._check_bank(f["output_bank"], words)
             self.banks[f["output_bank"]][words, lanes] = result

@@ -37,7 +37,7 @@ def stream(
     source, result = layouts[operation.input], layouts[operation.output]
     for run, repeat in zip(tiling.runs, tiling.repeat, strict=True):
         if operation.table is not None:
-            yield operation.table.tobytes()
+            yield _inner_table(operation.table).tobytes()
         if operation.requantize is None:
             continue
         parameters = _parameters(operation, run, result, configuration)
@@ -46,6 +46,11 @@ def stream(
             yield parameters[tile]
             if weights is not None:
                 yield weights[tile].tobytes() * (tiling.blocks if repeat else 1)
+
+
+def _inner_table(table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The table as the hardware reads it: entry and result are the bits of x - 128, top bit inverted."""
+    return np.asarray(table[np.arange(len(table)) ^ 0x80] ^ np.uint8(0x80))
 
 
 def _parameters(operation: Operation, run: Run, result: Layout, configuration: Configuration) -> list[bytes]:
