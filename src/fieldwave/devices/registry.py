@@ -12,6 +12,7 @@ __all__ = ["create_device", "device_names", "open_device"]
 
 _KINDS = {
     "cpu": ("fieldwave.devices.cpu", "CpuDevice"),
+    "rtl": ("fieldwave.devices.rtl", "RtlDevice"),
 }
 
 
