@@ -28,9 +28,7 @@ def pool(request: pytest.FixtureRequest) -> Verilated:
 
 def quotient(sums: NDArray[Any], divisor: Any, shift: Any, target: Any) -> NDArray[np.int8]:
     """``clamp(rne(sums / divisor * 2**(8 - shift) + zero_point), low, high)`` on integers."""
-    zero_point, low, high = (
-        target[name].astype(np.int64)[..., None] for name in ("zero_point", "low", "high")
-    )
+    zero_point, low, high = (target[name].astype(np.int64)[..., None] for name in ("zero_point", "low", "high"))
     numerator = sums.astype(np.int64) << 8
     denominator = (divisor.astype(np.int64) << shift)[..., None]
     floor = numerator // denominator
@@ -70,9 +68,7 @@ def test_any_scale_zero_point_and_bounds(divide: Verilated) -> None:
         rng = np.random.default_rng(seed)
         x = divide.zeros("input", 20_000)
         common = x["common"]
-        common["divisor"] = np.where(
-            rng.random(len(x)) < 0.5, rng.integers(1, 257, len(x)), rng.integers(1, 10)
-        )
+        common["divisor"] = np.where(rng.random(len(x)) < 0.5, rng.integers(1, 257, len(x)), rng.integers(1, 10))
         common["shift"] = np.where(rng.random(len(x)) < 0.8, rng.integers(5, 12, len(x)), rng.integers(1, 32))
         common["target"]["zero_point"] = rng.choice([-128, 0, -1, 77], len(x))
         free = rng.random(len(x)) < 0.7

@@ -247,9 +247,7 @@ class Divide(wiring.Component):
         )
         result = Signal(widen.input.payload.shape())
         m.d.comb += [result[lane].eq(value) for lane, value in enumerate(results)]
-        advance = control_flow(
-            m, narrow.output, widen.input, result=result, registers=10 + ROUNDING_REGISTERS
-        )
+        advance = control_flow(m, narrow.output, widen.input, result=result, registers=10 + ROUNDING_REGISTERS)
         m.submodules.stages = EnableInserter(advance)(stages)
         return m
 
