@@ -4,6 +4,7 @@ from fieldwave.compiler.compiler import Compiled, compile_network
 from fieldwave.compiler.explanation import explain
 from fieldwave.compiler.program import HostSection, NpuSection, Program, read_program, write_program
 from fieldwave.compiler.tensors import MemoryTensor
+from fieldwave.compiler.work import count_macs
 
 __all__ = [
     "Compiled",
@@ -12,6 +13,7 @@ __all__ = [
     "NpuSection",
     "Program",
     "compile_network",
+    "count_macs",
     "explain",
     "read_program",
     "write_program",

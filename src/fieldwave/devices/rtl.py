@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -95,7 +95,7 @@ class RtlDevice:
         self._package: Package | None = None
         self._network: Network | None = None
         self._tracing: Network | None = None
-        self._counters = Counters(0, 0.0, 0)
+        self._counters = Counters(0, 0.0, 0, self.configuration.multipliers)
 
     def open(self) -> None:
         """Become the owner; builds the simulator where it is not in the cache. See `Device.open`.
@@ -109,7 +109,7 @@ class RtlDevice:
         except BaseException:
             self._ownership.release()
             raise
-        self._counters = Counters(0, 0.0, 0)
+        self._counters = Counters(0, 0.0, 0, self.configuration.multipliers)
 
     def load(self, package: Package) -> None:
         """Make ``package`` the network that runs; see `Device.load`.
@@ -221,7 +221,12 @@ class RtlDevice:
         start = time.perf_counter()
         tensors, cycles = network.run(inputs)
         seconds, before = time.perf_counter() - start, self._counters
-        self._counters = Counters(before.images + 1, before.busy_seconds + seconds, (before.cycles or 0) + cycles)
+        self._counters = replace(
+            before,
+            images=before.images + 1,
+            busy_seconds=before.busy_seconds + seconds,
+            cycles=(before.cycles or 0) + cycles,
+        )
         return tensors
 
 
