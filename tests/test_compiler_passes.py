@@ -107,7 +107,7 @@ def test_parts_are_written_in_place_and_copied_where_two_joins_want_them() -> No
 def test_pixels_are_split_evenly() -> None:
     b = Builder(6)
     y = b.conv(b.input(16, 14, 14), 16, POINT)
-    tiling = compile_network(b.graph(y), SIM16).plans[0].tilings[0]
+    tiling = compile_network(b.graph(y), SIM16).plans[0].tilings[0][0]
     assert (tiling.blocks, tiling.block_pixels, tiling.last_pixels) == (2, 98, 98)
 
 
@@ -116,9 +116,9 @@ def test_groups_become_runs_of_words() -> None:
     x = b.input(64, 4, 4)
     depthwise, grouped, narrow = b.conv(x, 64, SAME, 64), b.conv(x, 64, SAME, 2), b.conv(x, 64, SAME, 16)
     tilings = compile_network(b.graph(depthwise, grouped, narrow), SIM16).plans[0].tilings
-    assert tilings[0].runs == (Run(0, 4, 0, 1, 1),)
-    assert tilings[1].runs == (Run(0, 2, 0, 2, 0), Run(2, 2, 2, 2, 0))
-    assert tilings[2].runs == (Run(0, 4, 0, 1, 1),)
+    assert tilings[0][0].runs == (Run(0, 4, 0, 1, 1),)
+    assert tilings[1][0].runs == (Run(0, 2, 0, 2, 0), Run(2, 2, 2, 2, 0))
+    assert tilings[2][0].runs == (Run(0, 4, 0, 1, 1),)
 
 
 def test_weights_that_exceed_the_ring_are_repeated() -> None:
@@ -126,7 +126,7 @@ def test_weights_that_exceed_the_ring_are_repeated() -> None:
     b = Builder(8)
     y = b.conv(b.input(64, 9, 9), 16, SAME)
     compiled = check(b.graph(y), b.feeds(), small)
-    assert compiled.plans[0].tilings[0].repeat == (True,)
+    assert compiled.plans[0].tilings[0][0].repeat == (True,)
 
 
 # Memory
@@ -143,14 +143,28 @@ def test_a_sum_takes_the_place_of_its_residual_and_the_input_lies_in_the_other_b
     assert places[y.name].bank != places[x.name].bank
 
 
-def test_a_tensor_too_large_is_named() -> None:
+def test_what_does_not_fit_is_streamed_in_strips() -> None:
+    """16 KiB of activations pass through banks of 8 and 4 KiB; what fits stays."""
+    b = Builder(10)
+    x = b.input(16, 32, 32)
+    y = b.conv(x, 16, SAME)
+    y = b.add(b.conv(y, 16, SAME), x)
+    z = b.conv(b.max_pool(y, Window((4, 4), (4, 4))), 16, SAME)
+    compiled = check(b.graph(z), b.feeds(), Configuration(16, 16, (8192, 4096), 16384, 16, 16), eager="transfer")
+    memory = compiled.plans[0].memory
+    assert memory.streamed >= {x.name, y.name}
+    assert z.name not in memory.streamed
+    assert [len(strips) > 1 for strips in memory.strips] == [True, True, True, False]
+
+
+def test_a_row_too_large_is_named() -> None:
     b = Builder(10)
     y = b.conv(b.input(16, 64, 64), 16, POINT)
     with pytest.raises(ModelError) as caught:
-        compile_network(b.graph(y), Configuration(16, 16, (65536, 32768), 65536, 16, 16))
+        compile_network(b.graph(y), Configuration(16, 16, (1024, 512), 65536, 16, 16))
     assert str(caught.value) == (
-        f"tensor '{y.name}' (64 x 64 x 16, 65536 bytes) does not fit the activation banks of 65536 and 32768 "
-        "bytes beside 'x0' (65536 bytes); choose a configuration with larger banks"
+        f"the activation banks of 1024 and 512 bytes have no room for rows of 'x0' (2048 bytes) beside rows of "
+        f"'{y.name}' (2048 bytes); choose a configuration with larger banks"
     )
 
 

@@ -81,7 +81,7 @@ def test_a_tensor_outside_the_memory() -> None:
 def test_tensors_of_every_form_survive_memory() -> None:
     values = np.arange(2 * 3 * 5, dtype=np.uint8)
     for form, shape in (("nchw", (1, 5, 2, 3)), ("nhwc", (1, 2, 3, 5)), ("flat", (1, 30))):
-        tensor = MemoryTensor("t", FeatureMap(2, 3, 5, form), 7, 16, ((0, 2), (8, 3)))  # type: ignore[arg-type]
+        tensor = MemoryTensor("t", FeatureMap(2, 3, 5, form), 7, 16, 64, ((0, 2), (8, 3)))  # type: ignore[arg-type]
         memory = np.zeros(7 + tensor.size, np.uint8)
         tensor.pack(values.reshape(shape), memory)
         assert np.array_equal(tensor.unpack(memory), values.reshape(shape))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fieldwave.compiler.concat import copy_shared_parts
-from fieldwave.compiler.emit import Image, Plan, emit
+from fieldwave.compiler.emit import Image, emit
 from fieldwave.compiler.fuse import fuse
 from fieldwave.compiler.host import host_section
 from fieldwave.compiler.layout import lay_out
@@ -15,6 +15,7 @@ from fieldwave.compiler.operations import Operation
 from fieldwave.compiler.partition import Section, partition
 from fieldwave.compiler.program import HostSection, NpuSection, Program
 from fieldwave.compiler.resolve import resolve
+from fieldwave.compiler.schedule import Plan
 from fieldwave.compiler.shapes import tensor_types
 from fieldwave.compiler.tile import tile
 from fieldwave.graph import Graph
@@ -86,7 +87,10 @@ def plan_section(section: Section, lowering: Lowering, configuration: Configurat
         operations=operations,
         layouts=layouts,
         memory=memory,
-        tilings=tuple(tile(operation, layouts, configuration) for operation in operations),
+        tilings=tuple(
+            tuple(tile(operation, strip, layouts, configuration) for strip in strips)
+            for operation, strips in zip(operations, memory.strips, strict=True)
+        ),
         inputs={name: name for name in inputs},
         outputs=outputs,
         maps=lowering.maps,

@@ -6,7 +6,8 @@ The file is little-endian and has no pointers::
     section:    side u8 (0 host, 1 NPU)
       host:     nodes  inputs  outputs  ONNX model
       NPU:      inputs  outputs  arena_bytes u64  image
-    tensor:     name  form u8  height u32  width u32  channels u32  offset u64  pixel_step u32  parts (u32, u32)
+    tensor:     name  form u8  height u32  width u32  channels u32  offset u64  pixel_step u32  row_step u32
+                parts                              # a list of (u32, u32)
     a text, model or image is its length as u64 and its bytes; a list is its length as u64 and its items
 
 Equal programs are equal bytes. A reader checks every length against what is left of the file.
@@ -137,8 +138,9 @@ def _section(section: HostSection | NpuSection) -> bytes:
 def _tensor(tensor: MemoryTensor) -> bytes:
     size = tensor.map
     numbers = struct.pack(
-        "<BIIIQI", FORMS.index(size.form), size.height, size.width, size.channels, tensor.offset, tensor.pixel_step
-    )
+        "<BIIIQII", FORMS.index(size.form), size.height, size.width, size.channels,
+        tensor.offset, tensor.pixel_step, tensor.row_step,
+    )  # fmt: skip
     return _text(tensor.name) + numbers + _list(tensor.parts, lambda part: struct.pack("<II", *part))
 
 
@@ -190,9 +192,9 @@ class _Reader:
         if form >= len(FORMS):
             raise PackageError(f"tensor {name!r} of the program has form {form}, which does not exist")
         height, width, channels = self.number("I"), self.number("I"), self.number("I")
-        offset, step = self.number("Q"), self.number("I")
+        offset, step, row_step = self.number("Q"), self.number("I"), self.number("I")
         parts = self.items(lambda: (self.number("I"), self.number("I")))
-        inside = all(start + count <= step for start, count in parts)
+        inside = all(start + count <= step for start, count in parts) and width * step <= row_step
         if not inside or sum(count for _, count in parts) != channels:
             raise PackageError(f"the channels of tensor {name!r} of the program do not fill its pixels")
-        return MemoryTensor(name, FeatureMap(height, width, channels, FORMS[form]), offset, step, parts)
+        return MemoryTensor(name, FeatureMap(height, width, channels, FORMS[form]), offset, step, row_step, parts)

@@ -17,13 +17,13 @@ __all__ = ["MemoryTensor", "in_memory"]
 
 @dataclass(frozen=True)
 class MemoryTensor:
-    """One tensor: channels-last bytes, ``pixel_step`` bytes from pixel to pixel.
+    """One tensor: channels-last bytes.
 
     Attributes:
         name: in the ONNX graph.
         map: size, and form of the array that `pack` takes and `unpack` gives.
         offset: first byte, from the program's header on.
-        pixel_step: bytes.
+        pixel_step, row_step: bytes from pixel to pixel and from row to row.
         parts: ``(first byte in the pixel, channels)`` of each run of channels, in order.
     """
 
@@ -31,12 +31,13 @@ class MemoryTensor:
     map: FeatureMap
     offset: int
     pixel_step: int
+    row_step: int
     parts: tuple[tuple[int, int], ...]
 
     @property
     def size(self) -> int:
         """Bytes in memory."""
-        return self.map.pixels * self.pixel_step
+        return self.map.height * self.row_step
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -68,16 +69,23 @@ class MemoryTensor:
 
     def _pixels(self, memory: NDArray[np.uint8]) -> NDArray[Any]:
         size = (self.map.height, self.map.width, self.pixel_step)
-        return memory[self.offset : self.offset + self.size].reshape(size)
+        own = memory[self.offset : self.offset + self.size]
+        return np.ndarray(size, np.uint8, own.data, strides=(self.row_step, self.pixel_step, 1))
 
 
 def in_memory(
     name: str, size: FeatureMap, layout: Layout, offset: int, configuration: Configuration
 ) -> MemoryTensor:
-    """The tensor as LOAD and STORE lay it out; the pixels of a part of a joined one begin at whole beats."""
+    """The tensor as LOAD and STORE lay it out: rows begin at beats, and the pixels of a joined one's part too."""
     step = layout.words * configuration.input_lanes
     if layout.pitch != layout.words:
-        step = -(-step // configuration.port_bytes) * configuration.port_bytes
+        step = _beats(step, configuration)
+    row_step = _beats(step * size.width, configuration)
     breaks = np.flatnonzero(np.diff(layout.lanes) != 1) + 1
     parts = tuple((int(run[0]), len(run)) for run in np.split(layout.lanes, breaks))
-    return MemoryTensor(name, size, offset, step, parts)
+    return MemoryTensor(name, size, offset, step, row_step, parts)
+
+
+def _beats(size: int, configuration: Configuration) -> int:
+    """Bytes of the beats that hold ``size`` bytes."""
+    return -(-size // configuration.port_bytes) * configuration.port_bytes

@@ -26,8 +26,8 @@ from fieldwave.package import Package
 
 __all__ = ["RtlDevice", "SimulatedCore"]
 
-BUSY, DONE = 1, 2
-"""Bits of register STATUS."""
+DONE = 2
+"""Bit of register STATUS."""
 WATCHDOG = 2_000_000_000
 """Cycles after which a core is taken for hung: ten seconds at 200 MHz."""
 
@@ -87,6 +87,7 @@ class RtlDevice:
         watchdog: int = WATCHDOG,
     ) -> None:
         self.configuration = configuration(npu) if isinstance(npu, str) else npu
+        self._name = npu if isinstance(npu, str) else None
         self._memory = memory or MemoryModel()
         self._watchdog = watchdog
         self._ownership = Ownership(self.name)
@@ -104,12 +105,7 @@ class RtlDevice:
             MissingExtraError: the extra ``gateware`` is not installed.
         """
         self._ownership.claim()
-        try:
-            self._core = SimulatedCore(Simulation(self.configuration), self._memory, self._watchdog)
-        except BaseException:
-            self._ownership.release()
-            raise
-        self._counters = Counters(0, 0.0, 0, self.configuration.multipliers)
+        self._power_up()
 
     def load(self, package: Package) -> None:
         """Make ``package`` the network that runs; see `Device.load`.
@@ -178,7 +174,8 @@ class RtlDevice:
             self._ownership.release()
 
     def __enter__(self) -> Self:
-        self.open()
+        if self._ownership.enter():
+            self._power_up()
         return self
 
     def __exit__(
@@ -189,21 +186,31 @@ class RtlDevice:
     ) -> None:
         self.close()
 
+    def _power_up(self) -> None:
+        try:
+            self._core = SimulatedCore(Simulation(self.configuration), self._memory, self._watchdog)
+        except BaseException:
+            self._ownership.release()
+            raise
+        self._counters = Counters(0, 0.0, 0, self.configuration.multipliers)
+
     def _stored(self, package: Package) -> Program | None:
         """The package's program for this configuration.
 
         Raises:
             DeviceError: it has one of that name, for other hardware.
         """
+        fingerprint = f"{self.configuration.fingerprint:016x}"
         for stored in package.manifest.programs:
+            if fingerprint != stored.fingerprint and self._name != stored.configuration:
+                continue
             program = read_program(package.files[stored.file])
-            if program.fingerprint == self.configuration.fingerprint:
-                return program
-            if configuration(program.configuration) == self.configuration:
+            if program.fingerprint != self.configuration.fingerprint:
                 raise DeviceError(
-                    f"the program of {package.manifest.network} for {program.configuration} has fingerprint "
-                    f"{program.fingerprint:016x}, this NPU {self.configuration.fingerprint:016x}; convert it again"
+                    f"the program of {package.manifest.network} for {stored.configuration} has fingerprint "
+                    f"{program.fingerprint:016x}, this NPU {fingerprint}; convert it again"
                 )
+            return program
         return None
 
     def _opened(self) -> SimulatedCore:

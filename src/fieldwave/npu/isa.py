@@ -138,11 +138,11 @@ COMPUTE = Record(
         Field("output_base", 24, "words", "Address of the first output word."),
         Field("output_bank", 8, "bank", "Bank of the output."),
         Field("output_x_step", 24, "words", "Between neighbours in a row."),
-        Field("output_zero", 8, "", "Zero point of the sum (residual) or of the average.", signed=True),
+        Field("output_zero", 8, "", "Zero point of the residual add's or the average's result.", signed=True),
         Field("output_y_step", 24, "words", "Between output rows."),
-        Field("average_shift", 8, "bits", "AVERAGE: log2 of the input's scale over the output's.", signed=True),
+        Field("average_shift", 8, "bits", "AVERAGE: 8 - log2(input scale / output scale), 1 to 31."),
         Field("output_tile_step", 24, "words", "Between words of output channels: 1."),
-        Field("average_taps", 8, "taps", "AVERAGE with padding_counts: taps of the window."),
+        Field("reserved_0", 8, "", "Zero."),
         Field("residual_base", 24, "words", "Address of the first residual word."),
         Field("residual_bank", 8, "bank", "Bank of the residual."),
         Field("residual_x_step", 24, "words", "Between neighbours in a row: the residual has its own stride."),
@@ -156,6 +156,7 @@ COMPUTE = Record(
         Field("prescale_low", 8, "", "Lower bound after it.", signed=True),
         Field("prescale_high", 8, "", "Upper bound after it.", signed=True),
         Field("prescale_beats", 16, "beats", "Length of its constants in the stream; a SCALE record a channel."),
+        Field("average_taps", 16, "taps", "AVERAGE with padding_counts: taps of the window, at most 256."),
     ),
 )
 

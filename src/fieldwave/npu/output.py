@@ -3,7 +3,8 @@
 ::
 
     results -> + bias -> requantize --+-> + residual, clamp -> lookup -> write
-       \\-----> MAX: as it is ---------/
+       \\-----> AVERAGE: divide ------+
+        \\----> MAX: as it is ---------/
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from fieldwave.npu.config import Configuration
 from fieldwave.npu.eltwise import Eltwise
 from fieldwave.npu.isa import Opcode
 from fieldwave.npu.lookup import Lookup
+from fieldwave.npu.pool import Divide
 from fieldwave.npu.regroup import Join, Split
 from fieldwave.npu.requantize import Channel, Requantize
 from fieldwave.npu.residual import ResidualReader
@@ -106,12 +108,30 @@ class OutputPipe(wiring.Component):
                 split.input.payload[lane].low.eq(parameters[lane].low),
                 split.input.payload[lane].high.eq(parameters[lane].high),
             ]
+        m.submodules.divide = divide = Divide(lanes, lanes // part)
+        quotient = divide.input.payload.common
+        m.d.comb += [
+            divide.input.valid.eq(biased_valid & (compute.opcode == Opcode.AVERAGE)),
+            quotient.divisor.eq(Mux(compute.padding_counts, compute.average_taps, biased.taps)),
+            quotient.shift.eq(compute.average_shift),
+            quotient.target.zero_point.eq(compute.output_zero),
+            quotient.target.low.eq(-128),
+            quotient.target.high.eq(127),
+            *(divide.input.payload.data[lane].eq(biased.lanes[lane]) for lane in range(lanes)),
+        ]
         with m.If(requantized):
             m.d.comb += [
                 biased_leaves.eq(biased_valid & split.input.ready),
                 finished.eq(join.output.payload),
                 finished_valid.eq(join.output.valid),
                 join.output.ready.eq(finished_ready),
+            ]
+        with m.Elif(compute.opcode == Opcode.AVERAGE):
+            m.d.comb += [
+                biased_leaves.eq(biased_valid & divide.input.ready),
+                finished.eq(divide.output.payload),
+                finished_valid.eq(divide.output.valid),
+                divide.output.ready.eq(finished_ready),
             ]
         with m.Else():  # MAX
             m.d.comb += [biased_leaves.eq(biased_valid & finished_ready), finished_valid.eq(biased_valid)]

@@ -165,6 +165,8 @@ struct Simulation {
         tick(), tick();
         top.rst = 0;
         tick(), tick();  // the core registers its reset
+        for (bool& channel : offered) channel = false;  // what was offered is withdrawn, as it may be in a reset
+        violation = nullptr;
     }
 };
 
