@@ -192,8 +192,16 @@ def test_average_pool(simulation: Simulation, seed: int) -> None:
     source, result = Tensor(1, 0, height, width, channels), Tensor(0, 0, *expected.shape)
     program.load(source, x)
     descriptor = program.pool(
-        Opcode.AVERAGE, source, result, kernel, kernel, x_zero=x_zero, stride=(stride, stride), pad=pads[:2], wait=1
-    )
+        Opcode.AVERAGE,
+        source,
+        result,
+        kernel,
+        kernel,
+        x_zero=x_zero,
+        stride=(stride, stride),
+        pad=pads[:2],
+        wait=1,
+    )  # fmt: skip
     descriptor |= {
         "output_zero": y_zero - 128, "residual_a_zero": y_zero - 128, "average_shift": 8 - exponent,
         "padding_counts": int(whole), "average_taps": kernel * kernel,

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from fieldwave.client import PredictionClient
 from fieldwave.compiler import count_macs
-from fieldwave.devices import create_device
+from fieldwave.devices import Counters, create_device
 from fieldwave.graph import from_onnx
 from fieldwave.package import Package
 
-__all__ = ["HardwareTime", "Latency", "bench_device", "bench_service", "example_input", "measure"]
+__all__ = ["HardwareTime", "Latency", "bench_device", "bench_service", "example_input", "hardware_time", "measure"]
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,16 @@ def bench_device(
         opened.load(package)
         latency = measure(lambda: opened.run(inputs), seconds=seconds)
         counters = opened.counters()
+    return latency, hardware_time(package, counters)
+
+
+def hardware_time(package: Package, counters: Counters) -> HardwareTime | None:
+    """Cycles and utilisation from a device's counters, or None where it has no clock of its own."""
     if counters.cycles is None or counters.multipliers is None:
-        return latency, None
+        return None
     macs = count_macs(from_onnx(package.model))
     cycles = counters.cycles / counters.images
-    return latency, HardwareTime(cycles, macs, macs / (cycles * counters.multipliers))
+    return HardwareTime(cycles, macs, macs / (cycles * counters.multipliers))
 
 
 def bench_service(

@@ -53,7 +53,7 @@ class LocalTarget:
         device: str = "cpu",
         port: int = 0,
         wait: bool = True,
-        timeout: float = 60.0,
+        timeout: float = 600.0,
     ) -> Service:
         """Run a package as a service; see `Target.deploy`.
 
