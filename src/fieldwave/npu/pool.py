@@ -37,7 +37,7 @@ Quotient = data.StructLayout(
 
 
 class Divide(wiring.Component):
-    """Divides a vector of sums every ``parts`` clocks, exactly. Latency: 15 clocks, from the last of several parts 16.
+    """Divides a vector of sums every ``parts`` clocks, exactly; latency 15 clocks, 16 from the last of parts.
 
     Restoring division, two digits a stage. |sum| <= 255 * divisor, so the upper byte of |sum| is smaller than
     the divisor: it is the first remainder, and the lower byte gives the 8 digits before the binary point.
