@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from cpu_device import compare_with_onnxruntime
 
+from cpu_device import compare_with_onnxruntime
 from fieldwave.bench import example_input
 from fieldwave.deploy import LocalTarget
 from fieldwave.devices import create_device

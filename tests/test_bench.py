@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fieldwave.bench import bench_device, example_input, measure
-from fieldwave.convert import Conversion
+from fieldwave.conversion import Conversion
 
 
 def test_measure_calls_at_least_three_times() -> None:

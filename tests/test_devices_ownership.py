@@ -28,6 +28,24 @@ def test_released_it_can_be_claimed_again() -> None:
         ownership.release()
 
 
+def test_a_with_statement_claims_what_nobody_has() -> None:
+    ownership = Ownership("cpu")
+    assert ownership.enter()
+    ownership.check()
+    for attempt in (ownership.enter, ownership.claim):
+        with pytest.raises(DeviceBusyError):
+            attempt()
+
+
+def test_one_with_statement_takes_what_is_open_already() -> None:
+    ownership = Ownership("cpu")
+    ownership.claim()
+    assert not ownership.enter()
+    for attempt in (ownership.enter, ownership.claim):
+        with pytest.raises(DeviceBusyError):
+            attempt()
+
+
 def test_without_an_owner_nothing_may_be_used() -> None:
     with pytest.raises(DeviceError) as error:
         Ownership("cpu").check()
@@ -64,6 +82,6 @@ def test_a_forked_process_is_not_the_owner() -> None:
 
 
 def _must_be_busy(ownership: Ownership, parent: int) -> None:
-    for attempt in (ownership.check, ownership.claim):
+    for attempt in (ownership.check, ownership.claim, ownership.enter):
         with pytest.raises(DeviceBusyError, match=f"opened by process {parent}, thread 'MainThread'"):
             attempt()

@@ -45,7 +45,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def version(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fixed version, since the manifest holds it and sizes and digests depend on it."""
-    monkeypatch.setattr(fieldwave, "__version__", "0.0.0")
+    monkeypatch.setattr("fieldwave.package.archive.__version__", "0.0.0")
 
 
 def error_of(path: Path) -> str:

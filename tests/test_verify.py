@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fieldwave import golden
-from fieldwave.convert import Conversion
+from fieldwave.conversion import Conversion
 from fieldwave.devices import create_device
 from fieldwave.package import Package
 from fieldwave.preprocess import preprocess

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -31,6 +31,7 @@ def refusal(message: Any) -> str:
     return str(caught.value)
 
 
+@settings(deadline=None)
 @given(
     array=st.sampled_from(NUMERIC).flatmap(
         lambda name: npst.arrays(np.dtype(name), npst.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=5))
@@ -45,6 +46,7 @@ def test_every_array_survives_the_wire_bit_for_bit(array: Any, content: bool) ->
     assert received.tobytes() == array.tobytes()
 
 
+@settings(deadline=None)
 @given(npst.arrays(np.dtype(object), npst.array_shapes(min_dims=0, min_side=0), elements=st.binary(max_size=20)))
 def test_byte_strings_survive_the_wire(array: Any) -> None:
     received = from_tensor_proto(TensorProto.FromString(to_tensor_proto(array).SerializeToString()))
@@ -211,6 +213,7 @@ def test_what_cannot_be_sent_is_named(array: Any, text: str) -> None:
     assert str(caught.value) == text
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_arbitrary_messages_are_read_or_refused(data: bytes) -> None:
     try:

@@ -1,4 +1,4 @@
-"""ResNet-50 against facts that others publish: TensorFlow-slim's names, the papers' and torchvision's counts."""
+"""ResNet-50 against what others publish: TensorFlow-slim's names, the paper's and torchvision's counts."""
 
 from __future__ import annotations
 
@@ -143,8 +143,8 @@ def test_tensors_have_the_shapes_of_the_slim_graph(network: zoo.Network) -> None
 @pytest.mark.parametrize(
     ("variant", "macs"),
     [
-        # Halving at the end of a stage lets the next stage's first unit, projection included, run on a quarter
-        # of the pixels that it sees in the other two: 3.48 billion where they have 3.86 and 4.09.
+        # Halving at the end of a stage lets the next stage's first unit, projection included, run on a
+        # quarter of the pixels that it sees in the other two: 3.48 billion where they have 3.86 and 4.09.
         (SLIM, 3_482_255_360),
         # torchvision documents 4.09 GMAC ("GFLOPS") for its resnet50.
         (TORCHVISION, 4_089_184_256),

@@ -2,7 +2,7 @@
 
 Every step of the road is one call here and one command in the shell::
 
-    package = fieldwave.convert("resnet50", weights="random:0", calibration="photos/", output="rn50.zip")
+    made = fieldwave.convert("resnet50", weights="random:0", calibration="photos/", output="rn50.zip")
     service = fieldwave.LocalTarget().deploy("rn50.zip", name="rn50")
     with service.client() as client:
         scores = client.score_file("snowleopard.jpg")
@@ -15,22 +15,22 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fieldwave.version import __version__
+
 if TYPE_CHECKING:
     from fieldwave.client import PredictionClient
-    from fieldwave.convert import convert
+    from fieldwave.conversion import convert
     from fieldwave.deploy import LocalTarget
     from fieldwave.devices import open_device
     from fieldwave.package import Package, read_package
     from fieldwave.workspace import Workspace
-
-__version__ = "0.1.0"
 
 _ROOMS = {
     "LocalTarget": "fieldwave.deploy",
     "Package": "fieldwave.package",
     "PredictionClient": "fieldwave.client",
     "Workspace": "fieldwave.workspace",
-    "convert": "fieldwave.convert",
+    "convert": "fieldwave.conversion",
     "open_device": "fieldwave.devices",
     "read_package": "fieldwave.package",
 }

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave import zoo
-from fieldwave.convert import Conversion, convert
+from fieldwave.conversion import Conversion, convert
 from fieldwave.deploy import LocalTarget, Service
 from fieldwave.devices import create_device
 from fieldwave.package import Package

@@ -7,6 +7,7 @@ With ``FIELDWAVE_DEBUG=1`` errors come with their tracebacks.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Annotated, Any
@@ -27,6 +28,9 @@ _MODULES = {
     "services": "fieldwave.cli.services",
     "predict": "fieldwave.cli.predict",
     "serve": "fieldwave.cli.serve",
+    "verify": "fieldwave.cli.verify",
+    "bench": "fieldwave.cli.bench",
+    "demo": "fieldwave.cli.demo",
 }
 
 
@@ -61,6 +65,7 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
+    add_completion=False,  # its options cost every start 0.1 s
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -75,6 +80,9 @@ app = typer.Typer(
 
 def main() -> None:
     """The entry point; ends the process with the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without our characters shows others, and no error
     try:
         app()
     except Exception as error:

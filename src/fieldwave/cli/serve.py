@@ -28,7 +28,9 @@ def serve(
     name: Annotated[str, typer.Option(help="The model's name; the network's if not given.")] = "",
     quiet: Quiet = False,
 ) -> None:
-    """Serve a package in the foreground, until Ctrl-C or SIGTERM; requests that run are finished.
+    """Serve a package in the foreground.
+
+    Until Ctrl-C or SIGTERM; requests in hand are finished first.
 
     For one that outlives the shell and is restarted when it dies: [cyan]fieldwave services deploy[/cyan].
     """

@@ -40,7 +40,10 @@ def deploy(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run a package as a service, which outlives this shell and is restarted when it dies."""
+    """Run a package as a service.
+
+    It outlives this shell, and is restarted when it dies.
+    """
     name = name or package.stem
     with output.waiting(f"waiting for {name} to answer"):
         service = _target().deploy(package, name, device=device, port=port, wait=wait, timeout=timeout)
@@ -79,7 +82,7 @@ def show(name: Name, as_json: Json = False) -> None:
     facts["state"] = _state(service)
     width = max(map(len, facts))
     for key, value in facts.items():
-        if value not in ("", None):
+        if value not in ("", None) and key not in ("host", "port"):  # the address has them
             output.data(f"{key.ljust(width)}  {value}")
 
 
@@ -96,11 +99,14 @@ def logs(
 
 @app.command(epilog=examples("fieldwave services delete rn50"))
 def delete(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="The services' names.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="The services' names.")],
     timeout: Annotated[float, typer.Option(help="Seconds for requests that run to finish.")] = 30.0,
     quiet: Quiet = False,
 ) -> None:
-    """Stop services and remove all of them; the packages they came from stay."""
+    """Stop services and remove all of them.
+
+    The packages they came from stay.
+    """
     target = _target()
     for name in names:
         with output.waiting(f"waiting for {name} to finish its requests"):

@@ -20,7 +20,7 @@ def target_of(address: str | None, port: int | None, *, use_ssl: bool) -> str:
     host, found = _split(address)
     if found is not None and port is not None and found != port:
         raise InputError(f"address {address!r} and port {port} contradict each other; give the port once")
-    number = found or port or (443 if use_ssl else 80)
+    number = next(number for number in (found, port, 443 if use_ssl else 80) if number is not None)
     if not 1 <= number <= 65535:
         raise InputError(f"port {number} does not exist; give one from 1 to 65535")
     return f"{host}:{number}"

@@ -129,7 +129,8 @@ class CpuDevice:
             self._ownership.release()
 
     def __enter__(self) -> Self:
-        self.open()
+        if self._ownership.enter():
+            self._counters = Counters(0, 0.0)
         return self
 
     def __exit__(
@@ -160,7 +161,10 @@ def _check_tensors(manifest: Manifest, kind: str, specs: tuple[TensorSpec, ...],
             names = ", ".join(repr(other.name) for other in found)
             raise _contradiction(manifest, f"{kind} has {spec.name!r}, model.onnx has {names}")
         if value.type != _TYPES.get(spec.dtype, f"tensor({spec.dtype})") or not _same_shape(spec, value.shape):
-            raise _contradiction(manifest, f"{kind} has {spec}, model.onnx has {value.type} {value.shape}")
+            shape = ", ".join(str(size) for size in value.shape)
+            raise _contradiction(
+                manifest, f"{kind} has {spec}, model.onnx has {value.name} {value.type} [{shape}]"
+            )
     if kind == "inputs" and by_name:
         raise _contradiction(manifest, f"{kind} has no {next(iter(by_name))!r}, which model.onnx needs")
 

@@ -15,6 +15,7 @@ __all__ = ["Ownership"]
 class _Owner:
     process: int
     thread: str
+    entered: bool
 
 
 class Ownership:
@@ -37,7 +38,23 @@ class Ownership:
         with self._lock:
             if self._owner is not None:
                 raise self._busy(self._owner)
-            self._owner = _Owner(os.getpid(), threading.current_thread().name)
+            self._owner = _me(entered=False)
+
+    def enter(self) -> bool:
+        """Begin a with statement: over a device that is open already, the first one takes it as it is.
+
+        Returns:
+            Whether the device was opened by this.
+
+        Raises:
+            DeviceBusyError: a with statement or another process has it.
+        """
+        with self._lock:
+            before = self._owner
+            if before is not None and (before.entered or before.process != os.getpid()):
+                raise self._busy(before)
+            self._owner = _me(entered=True)
+            return before is None
 
     def check(self) -> None:
         """Raise unless this process has the device.
@@ -64,3 +81,7 @@ class Ownership:
             f"device {self._device} is in use (opened by process {owner.process}, thread {owner.thread!r}); "
             "close it there first"
         )
+
+
+def _me(*, entered: bool) -> _Owner:
+    return _Owner(os.getpid(), threading.current_thread().name, entered)

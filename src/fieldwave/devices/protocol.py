@@ -36,10 +36,11 @@ class Counters:
 class Device(Protocol):
     """Something that runs one quantized network at a time.
 
-    The order of calls is `open`, `load`, `run` as often as wanted, `close`; as a context manager a device
-    opens and closes itself. A device has one owner, the one who opened it, until it is closed. Its methods may
-    be called from any thread of the owner's process: runs are serialised, and `load` and `close` wait for the
-    run under way. A closed device can be opened again; it has then forgotten its package and its counters.
+    The order of calls is `open`, `load`, `run` as often as wanted, `close`. A with statement opens the device,
+    unless it is open already, and closes it. A device has one owner, the one who opened it, until it is closed.
+    Its methods may be called from any thread of the owner's process: runs are serialised, and `load` and `close`
+    wait for the run under way. A closed device can be opened again; it has then forgotten its package and its
+    counters.
 
     Attributes:
         name: the name by which `create_device` knows it: ``"cpu"``.

@@ -12,6 +12,7 @@ __all__ = ["create_device", "device_names", "open_device"]
 
 _KINDS = {
     "cpu": ("fieldwave.devices.cpu", "CpuDevice"),
+    "rtl": ("fieldwave.devices.rtl", "RtlDevice"),
 }
 
 
@@ -37,7 +38,7 @@ def create_device(name: str, **options: Any) -> Device:
 
 
 def open_device(name: str, **options: Any) -> Device:
-    """`create_device`, opened.
+    """`create_device`, opened; close it, or use it in a with statement.
 
     Raises:
         NotFoundError: as `create_device`.

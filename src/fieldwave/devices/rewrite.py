@@ -1,7 +1,7 @@
 """Equal networks for processors on which ONNX Runtime's quantized kernels are not exact.
 
 Each function takes a graph and returns one that computes the same tensors, under the same names, with other
-operators. What they rest on: docs/numerics.md, rules 1 and 5.
+operators. What they rest on: docs/numerics.md, rules 1 and 4.
 """
 
 from __future__ import annotations
@@ -81,6 +81,9 @@ def float_averages(graph: Graph) -> Graph:
         name = node.output
         constants["one~float32"] = np.asarray(1, np.float32)
         constants[f"{name}~axes"] = np.asarray([first, first + 1], np.int64)
+        # Both negative, which cancels: a product with 1 / n, ONNX Runtime would fuse into one division by n.
+        constants[f"{name}~x_scale"] = -graph.constants[x_scale]
+        constants[f"{name}~y_scale"] = -graph.constants[y_scale]
         steps, total, sizes, height_width, count, divisor, factor, average = (
             f"{name}~{part}"
             for part in ("steps", "total", "sizes", "height_width", "count", "divisor", "factor", "average")
@@ -91,8 +94,8 @@ def float_averages(graph: Graph) -> Graph:
             Node("Shape", sizes, (x,), (sizes,), {"start": first, "end": first + 2}),
             Node("ReduceProd", height_width, (sizes,), (height_width,), {"keepdims": 0}),
             Node("Cast", count, (height_width,), (count,), {"to": 1}),
-            Node("Mul", divisor, (y_scale, count), (divisor,)),
-            Node("Div", factor, (x_scale, divisor), (factor,)),
+            Node("Mul", divisor, (f"{name}~y_scale", count), (divisor,)),
+            Node("Div", factor, (f"{name}~x_scale", divisor), (factor,)),
             Node("Mul", average, (total, factor), (average,)),
             Node("QuantizeLinear", node.name, (average, "one~float32", y_zero), node.outputs),
         )

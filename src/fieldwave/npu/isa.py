@@ -202,7 +202,9 @@ SCALE = Record(
     ),
 )
 
-TABLE = """A lookup table is 256 bytes, the result for each int8 value: entry i for the value with the bits of i."""
+TABLE = (
+    """A lookup table is 256 bytes, the result for each int8 value: entry i for the value with the bits of i."""
+)
 
 
 class Register(IntEnum):

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 import pydantic_core
 
-import fieldwave
 from fieldwave.errors import NotFoundError, PackageError, StorageError
 from fieldwave.files import write_atomically
 from fieldwave.package.container import MAX_BYTES, MAX_MEMBERS, DamageError, pack, unpack
@@ -31,6 +30,7 @@ from fieldwave.package.manifest import (
     Program,
     TensorSpec,
 )
+from fieldwave.version import __version__
 
 if TYPE_CHECKING:
     from fieldwave.preprocess import Preprocessing
@@ -105,7 +105,7 @@ def write_package(
     try:
         manifest = Manifest(
             network=network,
-            version=fieldwave.__version__,
+            version=__version__,
             inputs=tuple(inputs),
             outputs=tuple(outputs),
             preprocessing=PreprocessingModel.of(preprocessing) if preprocessing else None,
@@ -189,7 +189,7 @@ def _parse_manifest(text: bytes, name: str) -> Manifest:
     written = value.get("format") if isinstance(value, dict) else None
     if written != FORMAT:
         raise PackageError(
-            f"{name} has the format {written!r}, fieldwave {fieldwave.__version__} reads {FORMAT!r};"
+            f"{name} has the format {written!r}, fieldwave {__version__} reads {FORMAT!r};"
             " upgrade fieldwave or convert again"
         )
     try:

@@ -22,8 +22,12 @@ _MAX_CHUNKS = 100_000
 _HEADER = struct.Struct(">IIBBBBB")
 _PALETTE = 3
 _BIT_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), _PALETTE: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-# libpng's rounding of 0.299, 0.587 and 0.114 to 15 bits, as in TensorFlow's decode_png(channels=1).
-_LUMA = (9798, 19235, 3735)
+_SAMPLES = {0: 1, 2: 3, _PALETTE: 1, 4: 2, 6: 4}
+# The passes of an interlaced image: first row, first column, row step, column step.
+_ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+_PIECE = 2**16
+# 0.299, 0.587 and the rest in 15 bits, as libpng cuts them: TensorFlow's decode_png(channels=1).
+_LUMA = (9797, 19234, 3737)
 
 
 def decode_png(data: bytes, channels: int) -> NDArray[np.uint8]:
@@ -40,6 +44,7 @@ def decode_png(data: bytes, channels: int) -> NDArray[np.uint8]:
         ImageError: truncated, damaged or too large.
     """
     header, palette, compressed = _read(data)
+    _check_size(compressed, header.raw_size)
     stored = _decompress(header, palette, compressed)
     if header.colour == _PALETTE:
         # An index past the end of the palette is black, as in libpng.
@@ -52,8 +57,10 @@ def _to_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     """Drop the alpha channel and expand grey, or reduce colour."""
     colour = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
     if channels == 1 and colour.shape[2] == 3:
-        red, green, blue = (colour[..., c].astype(np.uint32) * weight for c, weight in enumerate(_LUMA))
-        colour = ((red + green + blue) >> 15).astype(np.uint8)[..., np.newaxis]
+        luma = np.zeros((*colour.shape[:2], 1), np.uint32)
+        for c, weight in enumerate(_LUMA):
+            luma += np.multiply(colour[..., c : c + 1], weight, dtype=np.uint32)
+        colour = (luma >> 15).astype(np.uint8)
     elif channels == 3 and colour.shape[2] == 1:
         colour = np.repeat(colour, 3, axis=2)
     return np.ascontiguousarray(colour)
@@ -65,7 +72,18 @@ class _Header:
     height: int
     bits: int
     colour: int
+    interlaced: bool
     data: bytes
+
+    @property
+    def raw_size(self) -> int:
+        """Bytes of the pixel data before compression: each row has one more that names its filter."""
+        size = 0
+        for top, left, down, right in _ADAM7 if self.interlaced else ((0, 0, 1, 1),):
+            rows, columns = -(-(self.height - top) // down), -(-(self.width - left) // right)
+            if rows > 0 and columns > 0:
+                size += rows * (1 + -(-columns * _SAMPLES[self.colour] * self.bits // 8))
+        return size
 
 
 def _read(data: bytes) -> tuple[_Header, bytes, bytes]:
@@ -127,7 +145,25 @@ def _parse_header(content: bytes) -> _Header:
             f"its header says colour type {colour}, {bits} bits, compression {compression}, "
             f"filter {filtering}, interlace {interlace}"
         )
-    return _Header(width, height, bits, colour, content)
+    return _Header(width, height, bits, colour, bool(interlace), content)
+
+
+def _check_size(compressed: bytes, size: int) -> None:
+    """Refuse pixel data of less than ``size`` bytes: Pillow would take the missing rows for black ones.
+
+    Inflated in small pieces, so that the memory this takes does not depend on the image.
+    """
+    inflater = zlib.decompressobj()
+    try:
+        for start in range(0, len(compressed), _PIECE):
+            piece = compressed[start : start + _PIECE]
+            while piece and size > 0:
+                size -= len(inflater.decompress(piece, _PIECE))
+                piece = inflater.unconsumed_tail
+    except zlib.error as error:
+        raise _damaged("its pixel data is broken") from error
+    if size > 0:
+        raise _damaged(f"its pixel data is incomplete, {size} bytes are missing")
 
 
 def _decompress(header: _Header, palette: bytes, compressed: bytes) -> NDArray[np.uint8]:
@@ -142,7 +178,7 @@ def _decompress(header: _Header, palette: bytes, compressed: bytes) -> NDArray[n
             image.load()
             stored = np.array(image)
     except (OSError, SyntaxError, ValueError) as error:
-        raise _damaged("its pixel data is incomplete or broken") from error
+        raise _damaged("its pixel data is broken") from error
     if stored.dtype == np.bool_:
         return stored.astype(np.uint8) * np.uint8(255)
     if stored.dtype == np.uint16:

@@ -85,7 +85,8 @@ def check_model(model_spec: Message, signature: Signature) -> None:
         raise NotFoundError(f"no model {quoted(model_spec.name)} here; this service has {signature.model!r}")
     if model_spec.HasField("version_label"):
         raise NotFoundError(f"model {signature.model!r} has no version label {quoted(model_spec.version_label)}")
-    if model_spec.HasField("version") and model_spec.version.value != MODEL_VERSION:
+    # Clients of OpenVINO's server say 0 for the latest.
+    if model_spec.HasField("version") and model_spec.version.value not in (0, MODEL_VERSION):
         raise NotFoundError(
             f"model {signature.model!r} has no version {model_spec.version.value} here; "
             f"this service has version {MODEL_VERSION}"

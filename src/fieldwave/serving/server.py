@@ -70,6 +70,8 @@ class Server:
             ConflictError: the port is taken.
             DeviceError: the device is busy, or cannot run the package.
         """
+        if self._service is not None or self._stopped.is_set():
+            raise ServiceError("the server has been started already; make a new one")
         try:
             self._start()
         except BaseException:
@@ -90,11 +92,9 @@ class Server:
                 return
             grace = self._options.grace_seconds if grace is None else grace
             self._health.drain()
-            if self._grpc is not None and self._service is not None:
-                ended = self._grpc.stop(grace)
-                self._service.wait_until_idle(grace)
-                self._grpc.stop(None)  # what is left are watchers of health, who would stay as long as they can
-                ended.wait()
+            if self._grpc is not None:
+                self._grpc.stop(grace).wait()
+            if self._service is not None:
                 self._service.executor = None
             if self._executor is not None:
                 self._executor.close(grace)
@@ -116,8 +116,6 @@ class Server:
 
     def _start(self) -> None:
         options = self._options
-        if self._grpc is not None:
-            raise ServiceError("the server has been started already; make a new one")
         package = options.package if isinstance(options.package, Package) else read_package(options.package)
         signature = Signature.of(package, options.name)
         self._service = PredictionService(signature, max_batch=options.max_batch, capacity=2 * options.workers)
@@ -133,7 +131,7 @@ class Server:
         _warm_up(self._executor, signature)
         self._service.executor = self._executor
         self._health.report(True)
-        _log.info("serving %s on %s, device %s", signature.model, self._port, self._device.name)
+        _log.info("serving %s on %s:%d, device %s", signature.model, options.host, self._port, self._device.name)
 
 
 def _grpc_server(options: ServeOptions, service: PredictionService, health: Health) -> grpc.Server:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldwave.convert import Conversion, convert
+from fieldwave.conversion import Conversion, convert
 from fieldwave.errors import CalibrationError, FieldwaveError, ImageError, NotFoundError, StorageError
 from fieldwave.package import read_package
 from fieldwave.zoo import digit_png, digits_images
@@ -114,7 +114,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, folder: Path) -> None:
     target = tmp_path / "x.zip"
     script = textwrap.dedent(f"""
         import resource, signal
-        from fieldwave.convert import convert
+        from fieldwave.conversion import convert
         from fieldwave.errors import StorageError
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10000, {resource.RLIM_INFINITY}))

@@ -1,0 +1,95 @@
+"""``fieldwave bench``: latency of a package on a device, or of a service."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fieldwave.cli import output
+from fieldwave.cli.examples import examples
+from fieldwave.cli.options import Json
+
+if TYPE_CHECKING:
+    from fieldwave.bench import Latency
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+
+@app.command(
+    epilog=examples(
+        "fieldwave bench rn50.zip",
+        "fieldwave bench rn50 --image cat.jpg",
+        "fieldwave bench rn50.zip --seconds 10 --json",
+    )
+)
+def bench(
+    target: Annotated[
+        str, typer.Argument(metavar="PACKAGE|SERVICE", help="A package's file, or a service's name or HOST:PORT.")
+    ],
+    device: Annotated[str, typer.Option(help="What computes; for a package.")] = "cpu",
+    image: Annotated[Path | None, typer.Option(help="A JPEG or PNG to send; for a service.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.0, help="How long to measure.")] = 3.0,
+    as_json: Json = False,
+) -> None:
+    """Measure the latency of one image at a time: of a package on a device, or of a running service.
+
+    A service gets the image's bytes, or noise in the shape of the network's input where no image is given.
+    """
+    if Path(target).is_file():
+        figures, extra = _device(Path(target), device, seconds)
+    else:
+        figures, extra = _service(target, image, seconds)
+    if as_json:
+        output.to_json({**extra, **asdict(figures)})
+        return
+    output.table(
+        ["P50 MS", "P90 MS", "P99 MS", "BEST MS", "IMAGES/S", "CALLS"],
+        [
+            [
+                *(f"{value:.3f}" for value in (figures.p50, figures.p90, figures.p99, figures.best)),
+                f"{figures.rate:.1f}",
+                str(figures.count),
+            ]
+        ],
+    )
+
+
+def _device(path: Path, device: str, seconds: float) -> tuple[Latency, dict[str, Any]]:
+    from fieldwave.bench import bench_device
+    from fieldwave.package import read_package
+
+    package = read_package(path)
+    with output.waiting(f"running {package.manifest.network} on {device}"):
+        figures, counters = bench_device(package, device, seconds=seconds)
+    cycles = {} if counters.cycles is None else {"cycles": counters.cycles}
+    return figures, {"target": str(path), "device": device, "package": package.digest, **cycles}
+
+
+def _service(name: str, image: Path | None, seconds: float) -> tuple[Latency, dict[str, Any]]:
+    from fieldwave.bench import bench_service, example_input
+    from fieldwave.deploy import LocalTarget
+    from fieldwave.errors import NotFoundError
+
+    if ":" in name:
+        from fieldwave.client import PredictionClient
+
+        host, _, port = name.rpartition(":")
+        if image is None:
+            raise NotFoundError(f"{name} is an address: say what to send with --image FILE")
+        client, inputs = PredictionClient(host, int(port)), {}
+    else:
+        target = LocalTarget()
+        service = target.get(name)
+        client = service.client()
+        inputs = {} if image is not None else example_input(target.package(name))
+    try:
+        data = {"images": image.read_bytes()} if image is not None else inputs
+    except OSError as error:
+        raise NotFoundError(f"cannot read {image}: {error.strerror}") from None
+    with client, output.waiting(f"sending to {name}"):
+        return bench_service(client, data, seconds=seconds), {"target": name}

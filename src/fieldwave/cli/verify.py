@@ -1,0 +1,89 @@
+"""``fieldwave verify``: the proof, on your package and your images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fieldwave.cli import output
+from fieldwave.cli.examples import examples
+from fieldwave.cli.options import Json
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fieldwave.package import Package
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+
+@app.command(epilog=examples("fieldwave verify rn50.zip photos/*.jpg", "fieldwave verify rn50.zip cat.jpg --json"))
+def verify(
+    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="What 'fieldwave convert' wrote.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="JPEG or PNG files.")],
+    device: Annotated[str, typer.Option(help="What computes.")] = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Run images on a device and compare every quantized tensor with the normative model, byte by byte.
+
+    The exit code is 0 when no byte differs, and 1 otherwise.
+    """
+    from fieldwave.devices import create_device
+    from fieldwave.package import read_package
+    from fieldwave.verify import verify as compare
+
+    opened = read_package(package)
+    inputs = [_input(opened, image) for image in images]
+    rows: list[dict[str, Any]] = []
+    with create_device(device) as owned, output.progress() as progress:
+        for image, checks in zip(images, compare(opened, owned, inputs), strict=True):
+            worst = next((check.tensor for check in checks if check.differing), "")
+            rows.append(
+                {
+                    "image": str(image),
+                    "tensors": len(checks),
+                    "bytes": sum(check.size for check in checks),
+                    "differing": sum(check.differing for check in checks),
+                    "first_differing_tensor": worst,
+                }
+            )
+            progress("comparing", len(rows) / len(images))
+    differing = sum(row["differing"] for row in rows)
+    if as_json:
+        output.to_json({"device": device, "package": opened.digest, "images": rows, "differing": differing})
+    else:
+        header = ["IMAGE", "TENSORS", "BYTES", "DIFFERING"]
+        output.table(
+            header,
+            [[row["image"], str(row["tensors"]), f"{row['bytes']:,}", f"{row['differing']:,}"] for row in rows],
+        )
+        total = sum(row["bytes"] for row in rows)
+        verdict = "identical" if differing == 0 else "NOT identical"
+        colour = "green" if differing == 0 else "red"
+        output.data(f"{differing} of {total:,} bytes differ: {output.styled(verdict, fg=colour, bold=True)}")
+    if differing:
+        raise typer.Exit(1)
+
+
+def _input(package: Package, image: Path) -> dict[str, NDArray[Any]]:
+    import numpy as np
+
+    from fieldwave.errors import ImageError, NotFoundError, PackageError
+    from fieldwave.preprocess import preprocess
+
+    spec = package.preprocessing
+    if spec is None:
+        raise PackageError(
+            f"network {package.manifest.network!r} takes no images, so there is nothing to verify with"
+        )
+    try:
+        pixels = preprocess(image.read_bytes(), spec)
+    except ImageError as error:
+        raise ImageError(f"{image}: {error}") from None
+    except OSError as error:
+        raise NotFoundError(f"cannot read {image}: {error.strerror}") from None
+    return {package.manifest.inputs[0].name: pixels[np.newaxis]}
