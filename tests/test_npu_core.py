@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -165,6 +166,39 @@ def test_max_pool(simulation: Simulation, seed: int) -> None:
     source, result = Tensor(1, 0, height, width, channels), Tensor(0, 0, *expected.shape)
     program.load(source, x)
     program.pool(Opcode.MAX, source, result, kernel, kernel, stride=(stride, stride), pad=pads[:2], wait=1)
+    offset = program.store(result, wait=1)
+    arena = execute(simulation, program, memory(rng))
+    assert np.array_equal(program.read(arena, result, offset), expected)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_average_pool(simulation: Simulation, seed: int) -> None:
+    """Over the taps inside the image, or over all of them; exact, rounded half to even."""
+    rng = np.random.default_rng(seed)
+    height, width, channels = (int(n) for n in rng.integers(3, 16, 3))
+    kernel, stride = int(rng.integers(1, 6)) % (min(height, width) + 1) or 1, int(rng.integers(1, 4))
+    pads = (1, 1, 0, 1) if kernel > 1 else (0, 0, 0, 0)
+    whole, x_zero, y_zero = bool(seed & 1), int(rng.choice([0, 128])), int(rng.choice([0, 128]))
+    exponent = int(rng.integers(-2, 3))  # log2 of the input's scale over the output's
+    x = rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
+    patches = windows(x, (kernel, kernel), (stride, stride), (1, 1), pads, x_zero) - x_zero
+    inside = windows(np.ones_like(x), (kernel, kernel), (stride, stride), (1, 1), pads, 0).sum((2, 3))
+    taps = np.full_like(inside, kernel * kernel) if whole else inside
+    expected = np.empty(inside.shape, np.uint8)
+    for place, total in np.ndenumerate(patches.sum((2, 3))):
+        exact = Fraction(int(total), int(taps[place])) * Fraction(2) ** exponent + y_zero
+        expected[place] = min(max(round(exact), 0), 255)  # Python rounds half to even
+    program = Program(simulation.configuration)
+    source, result = Tensor(1, 0, height, width, channels), Tensor(0, 0, *expected.shape)
+    program.load(source, x)
+    descriptor = program.pool(
+        Opcode.AVERAGE, source, result, kernel, kernel, x_zero=x_zero, stride=(stride, stride), pad=pads[:2], wait=1
+    )
+    descriptor |= {
+        "output_zero": y_zero - 128, "average_shift": 8 - exponent,
+        "padding_counts": int(whole), "average_taps": kernel * kernel,
+    }  # fmt: skip
+    program.compute[-1] = descriptor
     offset = program.store(result, wait=1)
     arena = execute(simulation, program, memory(rng))
     assert np.array_equal(program.read(arena, result, offset), expected)

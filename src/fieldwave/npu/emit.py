@@ -8,6 +8,7 @@ from typing import Any
 from amaranth import ClockDomain, Elaboratable, Module, Signal
 from amaranth.back import rtlil, verilog
 from amaranth.hdl._ir import PortDirection
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
 
 from fieldwave.npu.config import Configuration
@@ -15,16 +16,27 @@ from fieldwave.npu.core import Npu
 
 __all__ = ["emit_verilog"]
 
-# Amaranth gives every memory an initial content. All of ours may start with anything, and a megabyte of zeros in
-# the text is most of the time that the tools behind it take.
+# What remains of a memory's initial content after _Platform.
 _MEMORY_CONTENT = re.compile(r"^  cell \$meminit_v2 .*?^  end\n", re.MULTILINE | re.DOTALL)
 
 
 def emit_verilog(configuration: Configuration) -> str:
     """Verilog-2005 of the core: module ``npu`` with ``clk``, ``rst``, ``m_axi_*``, ``s_axi_*`` and ``irq``."""
     top = _Top(Npu(configuration))
-    text = rtlil.convert(top, name="npu", ports=top.ports, emit_src=False)
+    text = rtlil.convert(top, name="npu", platform=_Platform(), ports=top.ports, emit_src=False)
     return str(verilog._convert_rtlil_text(_MEMORY_CONTENT.sub("", text), strip_internal_attrs=True))
+
+
+class _Platform:
+    """Memories without initial content: ours may start with anything.
+
+    Amaranth writes zeros instead, bit by bit; for megabytes of memory that is most of the time that it, and the
+    tools behind it, take.
+    """
+
+    def get_memory(self, memory: Memory) -> Any:
+        memory.data.init._raw = ()
+        return memory.elaborate(None)
 
 
 class _Top(Elaboratable):
