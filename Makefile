@@ -11,10 +11,10 @@ demo: .venv/installed
 	$(BIN)/fieldwave demo
 
 test: lint
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
 
 test-all: lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 lint: .venv/installed-tests
 	$(BIN)/ruff check .

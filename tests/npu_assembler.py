@@ -38,7 +38,7 @@ class Program:
     stream: bytearray = field(default_factory=bytearray)
     data: bytearray = field(default_factory=bytearray)
     fingerprint: int | None = None
-    data_offset: int = 1 << 20
+    data_offset: int = 4 << 20
 
     # Memory
 

@@ -156,15 +156,11 @@ def _dtype(shape: Any) -> np.dtype[Any]:
     return np.dtype(f"{'int' if scalar.signed else 'uint'}{bits}")
 
 
-def _scalars(
-    shape: Any, dtype: np.dtype[Any], bit: int = 0, byte: int = 0
-) -> Iterator[tuple[int, Any, int, str]]:
+def _scalars(shape: Any, dtype: np.dtype[Any], bit: int = 0, byte: int = 0) -> Iterator[tuple[int, Any, int, str]]:
     """Each scalar of a payload: bit offset, shape, byte offset in the record, C type."""
     if isinstance(shape, data.ArrayLayout):
         for index, field in shape:
-            yield from _scalars(
-                field.shape, dtype.base, bit + field.offset, byte + index * dtype.base.itemsize
-            )
+            yield from _scalars(field.shape, dtype.base, bit + field.offset, byte + index * dtype.base.itemsize)
     elif isinstance(shape, data.StructLayout):
         assert dtype.fields is not None
         for name, field in shape:
@@ -231,7 +227,5 @@ def _compile_runtime(root: Path, build: Path) -> Path:
 
 
 def _call(command: list[str], folder: Path, **environment: str) -> None:
-    result = subprocess.run(
-        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True
-    )
+    result = subprocess.run(command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True)
     assert result.returncode == 0, f"{command[0]} failed:\n{result.stdout}{result.stderr}"

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from shutil import which
@@ -37,8 +38,9 @@ def client_of(port: int, **options: object) -> PredictionClient:
     return PredictionClient("127.0.0.1", port, **options)  # type: ignore[arg-type]
 
 
-def test_an_unavailable_service_is_tried_again() -> None:
-    with scripted(Predict=failing(UNAVAILABLE, "loading", times=2, then=ONE)) as script:
+@pytest.mark.parametrize("code", [UNAVAILABLE, grpc.StatusCode.CANCELLED])
+def test_a_service_that_loads_or_stops_is_tried_again(code: grpc.StatusCode) -> None:
+    with scripted(Predict=failing(code, "loading", times=2, then=ONE)) as script:
         with client_of(script.port) as client:
             assert client.score_numpy_arrays({"x": tensor()}).tolist() == [[1, 1]]
         assert len(script.requests) == 3
@@ -98,6 +100,25 @@ def test_a_service_that_does_not_answer_in_time() -> None:
         done.set()
         assert str(caught.value) == f"127.0.0.1:{script.port} did not answer within 0.1 s"
         assert caught.value.code == "DEADLINE_EXCEEDED"
+
+
+def test_closing_a_client_ends_its_calls() -> None:
+    called, done = threading.Event(), threading.Event()
+
+    def hang(request: bytes, context: grpc.ServicerContext) -> bytes:
+        called.set()
+        done.wait(30)
+        return b""
+
+    with scripted(Predict=hang) as script, client_of(script.port) as client, ThreadPoolExecutor(1) as pool:
+        call = pool.submit(client.score_image, b"x", timeout=30)
+        assert called.wait(10)
+        client.close()
+        with pytest.raises(ServiceError) as caught:
+            call.result()
+        done.set()
+        assert caught.value.code == "CANCELLED"
+        assert len(script.requests) == 1
 
 
 def test_nobody_listens() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import queue
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
@@ -173,6 +175,29 @@ def test_a_service_that_comes_back_on_its_port_is_found_again() -> None:
         client.score_image(IMAGE)
     with client, serving(grpc_port=port):
         assert np.array_equal(client.score_image(IMAGE), EXPECTED[0])
+
+
+def test_restarts_under_load_lose_no_call() -> None:
+    stop = threading.Event()
+    answered: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def score(port: int, seed: int) -> None:
+        with PredictionClient("127.0.0.1", port) as client:
+            while not stop.is_set():
+                scores = client.score_numpy_arrays({"images": tensor(8, seed)})
+                answered.put(np.array_equal(scores, affine(tensor(8, seed))))
+
+    with futures.ThreadPoolExecutor(3) as pool:
+        with serving() as server:
+            port = server.port
+            callers = [pool.submit(score, port, seed) for seed in range(3)]
+            assert all(answered.get(timeout=30) for _ in range(40))
+        for _ in range(4):
+            with serving(grpc_port=port):
+                assert all(answered.get(timeout=30) for _ in range(40))
+        with serving(grpc_port=port):
+            stop.set()
+            assert [caller.exception(timeout=30) for caller in callers] == [None] * 3
 
 
 @pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])

@@ -195,7 +195,7 @@ def test_average_pool(simulation: Simulation, seed: int) -> None:
         Opcode.AVERAGE, source, result, kernel, kernel, x_zero=x_zero, stride=(stride, stride), pad=pads[:2], wait=1
     )
     descriptor |= {
-        "output_zero": y_zero - 128, "residual_a_zero": y_zero - 128, "average_shift": 8 - exponent,
+        "output_zero": y_zero - 128, "average_shift": 8 - exponent,
         "padding_counts": int(whole), "average_taps": kernel * kernel,
     }  # fmt: skip
     program.compute[-1] = descriptor

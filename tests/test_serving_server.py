@@ -300,6 +300,7 @@ def test_before_the_device_has_answered_the_service_is_not_ready() -> None:
         assert next(watch).status == NOT_SERVING
         status = (grpc.StatusCode.UNAVAILABLE, "model 'affine' is not ready; try again")
         assert refusal(server, bare_request()) == status
+        assert refusal(server, bytes(10 << 20)) == status
         load.set()
         assert next(watch).status == SERVING
         starting.join()
@@ -324,6 +325,8 @@ def test_stopping_finishes_what_is_in_hand_and_does_not_wait_for_watchers() -> N
         assert not device.closed.is_set()
         gate.open.set()
         assert scores_of(in_hand.result()) == affine(tensor())[0].tolist()
+        with pytest.raises(StopIteration):
+            next(watch)
         stopping.join(10)
         assert not stopping.is_alive()
         assert device.closed.is_set()

@@ -14,12 +14,14 @@ from fieldwave.wire.methods import HEALTH_CHECK
 
 __all__ = ["call", "wait_until_serving"]
 
+# A server that shuts down also cancels the calls that reach it in that moment.
+_TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 
 
 def call(connection: Connection, method: str, data: bytes, timeout: float) -> bytes:
-    """Call ``method``; while the service is UNAVAILABLE, again and again within ``timeout`` seconds.
+    """Call ``method``; while the service is not available, again and again within ``timeout`` seconds.
 
     The pauses grow. Nothing else is tried again: what a service has refused it will refuse again.
 
@@ -28,12 +30,14 @@ def call(connection: Connection, method: str, data: bytes, timeout: float) -> by
         ServiceError: the call failed; ``code`` has the status.
     """
     deadline = _deadline(timeout)
+    closings = connection.closings
     pause = _FIRST_PAUSE
     while True:
         try:
             return connection.call(method, data, max(deadline - time.monotonic(), 0.001))
         except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() + pause >= deadline:
+            transient = error.code() in _TRANSIENT and connection.closings == closings
+            if not transient or time.monotonic() + pause >= deadline:
                 raise _translated(error, connection.target, timeout) from error
         # Many clients of one service must not come back in step.
         time.sleep(pause * random.uniform(0.5, 1.0))

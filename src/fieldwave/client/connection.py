@@ -35,6 +35,9 @@ class Connection:
         idle: a channel that nobody has used for so long is replaced, because load balancers forget silent
             connections without telling.
         metadata: sent with every call.
+
+    Attributes:
+        closings: how often `close` was called; a call that finds it changed was ended by its own side.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Connection:
         metadata: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.target = target
+        self.closings = 0
         self._credentials = credentials
         self._idle = idle.total_seconds()
         self._metadata = metadata
@@ -66,6 +70,7 @@ class Connection:
     def close(self) -> None:
         """Close the channel; the next call makes another."""
         with self._lock:
+            self.closings += 1
             self._discard()
 
     @contextmanager

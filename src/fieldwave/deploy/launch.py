@@ -48,10 +48,6 @@ def launch(folder: ServiceFolder, inherited: Sequence[int]) -> None:
 def _environment() -> dict[str, str]:
     environment = dict(os.environ)
     environment["PYTHONUNBUFFERED"] = "1"  # lines reach the log when they are printed
-    # Tensors of some hundred kilobytes come and go with every request. By default glibc maps and unmaps each one,
-    # and every page of it faults again: kept in the heap, a 602 kB request takes half the time. Others ignore it.
-    environment.setdefault("MALLOC_MMAP_THRESHOLD_", "134217728")
-    environment.setdefault("MALLOC_TRIM_THRESHOLD_", "268435456")
     environment["PYTHONPATH"] = os.pathsep.join(_search_path(environment.get("PYTHONPATH", "")))
     return environment
 

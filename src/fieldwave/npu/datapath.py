@@ -24,6 +24,7 @@ from fieldwave.npu.address import AddressGenerator, token_layout
 from fieldwave.npu.array import MultiplierArray
 from fieldwave.npu.config import Configuration
 from fieldwave.npu.isa import Opcode
+from fieldwave.npu.pipeline import delay
 from fieldwave.npu.prescale import Prescale, prescale_latency
 from fieldwave.npu.weights import weight_latency
 
@@ -156,17 +157,17 @@ class Datapath(wiring.Component):
         return m
 
     def _prescale(self, m: Module, token: Any, valid: Any) -> Any:
-        """The word from activation memory, scaled; the unit never waits, so its latency is fixed."""
+        """The word from activation memory, scaled or only delayed; the unit never waits, so its latency is fixed."""
         configuration, compute = self.configuration, self.compute
         if not configuration.prescale_words:
             return self.word
         m.submodules.prescale = prescale = Prescale(configuration.input_lanes, configuration.prescale_words)
         work, load = prescale.input.payload, prescale.load.payload
         m.d.comb += [
-            prescale.input.valid.eq(valid),
+            prescale.input.valid.eq(valid & compute.prescale),
             work.data.eq(self.word),
             work.tile.eq(token.channel_word),
-            work.scale.enabled.eq(compute.prescale),
+            work.scale.enabled.eq(1),
             work.scale.zero_in.eq(compute.prescale_input_zero),
             work.scale.target.zero_point.eq(compute.prescale_zero),
             work.scale.target.low.eq(compute.prescale_low),
@@ -178,7 +179,8 @@ class Datapath(wiring.Component):
             load.shift.eq(self.scale.shift),
             prescale.output.ready.eq(1),
         ]
-        return prescale.output.payload.as_value()
+        plain = delay(m, self.word, prescale_latency(configuration))
+        return Mux(compute.prescale, prescale.output.payload.as_value(), plain)
 
 
 def _lanes(m: Module, configuration: Configuration, vector: Any, part: Any, zero: Any, latency: int) -> Any:

@@ -122,13 +122,11 @@ COMPUTE = Record(
         Field("pad_value", 8, "", "What padding reads as: the input's zero point; -128 for MAX.", signed=True),
         Field("input_bank", 8, "bank", "Bank of the input."),
         Field("input_base", 24, "words", "Address of the first tap, padding included (modulo 2^24)."),
-        Field("clamp_low", 8, "", "Lower bound of the result after the residual add.", signed=True),
+        Field("clamp_low", 8, "", "Lower bound of the residual add's or the average's result.", signed=True),
         Field("input_x_step", 24, "words", "Between neighbours in an output row: stride_x x words per pixel."),
-        Field("clamp_high", 8, "", "Upper bound of the result after the residual add.", signed=True),
+        Field("clamp_high", 8, "", "Upper bound of the residual add's or the average's result.", signed=True),
         Field("input_y_step", 24, "words", "Between output rows: stride_y x words per input row."),
-        Field(
-            "residual_a_zero", 8, "", "Zero point of what is added to; without residual: output_zero.", signed=True
-        ),
+        Field("residual_a_zero", 8, "", "Zero point of the result that the residual is added to.", signed=True),
         Field("tap_x_step", 24, "words", "Between taps: dilation_x x words per pixel."),
         Field("residual_b_zero", 8, "", "Zero point of the residual tensor.", signed=True),
         Field("tap_y_step", 24, "words", "Between rows of taps: dilation_y x words per input row."),
@@ -202,7 +200,9 @@ SCALE = Record(
     ),
 )
 
-TABLE = """A lookup table is 256 bytes, the result for each int8 value: entry i for the value with the bits of i."""
+TABLE = (
+    """A lookup table is 256 bytes, the result for each int8 value: entry i for the value with the bits of i."""
+)
 
 
 class Register(IntEnum):

@@ -2,7 +2,7 @@
 
 ::
 
-    results -> + bias -> requantize --+-> + residual, clamp -> lookup -> write
+    results -> + bias -> requantize --+-> (+ residual, clamp) -> lookup -> write
        \\-----> AVERAGE: divide ------+
         \\----> MAX: as it is ---------/
 """
@@ -115,8 +115,8 @@ class OutputPipe(wiring.Component):
             quotient.divisor.eq(Mux(compute.padding_counts, compute.average_taps, biased.taps)),
             quotient.shift.eq(compute.average_shift),
             quotient.target.zero_point.eq(compute.output_zero),
-            quotient.target.low.eq(-128),
-            quotient.target.high.eq(127),
+            quotient.target.low.eq(compute.clamp_low),
+            quotient.target.high.eq(compute.clamp_high),
             *(divide.input.payload.data[lane].eq(biased.lanes[lane]) for lane in range(lanes)),
         ]
         with m.If(requantized):
@@ -137,16 +137,16 @@ class OutputPipe(wiring.Component):
             m.d.comb += [biased_leaves.eq(biased_valid & finished_ready), finished_valid.eq(biased_valid)]
             m.d.comb += [finished[lane].eq(biased.lanes[lane] + compute.pad_value) for lane in range(lanes)]
 
-        # The residual add, also where there is no residual: then it adds nothing and only clamps.
+        # The residual add, and the way around it.
         m.submodules.eltwise = eltwise = Eltwise(lanes)
         m.submodules.residual = residual = ResidualReader(configuration)
         m.d.comb += [
             residual.start.eq(self.start & compute.residual),
             residual.compute.eq(compute),
             residual.word.eq(self.word),
-            eltwise.a.valid.eq(finished_valid),
+            eltwise.a.valid.eq(finished_valid & compute.residual),
             eltwise.a.payload.data.eq(finished),
-            eltwise.a.payload.add.residual.eq(compute.residual),
+            eltwise.a.payload.add.residual.eq(1),
             eltwise.a.payload.add.zero_a.eq(compute.residual_a_zero),
             eltwise.a.payload.add.zero_b.eq(compute.residual_b_zero),
             eltwise.a.payload.add.shift_a.eq(compute.residual_a_shift),
@@ -155,12 +155,25 @@ class OutputPipe(wiring.Component):
             eltwise.a.payload.add.target.zero_point.eq(compute.output_zero),
             eltwise.a.payload.add.target.low.eq(compute.clamp_low),
             eltwise.a.payload.add.target.high.eq(compute.clamp_high),
-            finished_ready.eq(eltwise.a.ready),
         ]
+        added = stream.Signature(vector).create()
+        with m.If(compute.residual):
+            m.d.comb += [
+                added.payload.eq(eltwise.output.payload),
+                added.valid.eq(eltwise.output.valid),
+                eltwise.output.ready.eq(added.ready),
+                finished_ready.eq(eltwise.a.ready),
+            ]
+        with m.Else():
+            m.d.comb += [
+                added.payload.eq(finished),
+                added.valid.eq(finished_valid),
+                finished_ready.eq(added.ready),
+            ]
         wiring.connect(m, residual.read, wiring.flipped(self.read))
         wiring.connect(m, residual.vectors, eltwise.b)
 
-        result = self._lookup(m, eltwise.output)
+        result = self._lookup(m, added)
 
         # Where to.
         m.submodules.walk = walk = Walk(configuration)

@@ -1,17 +1,12 @@
-"""Pooling: the largest, the average or the sum of every window, an input vector a clock.
+"""The average of a window: its sum, divided exactly.
 
-::
+The accumulators make the windows, of maxima, sums and averages; the requantizer makes a global average of a sum,
+in binary32, as ONNX Runtime does. Any other average is a fraction of integers, rounded once, half to even::
 
-    input -> [difference] -> [window so far] -+- maximum ------------+-> [slice] -> output
-                                              +- average -> [Divide] +
-                                              +- sum --------------------------> sums
+    y = clamp(rne(sum / divisor * 2**(8 - shift) + zero_point), low, high)
 
-A window is a run of vectors from ``first`` to ``last``. Padding is left out of it, or, where it counts, comes
-as the zero point, which adds nothing to the sum. The results::
-
-    maximum   clamp(max(x), low, high)
-    average   clamp(rne(sum(x - zero_in) / divisor * 2**(8 - shift) + zero_point), low, high)
-    sum       sum(x - zero_in), an int32 for the requantizer, which makes it a global average
+``sum`` is that of ``x - zero point of x`` over the window, ``divisor`` counts its elements, and ``2**(8 - shift)``
+is x's scale over y's.
 """
 
 from __future__ import annotations
@@ -19,32 +14,17 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth import Cat, Const, EnableInserter, Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from fieldwave.npu.gearbox import Narrow, Widen
-from fieldwave.npu.pipeline import RegisterSlice, control_flow, delay, register
-from fieldwave.npu.rounding import ROUNDING_REGISTERS, Target, clamp, round_to_int8
+from fieldwave.npu.pipeline import control_flow, delay, register
+from fieldwave.npu.regroup import Join, Split
+from fieldwave.npu.rounding import ROUNDING_REGISTERS, Target, round_to_int8
 
-__all__ = ["MAX_DIVISOR", "MAX_WINDOW", "Divide", "Kind", "Pool", "Quotient", "Settings"]
+__all__ = ["MAX_DIVISOR", "Divide", "Quotient"]
 
 MAX_DIVISOR = 256
-"""Vectors in the window of an average."""
-
-MAX_WINDOW = 65_536
-"""Vectors in the window of a sum."""
-
-SUM_BITS = 25
-"""Of a signed sum: 65,536 differences of 9 bits."""
-
-
-class Kind(enum.Enum, shape=unsigned(2)):  # type: ignore[call-arg]
-    """What a window is reduced to."""
-
-    MAXIMUM = 0
-    AVERAGE = 1
-    SUM = 2
-
+"""Elements in the window of an average."""
 
 Quotient = data.StructLayout(
     {
@@ -55,117 +35,9 @@ Quotient = data.StructLayout(
 )
 """What a sum becomes: ``sum / divisor * 2**(8 - shift)`` in the quantization of ``target``."""
 
-Settings = data.StructLayout(
-    {
-        "kind": Kind,
-        "zero_in": signed(8),  # zero point of x; of no effect on a maximum
-        "quotient": Quotient,  # of a maximum only its bounds count
-    }
-)
-"""How a window is reduced, the same for all of its vectors. int8 stands for the uint8 value minus 128."""
-
-
-class Pool(wiring.Component):
-    """Reduces windows, a vector a clock.
-
-    Latency from a window's last vector: 3 clocks for a maximum, 2 for a sum, ``19 + parts`` for an average.
-
-    Parameters
-    ----------
-    lanes
-        Elements a vector.
-    parts
-        Averages are divided ``lanes / parts`` lanes a clock, so windows of at least ``parts`` vectors are
-        never waited for. Maxima and sums take one clock in any case.
-
-    Attributes
-    ----------
-    input : stream of ``data``, ``lanes`` x int8; ``first``, ``last``; ``settings``, :data:`Settings`
-    output : stream of ``lanes`` x int8
-        A vector for each window that is reduced to its maximum or average, in order.
-    sums : stream of ``lanes`` x int32
-        A vector for each window that is reduced to its sum. Its ``ready`` reaches ``input`` through logic.
-    """
-
-    def __init__(self, lanes: int, parts: int = 1) -> None:
-        self.lanes = lanes
-        self.parts = parts
-        vector = data.ArrayLayout(signed(8), lanes)
-        window = data.StructLayout({"data": vector, "first": 1, "last": 1, "settings": Settings})
-        super().__init__(
-            {
-                "input": In(stream.Signature(window)),
-                "output": Out(stream.Signature(vector)),
-                "sums": Out(stream.Signature(data.ArrayLayout(signed(32), lanes))),
-            }
-        )
-
-    def elaborate(self, platform: Any) -> Module:
-        m = Module()
-        advance = Signal()
-        stages = Module()
-        m.submodules.stages = EnableInserter(advance)(stages)
-
-        # Stage 1: the difference to the zero point.
-        taken = Signal()
-        stages.d.sync += taken.eq(self.input.valid)
-        first = register(stages, self.input.payload.first)
-        last = register(stages, self.input.payload.last)
-        now = register(stages, self.input.payload.settings)
-        zero_in = self.input.payload.settings.zero_in
-        zero_in = Mux(self.input.payload.settings.kind == Kind.MAXIMUM, 0, zero_in)
-
-        # Stage 2: the window so far.
-        complete = Signal()
-        settings = register(stages, now)
-        stages.d.sync += complete.eq(taken & last)
-        values = []
-        for lane in range(self.lanes):
-            difference = register(stages, self.input.payload.data[lane] - zero_in)
-            value = Signal(signed(SUM_BITS), reset_less=True)
-            larger = Mux(difference > value[:9].as_signed(), difference, value)
-            reduced = Mux(now.kind == Kind.MAXIMUM, larger, value + difference)
-            with stages.If(taken):
-                stages.d.sync += value.eq(Mux(first, difference, reduced))
-            values.append(value)
-
-        # Stage 3: by its kind the window goes out, to the dividers, or to the sums. A maximum waits until the
-        # averages before it are out.
-        m.submodules.divide = divide = Divide(self.lanes, self.parts)
-        m.submodules.output = output = RegisterSlice(self.output.payload.shape())
-        wiring.connect(m, output.output, wiring.flipped(self.output))
-        dividing = Signal(range(64))
-        enters = divide.input.valid & divide.input.ready
-        leaves = divide.output.valid & divide.output.ready
-        m.d.sync += dividing.eq(dividing + enters - leaves)
-
-        target = settings.quotient.target
-        for lane, value in enumerate(values):
-            maximum = clamp(value[:8].as_signed(), target.low, target.high)
-            m.d.comb += [
-                output.input.payload[lane].eq(Mux(dividing == 0, maximum, divide.output.payload[lane])),
-                divide.input.payload.data[lane].eq(value),
-                self.sums.payload[lane].eq(value),
-            ]
-        m.d.comb += [
-            divide.input.payload.common.eq(settings.quotient),
-            divide.output.ready.eq(output.input.ready),
-            output.input.valid.eq(divide.output.valid),
-            self.input.ready.eq(advance),
-            advance.eq(~complete),
-        ]
-        with m.If(complete), m.Switch(settings.kind):
-            with m.Case(Kind.MAXIMUM), m.If(dividing == 0):
-                m.d.comb += [output.input.valid.eq(1), advance.eq(output.input.ready)]
-            with m.Case(Kind.AVERAGE):
-                m.d.comb += [divide.input.valid.eq(1), advance.eq(divide.input.ready)]
-            with m.Case(Kind.SUM):
-                m.d.comb += [self.sums.valid.eq(1), advance.eq(self.sums.ready)]
-        return m
-
 
 class Divide(wiring.Component):
-    """Divides a vector of sums every ``parts`` clocks, exactly, with a latency of ``16 + parts`` clocks.
+    """Divides a vector of sums every ``parts`` clocks, exactly; latency 15 clocks, 16 from the last of parts.
 
     Restoring division, two digits a stage. |sum| <= 255 * divisor, so the upper byte of |sum| is smaller than
     the divisor: it is the first remainder, and the lower byte gives the 8 digits before the binary point.
@@ -183,11 +55,12 @@ class Divide(wiring.Component):
     lanes
         Elements a vector.
     parts
-        Steps that a vector is divided in; divides ``lanes``.
+        A vector is divided in ``parts`` steps, ``lanes / parts`` of its lanes in each: as a window of n elements
+        takes n clocks to sum, n >= ``parts`` costs no time. A power of two that divides ``lanes``.
 
     Attributes
     ----------
-    input : stream of ``data``, ``lanes`` x int17, and ``common``, :data:`Quotient`
+    input : stream of ``data``, ``lanes`` x int17, the sums; and ``common``, :data:`Quotient`
     output : stream of ``lanes`` x int8
     """
 
@@ -204,18 +77,22 @@ class Divide(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.narrow = narrow = Narrow(signed(17), self.lanes, self.parts, Quotient)
-        m.submodules.widen = widen = Widen(signed(8), self.lanes, self.parts)
-        wiring.connect(m, wiring.flipped(self.input), narrow.input)
-        wiring.connect(m, widen.output, wiring.flipped(self.output))
+        part = self.lanes // self.parts
+        m.submodules.split = split = Split(signed(17), lanes=self.lanes, part=part)
+        m.submodules.join = join = Join(signed(8), lanes=self.lanes, part=part)
+        common = self.input.payload.common
+        m.d.comb += [
+            split.input.payload.eq(self.input.payload.data),
+            split.input.valid.eq(self.input.valid),
+            self.input.ready.eq(split.input.ready),
+        ]
+        wiring.connect(m, join.output, wiring.flipped(self.output))
 
         stages = Module()
-        part = narrow.output.payload
-        divisor = part.common.divisor
+        divisor = common.divisor
         # Stage 1: sign and magnitude; a digit enters at the lower end of ``digits`` for each bit that leaves.
         negatives, remainders, digits = [], [], []
-        for lane in range(self.lanes // self.parts):
-            number = part.data[lane]
+        for number in split.output.payload:
             negative = register(stages, number[16])
             magnitude = register(stages, Mux(number[16], -number, number)[:16])
             negatives.append(negative)
@@ -240,16 +117,14 @@ class Divide(wiring.Component):
             inexact.append(register(stages, rest))
 
         # Stages 11 to 14, and the clamp of the last.
-        shift = delay(stages, part.common.shift, 10)
-        target = delay(stages, part.common.target, 10)
+        shift = delay(stages, common.shift, 10)
+        target = delay(stages, common.target, 10)
         results = round_to_int8(
             stages, quotients, [shift] * len(quotients), target, zero_point_first=True, sticky=inexact
         )
-        result = Signal(widen.input.payload.shape())
+        result = Signal(join.input.payload.shape())
         m.d.comb += [result[lane].eq(value) for lane, value in enumerate(results)]
-        advance = control_flow(
-            m, narrow.output, widen.input, result=result, registers=10 + ROUNDING_REGISTERS
-        )
+        advance = control_flow(m, split.output, join.input, result=result, registers=10 + ROUNDING_REGISTERS)
         m.submodules.stages = EnableInserter(advance)(stages)
         return m
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -18,7 +20,7 @@ class Health:
     """NOT_SERVING at first, then what is reported, and NOT_SERVING for good from `drain` on."""
 
     def __init__(self) -> None:
-        self._servicer = HealthServicer()
+        self._servicer = _EndingHealthServicer()
         self.report(False)
 
     def add_to(self, server: Any) -> None:
@@ -32,5 +34,39 @@ class Health:
             self._servicer.set(service, state.SERVING if healthy else state.NOT_SERVING)
 
     def drain(self) -> None:
-        """Say NOT_SERVING from now on, whatever is reported."""
+        """Say NOT_SERVING from now on, whatever is reported, and end the streams of those who watch."""
         self._servicer.enter_graceful_shutdown()
+        self._servicer.end_watches()
+
+
+class _EndingHealthServicer(HealthServicer):  # type: ignore[misc]
+    """gRPC's own, whose watchers would else hold up a server that stops for as long as it lets them."""
+
+    def __init__(self) -> None:
+        super().__init__(experimental_non_blocking=True)
+        self._watches: set[_Watch] = set()
+
+    def Watch(self, request: Any, context: Any, send_response_callback: Any = None) -> None:
+        watch = _Watch(send_response_callback)
+        self._watches.add(watch)
+        context.add_callback(lambda: self._watches.discard(watch))
+        super().Watch(request, context, watch.send)
+
+    def end_watches(self) -> None:
+        for watch in tuple(self._watches):
+            watch.send(None)
+
+
+class _Watch:
+    """One stream; it ends once, by None, and what is sent after that is dropped."""
+
+    def __init__(self, send: Callable[[Any], None]) -> None:
+        self._send = send
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def send(self, response: Any) -> None:
+        with self._lock:
+            if not self._ended:
+                self._ended = response is None
+                self._send(response)

@@ -92,11 +92,9 @@ class Server:
                 return
             grace = self._options.grace_seconds if grace is None else grace
             self._health.drain()
-            if self._grpc is not None and self._service is not None:
-                ended = self._grpc.stop(grace)
-                self._service.wait_until_idle(grace)
-                self._grpc.stop(None)  # what is left are watchers of health, who would stay as long as they can
-                ended.wait()
+            if self._grpc is not None:
+                self._grpc.stop(grace).wait()
+            if self._service is not None:
                 self._service.executor = None
             if self._executor is not None:
                 self._executor.close(grace)

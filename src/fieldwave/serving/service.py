@@ -47,8 +47,6 @@ class PredictionService:
         self._max_batch = max_batch
         self._capacity = capacity
         self._free = threading.Semaphore(capacity)
-        self._calls = 0
-        self._calls_ended = threading.Condition()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The handlers to add to a server.
@@ -59,39 +57,10 @@ class PredictionService:
         return grpc.method_handlers_generic_handler(
             PREDICTION_SERVICE,
             {
-                "Predict": grpc.stream_unary_rpc_method_handler(self._answered(self._predict)),
-                "GetModelMetadata": grpc.unary_unary_rpc_method_handler(self._answered(self._metadata)),
+                "Predict": grpc.stream_unary_rpc_method_handler(_answered(self._predict)),
+                "GetModelMetadata": grpc.unary_unary_rpc_method_handler(_answered(self._metadata)),
             },
         )
-
-    def wait_until_idle(self, timeout: float) -> bool:
-        """Wait until every call has been answered down to its last byte; False if one has not in time."""
-        with self._calls_ended:
-            return self._calls_ended.wait_for(lambda: self._calls == 0, timeout)
-
-    def _answered(self, method: Callable[[Any, _Context], bytes]) -> Callable[[Any, _Context], bytes]:
-        """``method``, counted, and with its errors as gRPC statuses; gRPC itself would send any error's text."""
-
-        def answer(request: Any, context: _Context) -> bytes:
-            with self._calls_ended:
-                self._calls += 1
-            if not context.add_callback(self._call_ended):
-                self._call_ended()
-            try:
-                return method(request, context)
-            except grpc.RpcError:
-                raise  # gRPC's own: the client went away while its request was being received
-            except Exception as error:
-                code, text = status_of(error)
-            context.abort(code, text)
-            raise AssertionError("abort returned")
-
-        return answer
-
-    def _call_ended(self) -> None:
-        with self._calls_ended:
-            self._calls -= 1
-            self._calls_ended.notify_all()
 
     def _predict(self, requests: Iterator[bytes], context: _Context) -> bytes:
         executor = self.executor
@@ -127,6 +96,22 @@ class PredictionService:
         response.metadata[SIGNATURE_FIELD].Pack(signatures)
         answer: bytes = response.SerializeToString()
         return answer
+
+
+def _answered(method: Callable[[Any, _Context], bytes]) -> Callable[[Any, _Context], bytes]:
+    """``method`` with its errors as gRPC statuses; gRPC itself would send the text of any error."""
+
+    def answer(request: Any, context: _Context) -> bytes:
+        try:
+            return method(request, context)
+        except grpc.RpcError:
+            raise  # gRPC's own: the client went away while its request was being received
+        except Exception as error:
+            code, text = status_of(error)
+        context.abort(code, text)
+        raise AssertionError("abort returned")
+
+    return answer
 
 
 def _wants_names_once(context: _Context) -> bool:
