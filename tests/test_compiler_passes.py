@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fieldwave.compiler import Compiled, compile_network, explain
+from fieldwave.compiler.fold import Fold
 from fieldwave.compiler.queues import Region, Task, waits
 from fieldwave.compiler.tile import Run
 from fieldwave.errors import ModelError
@@ -127,6 +128,35 @@ def test_weights_that_exceed_the_ring_are_repeated() -> None:
     y = b.conv(b.input(64, 9, 9), 16, SAME)
     compiled = check(b.graph(y), b.feeds(), small)
     assert compiled.plans[0].tilings[0][0].repeat == (True,)
+
+
+# Folding
+
+
+def test_the_first_layer_takes_a_row_of_taps_at_once() -> None:
+    """7 x 7 over 3 channels on 16 lanes: 21 channels are 2 words, so 14 steps instead of 49."""
+    b = Builder(17)
+    stem = Window((7, 7), (2, 2), (3, 2, 3, 4))
+    y = b.conv(b.input(3, 20, 20), 16, stem)
+    compiled = check(b.graph(y), b.feeds(), SIM16)
+    (operation,), (tiling,) = compiled.plans[0].operations, compiled.plans[0].tilings[0]
+    assert operation.window == Window((7, 1), (2, 1), (3, 0, 3, 0))
+    assert tiling.runs[0].input_words == 2
+    fold = compiled.images[0].inputs[0].fold
+    assert fold == Fold(taps=7, stride=2, dilation=1, left=2, width=10, value=b.inputs[0].zero)
+
+
+def test_an_input_that_others_read_is_not_folded() -> None:
+    b = Builder(18)
+    x = b.input(3, 20, 20)
+    y, z = b.conv(x, 16, SAME), b.max_pool(x, SAME)
+    assert not compile_network(b.graph(y, z), SIM16).plans[0].folds
+
+
+def test_a_fold_of_the_definition() -> None:
+    pixels = np.arange(1, 6, dtype=np.uint8).reshape(1, 5, 1)
+    fold = Fold(taps=2, stride=2, dilation=3, left=1, width=3, value=0)
+    assert fold.columns(pixels)[0].tolist() == [[0, 3], [2, 5], [4, 0]]
 
 
 # Memory

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fieldwave.compiler.concat import copy_shared_parts
 from fieldwave.compiler.emit import Image, emit
+from fieldwave.compiler.fold import fold_first_layers, folded_map
 from fieldwave.compiler.fuse import fuse
 from fieldwave.compiler.host import host_section
 from fieldwave.compiler.layout import lay_out
@@ -73,15 +74,17 @@ def plan_section(section: Section, lowering: Lowering, configuration: Configurat
     """All decisions about one NPU section."""
     steps, aliases = resolve([lowering.steps[node.name] for node in section.nodes])
     real = {name: aliases.get(name, name) for name in section.outputs}
-    steps = copy_shared_parts(fuse(steps, frozenset(real.values())))
-    inputs = tuple(dict.fromkeys(section.inputs))
-    layouts = lay_out(steps, inputs, lowering.maps, configuration)
+    kept, inputs = frozenset(real.values()), tuple(dict.fromkeys(section.inputs))
+    steps, folds = fold_first_layers(fuse(steps, kept), inputs, kept, lowering.maps, configuration)
+    steps = copy_shared_parts(steps)
+    folded = {name: folded_map(lowering.maps[name], fold) for name, fold in folds.items()}
+    layouts = lay_out(steps, inputs, {**lowering.maps, **folded}, configuration)
     memory = plan_memory(steps, layouts, configuration)
     operations = tuple(step for step in steps if isinstance(step, Operation))
     if trace:
         names = [name for node in section.nodes for name in node.outputs]
         real = {name: aliases.get(name, name) for name in names}
-    outputs = {name: tensor for name, tensor in real.items() if tensor in layouts}
+    outputs = {name: tensor for name, tensor in real.items() if tensor in layouts and tensor not in folds}
     return Plan(
         configuration=configuration,
         operations=operations,
@@ -94,4 +97,5 @@ def plan_section(section: Section, lowering: Lowering, configuration: Configurat
         inputs={name: name for name in inputs},
         outputs=outputs,
         maps=lowering.maps,
+        folds=folds,
     )

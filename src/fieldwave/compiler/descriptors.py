@@ -9,8 +9,10 @@ from fieldwave.compiler.strips import Strip
 from fieldwave.compiler.tile import Run, Tiling
 from fieldwave.npu.isa import COMPUTE
 
-__all__ = ["compute_fields"]
+__all__ = ["AVERAGE_ONE", "compute_fields"]
 
+AVERAGE_ONE = 8
+"""What the field ``average_shift`` holds where input and output have one scale."""
 ADDRESS = 1 << COMPUTE.positions["input_base"][0].bits
 
 
@@ -75,10 +77,9 @@ def compute_fields(
         average = operation.average
         fields |= {
             "padding_counts": int(average.padding_counts),
-            "average_shift": average.exponent,
+            "average_shift": AVERAGE_ONE - average.exponent,
             "average_taps": window.kernel[0] * window.kernel[1],
             "output_zero": average.zero - 128,
-            "residual_a_zero": average.zero - 128,
         }
     if layouts[2] is not None and slabs[2] is not None:
         fields |= _residual_fields(operation, strip, run, layouts[2], slabs[2])

@@ -82,7 +82,8 @@ def _in_memory(plan: Plan) -> list[str]:
 
 def _tensor(plan: Plan, name: str, real: str, offset: int) -> MemoryTensor:
     layout = plan.layouts[real]
-    return in_memory(name, plan.maps.get(name, layout.map), layout, offset, plan.configuration)
+    size, fold = plan.maps.get(name, layout.map), plan.folds.get(name)
+    return in_memory(name, size, layout, offset, plan.configuration, fold)
 
 
 def _aligned(size: int) -> int:

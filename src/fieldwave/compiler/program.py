@@ -7,7 +7,7 @@ The file is little-endian and has no pointers::
       host:     nodes  inputs  outputs  ONNX model
       NPU:      inputs  outputs  arena_bytes u64  image
     tensor:     name  form u8  height u32  width u32  channels u32  offset u64  pixel_step u32  row_step u32
-                parts                              # a list of (u32, u32)
+                parts: list of (u32, u32)  fold: list of at most one, six u32
     a text, model or image is its length as u64 and its bytes; a list is its length as u64 and its items
 
 Equal programs are equal bytes. A reader checks every length against what is left of the file.
@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TypeVar, get_args
 
+from fieldwave.compiler.fold import Fold
 from fieldwave.compiler.operations import FeatureMap, Form
 from fieldwave.compiler.tensors import MemoryTensor
 from fieldwave.errors import PackageError
@@ -141,7 +142,9 @@ def _tensor(tensor: MemoryTensor) -> bytes:
         "<BIIIQII", FORMS.index(size.form), size.height, size.width, size.channels,
         tensor.offset, tensor.pixel_step, tensor.row_step,
     )  # fmt: skip
-    return _text(tensor.name) + numbers + _list(tensor.parts, lambda part: struct.pack("<II", *part))
+    parts = _list(tensor.parts, lambda part: struct.pack("<II", *part))
+    folds = [] if tensor.fold is None else [tensor.fold]
+    return _text(tensor.name) + numbers + parts + _list(folds, lambda fold: struct.pack("<6I", *astuple(fold)))
 
 
 class _Reader:
@@ -194,7 +197,11 @@ class _Reader:
         height, width, channels = self.number("I"), self.number("I"), self.number("I")
         offset, step, row_step = self.number("Q"), self.number("I"), self.number("I")
         parts = self.items(lambda: (self.number("I"), self.number("I")))
-        inside = all(start + count <= step for start, count in parts) and width * step <= row_step
-        if not inside or sum(count for _, count in parts) != channels:
+        folds = self.items(lambda: Fold(*(self.number("I") for _ in range(6))))
+        fold = folds[0] if folds else None
+        columns, taps = (width, 1) if fold is None else (fold.width, fold.taps)
+        inside = all(start + count <= step for start, count in parts) and columns * step <= row_step
+        if not inside or sum(count for _, count in parts) != channels * taps:
             raise PackageError(f"the channels of tensor {name!r} of the program do not fill its pixels")
-        return MemoryTensor(name, FeatureMap(height, width, channels, FORMS[form]), offset, step, row_step, parts)
+        size = FeatureMap(height, width, channels, FORMS[form])
+        return MemoryTensor(name, size, offset, step, row_step, parts, fold)

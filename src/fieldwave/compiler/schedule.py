@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fieldwave.compiler.descriptors import compute_fields
+from fieldwave.compiler.fold import Fold
 from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.memory import MemoryPlan, Slab
 from fieldwave.compiler.operations import FeatureMap, Operation
@@ -30,6 +31,7 @@ class Plan:
         tilings: of each operation, for each of its strips.
         inputs, outputs: tensors that come and go: name in the graph -> the tensor whose bytes it has.
         maps: their sizes, as the graph sees them.
+        folds: inputs that are folded.
     """
 
     configuration: Configuration
@@ -40,6 +42,7 @@ class Plan:
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     maps: Mapping[str, FeatureMap]
+    folds: Mapping[str, Fold]
 
 
 def schedule(plan: Plan, tensors: Mapping[str, MemoryTensor]) -> Iterator[Task]:
@@ -153,7 +156,7 @@ def _whole(plan: Plan, opcode: Opcode, name: str, tensor: MemoryTensor) -> Task:
 
 def _transfer_fields(opcode: Opcode, slab: Slab, layout: Layout, tensor: MemoryTensor) -> dict[str, int]:
     """Rows of a tensor that stands alone; one long row where memory has no gaps between them."""
-    gapless = tensor.row_step == tensor.pixel_step * layout.map.width
+    gapless = tensor.row_step == tensor.pixel_step * tensor.width
     return {
         "opcode": int(opcode),
         "bank": slab.bank,

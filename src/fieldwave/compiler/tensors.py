@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldwave.compiler.fold import Fold
 from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.operations import FeatureMap
 from fieldwave.npu import Configuration
@@ -25,6 +26,7 @@ class MemoryTensor:
         offset: first byte, from the program's header on.
         pixel_step, row_step: bytes from pixel to pixel and from row to row.
         parts: ``(first byte in the pixel, channels)`` of each run of channels, in order.
+        fold: an input of which each pixel in memory holds several columns; `unpack` does not take it.
     """
 
     name: str
@@ -33,6 +35,12 @@ class MemoryTensor:
     pixel_step: int
     row_step: int
     parts: tuple[tuple[int, int], ...]
+    fold: Fold | None = None
+
+    @property
+    def width(self) -> int:
+        """Pixels in a row in memory."""
+        return self.map.width if self.fold is None else self.fold.width
 
     @property
     def size(self) -> int:
@@ -54,6 +62,8 @@ class MemoryTensor:
             values = array.reshape(size)
         else:
             values = array.reshape(size[2], size[0], size[1]).transpose(1, 2, 0)
+        if self.fold is not None:
+            values = self.fold.columns(values)
         target, channel = self._pixels(memory), 0
         for start, count in self.parts:
             target[:, :, start : start + count] = values[:, :, channel : channel + count]
@@ -68,22 +78,27 @@ class MemoryTensor:
         return np.ascontiguousarray(values).reshape(self.shape)
 
     def _pixels(self, memory: NDArray[np.uint8]) -> NDArray[Any]:
-        size = (self.map.height, self.map.width, self.pixel_step)
+        size = (self.map.height, self.width, self.pixel_step)
         own = memory[self.offset : self.offset + self.size]
         return np.ndarray(size, np.uint8, own.data, strides=(self.row_step, self.pixel_step, 1))
 
 
 def in_memory(
-    name: str, size: FeatureMap, layout: Layout, offset: int, configuration: Configuration
+    name: str,
+    size: FeatureMap,
+    layout: Layout,
+    offset: int,
+    configuration: Configuration,
+    fold: Fold | None = None,
 ) -> MemoryTensor:
     """The tensor as LOAD and STORE lay it out: rows begin at beats, and the pixels of a joined one's part too."""
     step = layout.words * configuration.input_lanes
     if layout.pitch != layout.words:
         step = _beats(step, configuration)
-    row_step = _beats(step * size.width, configuration)
+    row_step = _beats(step * layout.map.width, configuration)
     breaks = np.flatnonzero(np.diff(layout.lanes) != 1) + 1
     parts = tuple((int(run[0]), len(run)) for run in np.split(layout.lanes, breaks))
-    return MemoryTensor(name, size, offset, step, row_step, parts)
+    return MemoryTensor(name, size, offset, step, row_step, parts, fold)
 
 
 def _beats(size: int, configuration: Configuration) -> int:
