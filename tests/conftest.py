@@ -12,6 +12,13 @@ from fieldwave.zoo import digit_png, digits_images
 PHOTOS = Path(__file__).parent / "data" / "images"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the converted ResNet-50 go to one worker, so that it is converted once."""
+    for item in items:
+        if "resnet50" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("resnet50"))
+
+
 @pytest.fixture(scope="session")
 def photographs() -> list[Path]:
     """Real photographs, JPEG, of various sizes."""

@@ -46,7 +46,7 @@ if behaviour in ("serving", "flooding", "environment"):
 spec = folder.read_spec()
 with socket.create_server((spec.host, spec.port)) as server:
     if behaviour == "environment":
-        for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "PYTHONPATH"):
+        for name in ("COLOUR", "PYTHONPATH"):
             print(f"{name}={os.environ.get(name)}")
         print(f"cwd={os.getcwd()} session={os.getsid(0) == os.getpgrp() == os.getppid()}")
         print(f"descriptors={sorted(map(int, os.listdir('/proc/self/fd')))[:-1]}")

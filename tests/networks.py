@@ -21,7 +21,6 @@ def network(seed: int = 0) -> Graph:
     constants: dict[str, NDArray[Any]] = {
         "scale": np.asarray(0.5, np.float32),
         "fine": np.asarray(0.25, np.float32),
-        "zero": np.asarray(0, np.uint8),
         "middle": np.asarray(128, np.uint8),
     }
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+import fieldwave
 from fieldwave.deploy import LocalTarget, Service
+from fieldwave.deploy import port as ports
 from fieldwave.deploy.state import ServiceFolder
-from fieldwave.errors import ConflictError, InputError, NotFoundError, PackageError, ServiceError
+from fieldwave.errors import ConflictError, InputError, NotFoundError, PackageError, ServiceError, StorageError
 from fieldwave.package import TensorSpec, write_package
 from fieldwave.workspace import Workspace
 
@@ -187,6 +190,79 @@ def test_waiting_ends(target: LocalTarget, package: Path) -> None:
     target.delete("rn50")
     with pytest.raises(NotFoundError):
         service.wait(0.1)
+
+
+def test_a_service_can_be_deleted_while_it_starts(target: LocalTarget, package: Path) -> None:
+    hanging = running(target.workspace.root, "hanging")
+    said: list[str] = []
+
+    def deploy() -> None:
+        try:
+            hanging.deploy(package, "rn50")
+        except ServiceError as error:
+            said.append(str(error))
+
+    thread = threading.Thread(target=deploy)
+    thread.start()
+    until(lambda: bool(target.list()))
+    target.delete("rn50")
+    thread.join(10)
+    assert said in (
+        ["service 'rn50' was deleted while it started"],
+        ["service 'rn50' did not start: it was stopped"],
+    )
+    assert list(target.workspace.services_folder.iterdir()) == []
+
+
+def test_those_who_delete_at_the_same_time_are_all_content(target: LocalTarget, package: Path) -> None:
+    target.deploy(package, "rn50")
+    failures: list[BaseException] = []
+
+    def delete() -> None:
+        try:
+            target.delete("rn50")
+        except NotFoundError:
+            pass
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=delete) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert list(target.workspace.services_folder.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing(target: LocalTarget, package: Path) -> None:
+    # No file may grow beyond this many bytes, which write(2) reports as it reports a full disk.
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    services = target.workspace.create_services_folder()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(StorageError) as caught:
+            target.deploy(package, "rn50")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(caught.value) == f"cannot copy {package} to {services}: File too large"
+    assert list(services.iterdir()) == []
+
+
+def test_a_package_that_changes_under_the_copy_is_refused(
+    target: LocalTarget, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = ports.reserve
+
+    def reserve_and_disturb(host: str, port: int) -> socket.socket:
+        package.write_bytes(package.read_bytes() + b"!")
+        return reserve(host, port)
+
+    monkeypatch.setattr(ports, "reserve", reserve_and_disturb)
+    with pytest.raises(PackageError) as caught:
+        target.deploy(package, "rn50")
+    assert str(caught.value) == f"{package} was changed while it was deployed; deploy it again"
+    assert list(target.workspace.services_folder.iterdir()) == []
 
 
 def test_a_killed_supervisor_takes_its_process_along_and_is_missed(target: LocalTarget, package: Path) -> None:
@@ -375,23 +451,23 @@ def test_a_flood_of_output_does_not_stop_the_service(target: LocalTarget, packag
 def test_the_process_inherits_nothing_but_the_environment(
     target: LocalTarget, package: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
-    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "1000000")
-    source = Path(__file__).parents[1] / "src"
+    monkeypatch.setenv("COLOUR", "blue")
+    source = Path(fieldwave.__file__).parents[1]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.path.relpath(source), "local"]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["local", os.path.relpath(source)]))
     running(target.workspace.root, "environment").deploy(package, "rn50")
     lines = list(target.logs("rn50"))
-    assert "MALLOC_MMAP_THRESHOLD_=1000000" in lines
-    assert "MALLOC_TRIM_THRESHOLD_=268435456" in lines
-    assert f"PYTHONPATH={source}{os.pathsep}{tmp_path / 'local'}" in lines
+    assert "COLOUR=blue" in lines
+    assert f"PYTHONPATH={tmp_path / 'local'}{os.pathsep}{source}" in lines
     assert "cwd=/ session=True" in lines
     assert "descriptors=[0, 1, 2, 3]" in lines
 
 
 def test_a_service_outlives_the_process_that_deployed_it(target: LocalTarget, package: Path) -> None:
+    # Found by a way that the service's processes do not share: they are to run the same Fieldwave all the same.
     program = f"""
 import sys
+sys.path.insert(0, {str(Path(fieldwave.__file__).parents[1])!r})
 from pathlib import Path
 from fieldwave import LocalTarget, Workspace
 target = LocalTarget(Workspace(Path({str(target.workspace.root)!r})))
@@ -400,7 +476,12 @@ print(target.deploy({str(package)!r}, "rn50").pid)
 """
     # Read through a pipe: were any of it left open in the service, this would not return.
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, start_new_session=True
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        start_new_session=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
     )
     assert (done.returncode, done.stderr) == (0, "")
     service = target.get("rn50")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fieldwave import golden
@@ -158,6 +158,7 @@ def test_global_average_pool_equals_onnxruntime(
         "x": activations(np.random.default_rng(seed), 2, 33, height, width), "xs": scale(xe), "xz": zero(xz),
         "ys": scale(ye), "yz": zero(yz),
     }  # fmt: skip
+    assume(xe - ye < 8)  # ONNX Runtime refuses a factor of 256 and more; no quantizer makes one
     agree(case("QLinearGlobalAveragePool", inputs, list(inputs), "com.microsoft", channels_last=0))
 
 

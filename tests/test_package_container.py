@@ -3,7 +3,7 @@ import struct
 import zipfile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldwave.package.container import DamageError, pack, unpack
@@ -25,11 +25,13 @@ def zip_of(name: str, data: bytes = b"x", *, mode: int = 0o100644, method: int =
     return buffer.getvalue()
 
 
+@settings(deadline=None)
 @given(contents)
 def test_files_come_back(files: dict[str, bytes]) -> None:
     assert unpack(pack(files)) == files
 
 
+@settings(deadline=None)
 @given(contents)
 def test_any_zip_tool_reads_the_archive(files: dict[str, bytes]) -> None:
     with zipfile.ZipFile(io.BytesIO(pack(files))) as archive:
@@ -141,6 +143,7 @@ def test_a_directory_shorter_than_its_count_is_refused() -> None:
     assert str(error.value) == "the zip directory is cut short"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), contents, st.integers(min_value=0), st.integers(min_value=0))
 def test_any_bytes_give_files_or_a_damage_error(noise: bytes, files: dict[str, bytes], at: int, drop: int) -> None:
     archive = pack(files)

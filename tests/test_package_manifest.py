@@ -2,7 +2,7 @@ import json
 
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldwave.package import FileDigest, Manifest, TensorSpec
@@ -43,6 +43,7 @@ def test_a_tensor_prints_as_users_read_it() -> None:
     assert str(TensorSpec(name="x:0", dtype="uint8", shape=(None, 8, 8, 3))) == "x:0 uint8 [N, 8, 8, 3]"
 
 
+@settings(deadline=None)
 @given(st.lists(specs, min_size=1, max_size=1), text)
 def test_json_and_back(inputs: list[TensorSpec], network: str) -> None:
     written = manifest(inputs=tuple(inputs), network=network)
@@ -85,6 +86,7 @@ def test_contradictions_are_refused(changes: dict[str, object], message: str) ->
         manifest(**changes)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_file_names_are_plain_or_refused(name: str) -> None:
     plain = 0 < len(name) <= 100 and set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789._-")

@@ -130,7 +130,7 @@ def test_other_kinds_are_refused(data: bytes, kind: str) -> None:
 
 def test_an_unusual_subsampling_is_refused() -> None:
     assert refusal(with_frame(PHOTO, 11, 0x31)) == (
-        "the JPEG has an unusual chroma subsampling; save it as 4:2:0, 4:2:2 or 4:4:4"
+        "the JPEG has the unusual sampling factors 3x1 1x1 1x1; save it as 4:2:0, 4:2:2 or 4:4:4"
     )
 
 
@@ -149,6 +149,8 @@ def test_too_many_scans_are_refused() -> None:
         (b"\xff\xd8" + segment(0xC0, b"\x08\0\x10") + b"\xff\xd9", "the frame header is too short"),
         (with_frame(with_frame(PHOTO, 5, 0), 6, 0), "its header says 200 x 0 pixels"),
         (PHOTO[:2] + segment(0xE0, b"") * 1000 + PHOTO[2:], "there are more than 1000 segments"),
+        (SMALL["jpeg420"].replace(b"\xff\xdb\0\x43\0", b"\xff\xdb\0\x43\xff"), "its header is broken"),
+        (with_frame(PHOTO, 3, 20), "the frame header has 18 bytes for 3 components"),
         (PHOTO.replace(b"\xff\xdb", b"\xff\xfe"), "quantization table 0x00 was not defined"),
     ],
 )

@@ -18,7 +18,7 @@ from PIL import Image
 
 from fieldwave.errors import ImageError
 from fieldwave.preprocess import decode
-from reference.preprocess_images import CHANNELS, chunk, pattern, png
+from tests.reference.preprocess_images import CHANNELS, chunk, pattern, png
 
 SMALL = {p.stem: p.read_bytes() for p in sorted((Path(__file__).parent / "data" / "preprocess").glob("*.png"))}
 RGB8 = SMALL["rgb8"]

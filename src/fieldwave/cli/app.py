@@ -7,6 +7,7 @@ With ``FIELDWAVE_DEBUG=1`` errors come with their tracebacks.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Annotated, Any
@@ -29,6 +30,7 @@ _MODULES = {
     "serve": "fieldwave.cli.serve",
     "verify": "fieldwave.cli.verify",
     "bench": "fieldwave.cli.bench",
+    "npu": "fieldwave.cli.npu",
     "demo": "fieldwave.cli.demo",
 }
 
@@ -79,6 +81,9 @@ app = typer.Typer(
 
 def main() -> None:
     """The entry point; ends the process with the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without our characters shows others, and no error
     try:
         app()
     except Exception as error:

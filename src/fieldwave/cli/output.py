@@ -21,6 +21,7 @@ __all__ = ["data", "error", "hint", "note", "progress", "set_quiet", "styled", "
 Progress = Callable[[str, float], None]
 
 _PATIENCE_SECONDS = 2.0
+_BLINK_SECONDS = 0.5
 _quiet = False
 
 
@@ -87,13 +88,13 @@ def waiting(text: str) -> Iterator[None]:
 def progress() -> Iterator[Progress]:
     """A callback that shows how far the work is: what is being done, and the part of it that is done, 0 to 1.
 
-    On a terminal a bar; elsewhere a line now and then, once the work has taken more than two seconds.
+    A bar on a terminal once the work takes longer than a blink; elsewhere a line now and then, after two seconds.
     """
     if _quiet:
         yield lambda what, done: None
     elif sys.stderr.isatty():
-        with _bar() as show:
-            yield show
+        with contextlib.ExitStack() as stack:
+            yield _Bar(stack)
     else:
         yield _Lines()
 
@@ -110,16 +111,28 @@ class _Lines:
             note(f"{what}: {done:.0%}")
 
 
+class _Bar:
+    """Progress as a bar, which is gone when the work is done."""
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self._stack = stack
+        self._start = time.monotonic() + _BLINK_SECONDS
+        self._show: Progress | None = None
+
+    def __call__(self, what: str, done: float) -> None:
+        if self._show is None and time.monotonic() >= self._start:
+            self._show = self._stack.enter_context(_bar())
+        if self._show is not None:
+            self._show(what, done)
+
+
 @contextlib.contextmanager
 def _bar() -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as RichProgress
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=1.0)
-
-        def show(what: str, done: float) -> None:
-            bar.update(task, description=what, completed=done)
-
-        yield show
+        yield lambda what, done: bar.update(task, description=what, completed=done)

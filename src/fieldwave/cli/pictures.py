@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["bar", "side_by_side"]
 
@@ -15,6 +17,8 @@ _GAP = "   "
 
 def side_by_side(images: Sequence[NDArray[np.uint8]], captions: Sequence[str]) -> list[str]:
     """Lines that show grey images [H, W] beside each other, two characters a pixel, with a caption under each."""
+    import numpy as np
+
     steps = [np.minimum(image.astype(int) * len(_SHADES) // 256, len(_SHADES) - 1) for image in images]
     rows = ["".join(_SHADES[step] * 2 for step in row) for image in steps for row in image]
     height = len(images[0])

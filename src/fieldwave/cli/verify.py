@@ -25,7 +25,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 def verify(
     package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="What 'fieldwave convert' wrote.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="JPEG or PNG files.")],
-    device: Annotated[str, typer.Option(help="What computes.")] = "cpu",
+    device: Annotated[str, typer.Option(help="What computes: cpu, rtl, rtl:NPU.")] = "cpu",
     as_json: Json = False,
 ) -> None:
     """Run images on a device and compare every quantized tensor with the normative model, byte by byte.

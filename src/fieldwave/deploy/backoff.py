@@ -6,16 +6,16 @@ __all__ = ["Backoff"]
 
 FIRST_SECONDS = 0.2
 LIMIT_SECONDS = 10.0
-LIMIT_AFTER_READY_SECONDS = 2.0
+LIMIT_AFTER_READY_SECONDS = 1.0
 GOOD_SECONDS = 30.0
 
 
 class Backoff:
     """Exponential: 0.2 s, and twice as long after each further death.
 
-    At most 10 s for a process that dies before it is ready (it may never come up, and trying costs a start each
-    time), at most 2 s for one that was ready: whoever needs it shall have it back within 5 s, whatever happens to
-    it. After 30 s of health the count starts afresh.
+    At most 10 s for a process that dies before it is ready: it may never come up, and each try costs a start. At
+    most 1 s for one that was ready: whoever needs it shall have it back within 5 s, however often it dies. After
+    30 s of health the count starts afresh.
     """
 
     def __init__(self) -> None:

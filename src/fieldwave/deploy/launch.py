@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+import fieldwave
 from fieldwave.deploy.log import last_lines
 from fieldwave.deploy.state import ServiceFolder
 from fieldwave.errors import ServiceError
@@ -46,11 +48,15 @@ def launch(folder: ServiceFolder, inherited: Sequence[int]) -> None:
 def _environment() -> dict[str, str]:
     environment = dict(os.environ)
     environment["PYTHONUNBUFFERED"] = "1"  # lines reach the log when they are printed
-    # Tensors of some hundred kilobytes come and go with every request. By default glibc maps and unmaps each one,
-    # and every page of it faults again: kept in the heap, a 602 kB request takes half the time. Others ignore it.
-    environment.setdefault("MALLOC_MMAP_THRESHOLD_", "134217728")
-    environment.setdefault("MALLOC_TRIM_THRESHOLD_", "268435456")
-    if search := environment.get("PYTHONPATH"):
-        # The supervisor lives in / so as not to hold the caller's folder; relative entries meant that folder.
-        environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p) for p in search.split(os.pathsep) if p)
+    environment["PYTHONPATH"] = os.pathsep.join(_search_path(environment.get("PYTHONPATH", "")))
     return environment
+
+
+def _search_path(given: str) -> list[str]:
+    # The supervisor lives in / so as not to hold the caller's folder; relative entries meant that folder.
+    entries = [os.path.abspath(entry) for entry in given.split(os.pathsep) if entry]
+    # And it is to run the very Fieldwave that the caller has imported, by whatever way, unless it is installed.
+    own = Path(fieldwave.__file__).resolve().parents[1]
+    if str(own) not in entries and own.name not in ("site-packages", "dist-packages"):
+        entries.append(str(own))
+    return entries

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fieldwave.deploy import port as ports
+from fieldwave.deploy.appear import appear, clear_abandoned, copy_package, disappear, draft
 from fieldwave.deploy.launch import SERVE_COMMAND, launch
 from fieldwave.deploy.lock import is_held, take
 from fieldwave.deploy.log import follow as follow_log
@@ -20,7 +19,7 @@ from fieldwave.deploy.log import last_lines
 from fieldwave.deploy.state import ServiceFolder, Spec, Status, now
 from fieldwave.deploy.stop import stop
 from fieldwave.deploy.target import Service, check_name, is_name
-from fieldwave.errors import ConflictError, NotFoundError, PackageError, ServiceError, StorageError
+from fieldwave.errors import ConflictError, NotFoundError, ServiceError, StorageError
 from fieldwave.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ __all__ = ["LocalTarget"]
 
 HOST = "127.0.0.1"
 _POLL_SECONDS = 0.02
-_ABANDONED_SECONDS = 60.0
 
 
 class LocalTarget:
@@ -55,31 +53,32 @@ class LocalTarget:
         device: str = "cpu",
         port: int = 0,
         wait: bool = True,
-        timeout: float = 60.0,
+        timeout: float = 600.0,
     ) -> Service:
         """Run a package as a service; see `Target.deploy`.
 
         With ``wait``, a serving process that dies before it was ready once ends the attempt: what keeps a first
         start from coming up seldom goes away by itself.
         """
-        from fieldwave.devices import device_names
+        from fieldwave.devices import create_device
         from fieldwave.package import read_package
 
         check_name(name)
         if (self._services / name).exists():
             raise self._taken(name)
-        if device not in device_names():
-            raise NotFoundError(f"no device {device!r}; there are: {', '.join(device_names())}")
+        create_device(device)  # a wrong name fails before anything is started
         content = read_package(package)
         self._check_port(port)
         with ExitStack() as stack:
             reservation = stack.enter_context(ports.reserve(HOST, port))
-            draft = _draft(self.workspace.create_services_folder(), name)
-            stack.callback(shutil.rmtree, draft.path, ignore_errors=True)
-            lock = take(draft.lock)
+            services = self.workspace.create_services_folder()
+            clear_abandoned(services)
+            folder = draft(services, name)
+            stack.callback(shutil.rmtree, folder.path, ignore_errors=True)
+            lock = take(folder.lock)
             stack.callback(os.close, lock)
-            _copy(Path(package), draft.package, content.digest)
-            draft.write_spec(
+            copy_package(Path(package), folder, content.digest)
+            folder.write_spec(
                 Spec(
                     name=name,
                     network=content.manifest.network,
@@ -91,11 +90,13 @@ class LocalTarget:
                     command=list(self._command),
                 )
             )
-            folder = self._claim(draft, name)
+            named = appear(folder, name)
+            if named is None:
+                raise self._taken(name)
             try:
-                launch(folder, [lock, reservation.fileno()])
+                launch(named, [lock, reservation.fileno()])
             except BaseException:
-                _remove(folder)
+                disappear(named)
                 raise
         return self._first_start(name, timeout) if wait else self.get(name)
 
@@ -126,7 +127,7 @@ class LocalTarget:
         """Stop a service and remove all of it; see `Target.delete`."""
         folder = self._folder(name)
         stop(folder, timeout)
-        _remove(folder)
+        disappear(folder)
 
     @property
     def _services(self) -> Path:
@@ -154,11 +155,11 @@ class LocalTarget:
             return None
         except StorageError as error:
             return Service(folder.name, "Failed", HOST, 0, None, 0, "", "", "", "", str(error), self)
-        return self._service(spec, _seen(folder.name, status, alive))
+        return self._service(folder.name, spec, _seen(folder.name, status, alive))
 
-    def _service(self, spec: Spec, status: Status) -> Service:
+    def _service(self, name: str, spec: Spec, status: Status) -> Service:
         return Service(
-            name=spec.name,
+            name=name,
             state=status.state,
             host=spec.host,
             port=spec.port,
@@ -188,25 +189,15 @@ class LocalTarget:
         except NotFoundError:
             raise ServiceError(f"service {name!r} was deleted while it started") from None
         except BaseException:
-            self.delete(name, timeout=5)
+            with suppress(NotFoundError):
+                self.delete(name, timeout=5)
             raise
         return service
-
-    def _claim(self, draft: ServiceFolder, name: str) -> ServiceFolder:
-        folder = ServiceFolder(self._services / name)
-        try:
-            # The kernel decides who was first: a folder that holds something is not replaced.
-            draft.path.rename(folder.path)
-        except OSError as error:
-            if folder.path.exists():
-                raise self._taken(name) from error
-            raise StorageError(f"cannot make {folder.path}: {error.strerror or error}") from error
-        return folder
 
     def _check_port(self, port: int) -> None:
         # Between two lives of its serving process nobody listens on a service's port, and yet it is taken.
         for service in self.list() if port else ():
-            if service.port == port and service.state not in ("Stopped",):
+            if service.port == port and is_held(self._services / service.name / "lock"):
                 raise ConflictError(
                     f"port {port} on {HOST} is taken by service {service.name!r}; "
                     "choose another, or 0 for a free one"
@@ -236,51 +227,3 @@ def _seen(name: str, status: Status | None, alive: bool) -> Status:
     gone = f"its supervisor is gone; delete it and deploy again: fieldwave services delete {name}"
     restarts = status.restarts if status else 0
     return Status("Failed", supervisor=0, restarts=restarts, last_error=gone)
-
-
-def _draft(services: Path, name: str) -> ServiceFolder:
-    """An empty folder under a name that nobody sees; what crashes have left of such is cleared away."""
-    for entry in services.glob(".*"):
-        if _is_abandoned(entry):
-            shutil.rmtree(entry, ignore_errors=True)
-    path = services / f".{name}.{secrets.token_hex(8)}"
-    try:
-        path.mkdir()
-    except OSError as error:
-        raise StorageError(f"cannot make {path}: {error.strerror or error}") from error
-    return ServiceFolder(path)
-
-
-def _is_abandoned(entry: Path) -> bool:
-    try:
-        age = time.time() - entry.stat().st_mtime
-    except FileNotFoundError:
-        return False
-    return age > _ABANDONED_SECONDS and not is_held(entry / "lock")
-
-
-def _copy(source: Path, copy: Path, digest: str) -> None:
-    hashed = hashlib.sha256()
-    try:
-        with source.open("rb") as package, copy.open("xb") as file:
-            while data := package.read(1 << 20):
-                hashed.update(data)
-                file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise StorageError(f"cannot copy {source} to {copy.parent.parent}: {error.strerror or error}") from error
-    if f"sha256:{hashed.hexdigest()}" != digest:
-        raise PackageError(f"{source} was changed while it was deployed; deploy it again")
-
-
-def _remove(folder: ServiceFolder) -> None:
-    # First the name, in one step: nobody shall see half a service.
-    doomed = folder.path.with_name(f".{folder.name}.{secrets.token_hex(8)}")
-    try:
-        folder.path.rename(doomed)
-    except FileNotFoundError:
-        return  # somebody else was deleting it too
-    except OSError as error:
-        raise StorageError(f"cannot remove {folder.path}: {error.strerror or error}") from error
-    shutil.rmtree(doomed, ignore_errors=True)

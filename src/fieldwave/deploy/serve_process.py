@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import time
 from pathlib import Path
 
 from fieldwave.deploy.state import Report, ServiceFolder
@@ -14,6 +16,10 @@ __all__ = ["main"]
 
 def main() -> int:
     folder = ServiceFolder(Path(sys.argv[1]))
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ"
+    )
     try:
         _serve(folder)
     except FieldwaveError as error:

@@ -33,7 +33,7 @@ def stop(folder: ServiceFolder, timeout: float) -> None:
     if _told(folder, signal.SIGKILL, _KILL_SECONDS):
         return
     raise ServiceError(
-        f"service {folder.name!r} does not end: its supervisor is process {_supervisor(folder) or 'unknown'}; "
+        f"service {folder.name!r} does not end (supervisor: process {_supervisor(folder) or 'unknown'}); "
         "try again in a moment"
     )
 

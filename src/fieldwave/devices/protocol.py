@@ -26,11 +26,13 @@ class Counters:
         images: images run; a batch of N counts N.
         busy_seconds: time spent in runs.
         cycles: clock cycles of the NPU, or None where there is none.
+        multipliers: multiply-accumulates that the NPU can do in a cycle, or None where there is none.
     """
 
     images: int
     busy_seconds: float
     cycles: int | None = None
+    multipliers: int | None = None
 
 
 class Device(Protocol):

@@ -1,7 +1,7 @@
 """Equal networks for processors on which ONNX Runtime's quantized kernels are not exact.
 
 Each function takes a graph and returns one that computes the same tensors, under the same names, with other
-operators. What they rest on: docs/numerics.md, rules 1 and 5.
+operators. What they rest on: docs/numerics.md, rules 1 and 4.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from fieldwave.errors import DeviceError
 
 __all__ = ["default_threads", "one_line", "open_session"]
 
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -29,7 +29,8 @@ def open_session(model: bytes, *, threads: int = 0) -> onnxruntime.InferenceSess
         DeviceError: ONNX Runtime cannot load the model.
     """
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
+    # An error is raised; to log it too would show it twice.
+    options.log_severity_level = _FATAL_ONLY
     options.intra_op_num_threads = threads or default_threads()
     # The stored graph says what is quantized; a fusion of DequantizeLinear, op, QuantizeLinear would change bits.
     options.add_session_config_entry("session.disable_quant_qdq", "1")

@@ -113,7 +113,15 @@ def _gather(node: Node, v: list[Any]) -> Tensor:
     return elementwise.lookup(v[0], v[1])
 
 
+def _cast(node: Node, v: list[Any]) -> Tensor:
+    kinds = {6: np.int32, 7: np.int64}  # of onnx.TensorProto.DataType
+    if int(node.attributes["to"]) not in kinds:
+        raise ModelError(f"node {node.name!r}: Cast is normative as the index of a look-up only, int32 or int64")
+    return np.asarray(v[0].astype(kinds[int(node.attributes["to"])]))
+
+
 _OPERATORS: dict[str, Callable[[Node, list[Any]], Tensor]] = {
+    "Cast": _cast,
     "Clip": lambda node, v: np.clip(v[0], v[1], v[2]),
     "Concat": lambda node, v: np.concatenate(v, int(node.attributes["axis"])),
     "DequantizeLinear": lambda node, v: elementwise.dequantize_linear(v[0], v[1], int(v[2])),

@@ -43,7 +43,8 @@ def resize(pixels: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32
     for first in range(0, spec.height, _BLOCK):
         block = slice(first, first + _BLOCK)
         # Each source row is interpolated along x once, however many output rows it takes part in.
-        rows, (above, below) = np.unique([y.lower[block], y.upper[block]], return_inverse=True)
+        rows, positions = np.unique([y.lower[block], y.upper[block]], return_inverse=True)
+        above, below = positions.reshape(2, -1)  # numpy 1 flattens them
         lines = source.take(rows, axis=0)
         at_x = _interpolate(lines.take(left, axis=1), lines.take(right, axis=1), x_weight)
         result[block] = _interpolate(at_x.take(above, axis=0), at_x.take(below, axis=0), y_weight[block])

@@ -52,9 +52,9 @@ def decode(data: bytes | bytearray | memoryview, order: Order) -> NDArray[np.uin
 def _foreign(data: bytes) -> str:
     if not data:
         return "not an image: there are no bytes, expected a JPEG or PNG file"
-    name = next((n for first, rest, n in _FOREIGN if data.startswith(first) and data.startswith(rest, 8)), None)
+    name = next((n for first, rest, n in _FOREIGN if data.startswith(first) and data[8:12].startswith(rest)), None)
     if name is None and data[4:8] == b"ftyp":
         name = _ISO_MEDIA.get(data[8:12])
     if name is not None:
-        return f"the image is a {name} file, expected a JPEG or PNG file; convert it"
+        return f"the image is in {name} format, expected a JPEG or PNG file; convert it"
     return f"not an image: the first bytes are {data[:8].hex()}, expected a JPEG or PNG file"

@@ -26,6 +26,7 @@ _EOI, _SOS, _APP14 = 0xD9, 0xDA, 0xEE
 _TABLES = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xDE, 0xDF, *range(0xE0, 0xF0), 0xFE}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _HUFFMAN_DCT = {0xC0, 0xC1, 0xC2}
+_USUAL_FACTORS = {"1x1", "2x1", "1x2", "2x2", "4x1", "1x4"}
 
 
 def decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
@@ -48,24 +49,23 @@ def decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(readable, colours, fastdct=True, strict=True)
     except ValueError as error:
-        reason = str(error)
-        if "subsampling" in reason:
-            raise ImageError(
-                "the JPEG has an unusual chroma subsampling; save it as 4:2:0, 4:2:2 or 4:4:4"
-            ) from error
-        raise _damaged(reason[:1].lower() + reason[1:]) from error
+        raise _failure(str(error), header) from error
     return _cmyk_to_rgb(pixels, inverted=header.adobe) if header.components == 4 else pixels
 
 
 @dataclass(frozen=True)
 class _Header:
-    components: int
+    factors: tuple[str, ...]  # of each component, horizontal x vertical
     adobe: bool  # the Adobe marker is there: CMYK is stored inverted
+
+    @property
+    def components(self) -> int:
+        return len(self.factors)
 
 
 def _read_header(data: bytes) -> _Header:
     """Walk the segments up to the end of the image; refuses what is not whole, not supported, or a bomb."""
-    components = 0
+    factors: tuple[str, ...] = ()
     adobe = False
     scans = 0
     position = len(MAGIC) - 1
@@ -81,8 +81,8 @@ def _read_header(data: bytes) -> _Header:
         end = position + max(2, int.from_bytes(data[position : position + 2], "big"))
         if end > len(data):
             raise _damaged("it ends before the EOI marker")
-        if marker in _FRAMES and not components:
-            components = _read_frame(marker, data[position + 2 : end])
+        if marker in _FRAMES and not factors:
+            factors = _read_frame(marker, data[position + 2 : end])
         elif marker == _APP14:
             adobe |= end - position >= 14 and data.startswith(b"Adobe", position + 2)
         elif marker == _SOS:
@@ -90,15 +90,15 @@ def _read_header(data: bytes) -> _Header:
         position = end
     else:
         raise _damaged(f"there are more than {_MAX_SEGMENTS} segments")
-    if not components:
+    if not factors:
         raise _damaged("the frame header is missing")
     if scans > _MAX_SCANS:
         raise ImageError(f"the JPEG has {scans} scans, the limit is {_MAX_SCANS} scans; save it as baseline")
-    return _Header(components, adobe)
+    return _Header(factors, adobe)
 
 
-def _read_frame(marker: int, segment: bytes) -> int:
-    """The number of components; the size is checked at once, before anything else is looked at."""
+def _read_frame(marker: int, segment: bytes) -> tuple[str, ...]:
+    """The sampling factors; the size is checked at once, before anything else is looked at."""
     if len(segment) < 6:
         raise _damaged("the frame header is too short")
     bits, components = segment[0], segment[5]
@@ -111,7 +111,9 @@ def _read_frame(marker: int, segment: bytes) -> int:
         )
     if not height or not width:
         raise _damaged(f"its header says {width} x {height} pixels")
-    return components
+    if len(segment) != 6 + 3 * components:
+        raise _damaged(f"the frame header has {len(segment)} bytes for {components} components")
+    return tuple(f"{factor >> 4}x{factor & 15}" for factor in segment[7::3])
 
 
 def _cmyk_to_rgb(cmyk: NDArray[np.uint8], *, inverted: bool) -> NDArray[np.uint8]:
@@ -122,6 +124,17 @@ def _cmyk_to_rgb(cmyk: NDArray[np.uint8], *, inverted: bool) -> NDArray[np.uint8
     for c in range(3):
         rgb[..., c] = light[..., c] * black // 255
     return rgb
+
+
+def _failure(reason: str, header: _Header) -> ImageError:
+    if "subsampling" not in reason:
+        return _damaged(reason[:1].lower() + reason[1:])
+    # Said of any header that cannot be read.
+    if header.factors[0] in _USUAL_FACTORS and set(header.factors[1:3]) <= {"1x1"}:
+        return _damaged("its header is broken")
+    return ImageError(
+        f"the JPEG has the unusual sampling factors {' '.join(header.factors)}; save it as 4:2:0, 4:2:2 or 4:4:4"
+    )
 
 
 def _damaged(reason: str) -> ImageError:

@@ -26,8 +26,8 @@ _SAMPLES = {0: 1, 2: 3, _PALETTE: 1, 4: 2, 6: 4}
 # The passes of an interlaced image: first row, first column, row step, column step.
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 _PIECE = 2**16
-# libpng's rounding of 0.299, 0.587 and 0.114 to 15 bits, as in TensorFlow's decode_png(channels=1).
-_LUMA = (9798, 19235, 3735)
+# 0.299, 0.587 and the rest in 15 bits, as libpng cuts them: TensorFlow's decode_png(channels=1).
+_LUMA = (9797, 19234, 3737)
 
 
 def decode_png(data: bytes, channels: int) -> NDArray[np.uint8]:
@@ -59,7 +59,7 @@ def _to_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     if channels == 1 and colour.shape[2] == 3:
         luma = np.zeros((*colour.shape[:2], 1), np.uint32)
         for c, weight in enumerate(_LUMA):
-            luma += colour[..., c : c + 1] * np.uint32(weight)
+            luma += np.multiply(colour[..., c : c + 1], weight, dtype=np.uint32)
         colour = (luma >> 15).astype(np.uint8)
     elif channels == 3 and colour.shape[2] == 1:
         colour = np.repeat(colour, 3, axis=2)

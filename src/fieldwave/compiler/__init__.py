@@ -1,0 +1,20 @@
+"""The compiler: a quantized network to a program of the NPU, and the host sections around it."""
+
+from fieldwave.compiler.compiler import Compiled, compile_network
+from fieldwave.compiler.explanation import explain
+from fieldwave.compiler.program import HostSection, NpuSection, Program, read_program, write_program
+from fieldwave.compiler.tensors import MemoryTensor
+from fieldwave.compiler.work import count_macs
+
+__all__ = [
+    "Compiled",
+    "HostSection",
+    "MemoryTensor",
+    "NpuSection",
+    "Program",
+    "compile_network",
+    "count_macs",
+    "explain",
+    "read_program",
+    "write_program",
+]

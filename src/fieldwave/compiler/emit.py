@@ -1,0 +1,90 @@
+"""The image of a program: what the hardware reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fieldwave.compiler.queues import Task, waits
+from fieldwave.compiler.schedule import Plan, schedule
+from fieldwave.compiler.stream import stream
+from fieldwave.compiler.tensors import MemoryTensor, in_memory
+from fieldwave.npu.isa import COMPUTE, HEADER, MAGIC, RECORD_BYTES, TRANSFER, VERSION, Opcode
+
+__all__ = ["Image", "emit"]
+
+ALIGNMENT = 128
+"""Bytes: a whole number of beats on every port."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A program: its bytes, the memory that it needs, the tensors in it, and its descriptors for readers."""
+
+    data: bytes
+    arena_bytes: int
+    inputs: tuple[MemoryTensor, ...]
+    outputs: tuple[MemoryTensor, ...]
+    tasks: tuple[Task, ...]
+
+
+def emit(plan: Plan) -> Image:
+    """Write the program: header, both queues, stream; the tensors' memory follows, and is not in ``data``."""
+    configuration = plan.configuration
+    weights = b"".join(
+        piece
+        for operation, tilings in zip(plan.operations, plan.tilings, strict=True)
+        for tiling in tilings
+        for piece in stream(operation, tiling, plan.layouts, configuration)
+    )
+    # How many descriptors there are does not depend on where the tensors lie.
+    unplaced = {name: _tensor(plan, name, name, 0) for name in _in_memory(plan)}
+    tasks = list(schedule(plan, unplaced))
+    count = sum(task.queue == "compute" for task in tasks)
+    transfer_offset = (2 + count) * RECORD_BYTES
+    stream_offset = transfer_offset + (1 + len(tasks) - count) * RECORD_BYTES
+    end = _aligned(stream_offset + len(weights))
+    offsets = {}
+    for name, tensor in unplaced.items():
+        offsets[name] = end
+        end = _aligned(end + tensor.size)
+
+    tasks = list(schedule(plan, {name: _tensor(plan, name, name, offset) for name, offset in offsets.items()}))
+    queues: dict[str, list[bytes]] = {"compute": [], "transfer": []}
+    for task, wait in zip(tasks, waits(tasks), strict=True):
+        record = COMPUTE if task.queue == "compute" else TRANSFER
+        queues[task.queue].append(record.encode({**task.fields, "wait": wait}))
+    ends = COMPUTE.encode({"opcode": Opcode.END}), TRANSFER.encode({"opcode": Opcode.END})
+    header = HEADER.encode(
+        {
+            "magic": MAGIC,
+            "version": VERSION,
+            "fingerprint": configuration.fingerprint,
+            "compute_offset": RECORD_BYTES,
+            "transfer_offset": transfer_offset,
+            "stream_offset": stream_offset,
+            "stream_beats": len(weights) // configuration.port_bytes,
+            "arena_bytes": end,
+        }
+    )
+    data = b"".join((header, *queues["compute"], ends[0], *queues["transfer"], ends[1], weights))
+    inputs, outputs = (
+        tuple(_tensor(plan, name, real, offsets[real]) for name, real in names.items())
+        for names in (plan.inputs, plan.outputs)
+    )
+    return Image(data, end, inputs, outputs, tuple(tasks))
+
+
+def _in_memory(plan: Plan) -> list[str]:
+    """Every tensor that has a place in memory: what comes and goes, and what is streamed."""
+    names = (*plan.inputs.values(), *plan.outputs.values(), *sorted(plan.memory.streamed))
+    return list(dict.fromkeys(names))
+
+
+def _tensor(plan: Plan, name: str, real: str, offset: int) -> MemoryTensor:
+    layout = plan.layouts[real]
+    size, fold = plan.maps.get(name, layout.map), plan.folds.get(name)
+    return in_memory(name, size, layout, offset, plan.configuration, fold)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

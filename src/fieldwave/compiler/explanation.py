@@ -1,0 +1,110 @@
+"""What the compiler decided, as text: one block for each pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fieldwave.compiler.compiler import Compiled
+from fieldwave.compiler.emit import Image
+from fieldwave.compiler.operations import Operation
+from fieldwave.compiler.schedule import Plan
+from fieldwave.compiler.tile import Run, Tiling
+from fieldwave.npu import Configuration
+from fieldwave.npu.isa import Opcode
+
+__all__ = ["array_cycles", "explain"]
+
+
+def explain(compiled: Compiled) -> str:
+    """The decisions of every pass, section by section."""
+    lines: list[str] = []
+    plans, images = iter(compiled.plans), iter(compiled.images)
+    for number, section in enumerate(compiled.sections):
+        lines.append(f"section {number} on the {section.side}: {len(section.nodes)} nodes")
+        if section.side == "host":
+            reasons = compiled.lowering.refusals
+            lines.extend(
+                f"  {n.name} ({n.op}): {reasons.get(n.name, 'nothing to compute')}" for n in section.nodes
+            )
+            continue
+        plan, image = next(plans), next(images)
+        for title, block in (
+            ("operations", _operations(plan)),
+            ("tiles", _tiles(plan)),
+            ("activation memory", _memory(plan)),
+            ("descriptors", _descriptors(image)),
+        ):
+            lines.append(f"  {title}")
+            lines.extend(f"    {line}" for line in block)
+    return "\n".join(lines) + "\n"
+
+
+def array_cycles(operation: Operation, tiling: Tiling, run: Run, configuration: Configuration) -> int:
+    """Cycles in which the array (or the pool) takes a vector, or waits for the weights of a step to be loaded."""
+    steps = operation.window.kernel[0] * operation.window.kernel[1] * run.input_words
+    least = configuration.tile_beats if operation.opcode == Opcode.CONV else 1
+    blocks = [tiling.block_pixels] * (tiling.blocks - 1) + [tiling.last_pixels]
+    return run.tiles * steps * sum(max(pixels, least) for pixels in blocks)
+
+
+def _operations(plan: Plan) -> Iterator[str]:
+    for operation in plan.operations:
+        kernel, strides = operation.window.kernel, operation.window.strides
+        text = f"{operation.opcode.name} {kernel[0]} x {kernel[1]}"
+        if strides != (1, 1):
+            text += f" / {strides[0]} x {strides[1]}"
+        text += f"  {operation.input} ({plan.layouts[operation.input].map})"
+        if operation.residual is not None:
+            text += f" + {operation.residual.tensor}"
+        text += f" -> {operation.output} ({plan.layouts[operation.output].map})"
+        fused = ", ".join(operation.nodes)
+        yield f"{text}  [{fused}]"
+
+
+def _tiles(plan: Plan) -> Iterator[str]:
+    useful = total = 0
+    for operation, tilings in zip(plan.operations, plan.tilings, strict=True):
+        tiling = tilings[0]
+        cycles = sum(array_cycles(operation, t, run, plan.configuration) for t in tilings for run in t.runs)
+        pixels = sum(t.pixels for t in tilings)
+        macs = 0 if operation.weights is None or operation.identity else operation.weights.size * pixels
+        strips = f"{len(tilings)} strips of " if len(tilings) > 1 else ""
+        useful, total = useful + macs, total + cycles
+        repeated = ", weights once per block" if any(tiling.repeat) else ""
+        tiles = sum(run.tiles for run in tiling.runs)
+        runs = f" in {len(tiling.runs)} descriptors" if len(tiling.runs) > 1 else ""
+        yield (
+            f"{operation.name}: {strips}{tiles} tiles{runs} x {tiling.blocks} blocks of {tiling.block_pixels} "
+            f"pixels{repeated}: {cycles} cycles, {_share(macs, cycles, plan.configuration)} of the array"
+        )
+    yield f"together at least {total} cycles, {_share(useful, total, plan.configuration)} of the array"
+
+
+def _share(macs: int, cycles: int, configuration: Configuration) -> str:
+    return f"{100 * macs / (cycles * configuration.multipliers):.1f} %"
+
+
+def _memory(plan: Plan) -> Iterator[str]:
+    lanes = plan.configuration.input_lanes
+    for buffer, place in zip(plan.memory.buffers, plan.memory.places, strict=True):
+        end = place.base + buffer.words
+        yield (
+            f"bank {place.bank} words {place.base} to {end} ({buffer.words * lanes} bytes), "
+            f"operations {buffer.first} to {buffer.last}: {', '.join(buffer.tensors)}"
+        )
+    for name in sorted(plan.memory.streamed):
+        yield f"memory: {name} ({plan.layouts[name].map})"
+    for bank, words in enumerate(plan.configuration.bank_words):
+        peaks = (
+            place.base + buffer.words
+            for buffer, place in zip(plan.memory.buffers, plan.memory.places, strict=True)
+            if place.bank == bank
+        )
+        yield f"bank {bank}: {max(peaks, default=0)} of {words} words"
+
+
+def _descriptors(image: Image) -> Iterator[str]:
+    for task in image.tasks:
+        opcode = Opcode(task.fields["opcode"]).name
+        yield f"{task.queue:8} {opcode:7} {task.label}"
+    yield f"image of {len(image.data)} bytes, memory of {image.arena_bytes} bytes"

@@ -1,0 +1,109 @@
+"""The weight stream: what the array consumes, in the order in which it does.
+
+For every descriptor (see ``docs/isa.md``)::
+
+    table                              # operations with a look-up: 256 bytes
+    for tile:
+      parameters                       # CONV, SUM: one record per output channel
+      for block:                       # only where the weights are repeated, else once
+        for step: tile of weights      # CONV: [output lane][input lane] int8
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldwave.compiler.layout import Layout
+from fieldwave.compiler.operations import Operation
+from fieldwave.compiler.tile import Run, Tiling
+from fieldwave.npu import Configuration
+from fieldwave.npu.isa import PARAMETER
+
+__all__ = ["stream"]
+
+_RECORD = np.dtype(
+    [("bias", "<i4"), ("scale", "<f4"), ("zero", "i1"), ("low", "i1"), ("high", "i1"), ("reserved", "u1")]
+)
+assert _RECORD.itemsize == PARAMETER.size and set(PARAMETER.positions) == set(_RECORD.names or ())
+
+
+def stream(
+    operation: Operation, tiling: Tiling, layouts: Mapping[str, Layout], configuration: Configuration
+) -> Iterator[bytes]:
+    """The pieces of one operation's stream, each of whole beats."""
+    source, result = layouts[operation.input], layouts[operation.output]
+    for run, repeat in zip(tiling.runs, tiling.repeat, strict=True):
+        if operation.table is not None:
+            yield _inner_table(operation.table).tobytes()
+        if operation.requantize is None:
+            continue
+        parameters = _parameters(operation, run, result, configuration)
+        weights = _weights(operation, run, source, result, configuration)
+        for tile in range(run.tiles):
+            yield parameters[tile]
+            if weights is not None:
+                yield weights[tile].tobytes() * (tiling.blocks if repeat else 1)
+
+
+def _inner_table(table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The table as the hardware reads it: entry and result are the bits of x - 128, top bit inverted."""
+    return np.asarray(table[np.arange(len(table)) ^ 0x80] ^ np.uint8(0x80))
+
+
+def _parameters(operation: Operation, run: Run, result: Layout, configuration: Configuration) -> list[bytes]:
+    """The parameters of each tile. A lane without a channel yields zero."""
+    requantize = operation.requantize
+    assert requantize is not None
+    lanes = configuration.output_lanes
+    channels = _run_channels(run, result, configuration)
+    used = channels >= 0
+    records = np.zeros(len(channels), _RECORD)
+    records["scale"] = 1.0
+    bias = requantize.bias
+    if operation.weights is not None:
+        # Inside, activations are x - 128: what is missing to the sum of (x - xz) * w is a constant of the channel.
+        bias = bias + (128 - operation.input_zero) * operation.weights.sum((1, 2, 3), dtype=np.int64)
+    records["bias"][used] = bias.astype(np.int32)[channels[used]]  # modulo 2^32, as the accumulators count
+    records["scale"][used] = requantize.scale[channels[used]]
+    for field in ("zero", "low", "high"):
+        records[field] = -128
+        records[field][used] = getattr(requantize, field) - 128
+    size = configuration.parameter_beats * configuration.port_bytes
+    return [records[start : start + lanes].tobytes().ljust(size, b"\0") for start in range(0, len(records), lanes)]
+
+
+def _weights(
+    operation: Operation, run: Run, source: Layout, result: Layout, configuration: Configuration
+) -> NDArray[np.int8] | None:
+    """int8 [tile, step, output lane, input lane]; zero where a lane has no channel or another group's."""
+    if operation.weights is None:
+        return None
+    inputs, outputs = configuration.input_lanes, configuration.output_lanes
+    weights, group = operation.weights, operation.group
+    maps, share_in, rows, columns = weights.shape
+    share_out = maps // group
+    channels = _run_channels(run, result, configuration)
+    width = run.input_words * inputs
+    spread = np.zeros((len(channels), rows, columns, width), np.int8)
+    used = np.flatnonzero(channels >= 0)
+    if group == 1:
+        places = source.lanes - run.input_word * inputs
+        spread[used[:, None], :, :, places] = weights[channels[used]]
+    else:
+        # Each output lane has its own inputs: those of its group, seen from the first word of its output word.
+        numbers = channels[used]
+        firsts = (run.input_word + used // inputs * run.input_step) * inputs
+        members = numbers[:, None] // share_out * share_in + np.arange(share_in)
+        spread[used[:, None], :, :, source.lanes[members] - firsts[:, None]] = weights[numbers]
+    steps = rows * columns * run.input_words
+    return np.ascontiguousarray(spread.reshape(run.tiles, outputs, steps, inputs).transpose(0, 2, 1, 3))
+
+
+def _run_channels(run: Run, result: Layout, configuration: Configuration) -> NDArray[np.int64]:
+    """The channel of every lane of a run's tiles, -1 where there is none."""
+    first = run.output_word * configuration.input_lanes
+    channels = result.channels(configuration.input_lanes)
+    return channels[first : first + run.tiles * configuration.output_lanes]

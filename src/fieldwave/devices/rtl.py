@@ -1,0 +1,247 @@
+"""The rtl device: the gateware itself, in a cycle-exact simulation."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldwave.compiler import Program, compile_network, read_program
+from fieldwave.devices.ownership import Ownership
+from fieldwave.devices.protocol import Counters
+from fieldwave.devices.sections import Network
+from fieldwave.devices.simulator import MemoryModel, Simulation
+from fieldwave.devices.tensors import check_inputs
+from fieldwave.errors import DeviceError, TensorError
+from fieldwave.graph import from_onnx
+from fieldwave.npu import Configuration, configuration
+from fieldwave.npu.isa import ErrorCode, Register
+from fieldwave.package import Package
+
+__all__ = ["RtlDevice", "SimulatedCore"]
+
+DONE = 2
+"""Bit of register STATUS."""
+WATCHDOG = 2_000_000_000
+"""Cycles after which a core is taken for hung: ten seconds at 200 MHz."""
+
+
+@dataclass
+class SimulatedCore:
+    """Executes program images on a simulation.
+
+    Attributes:
+        simulation: the core.
+        memory: how the memory behind it behaves.
+        watchdog: cycles after which a program is given up.
+        counters: of the last program, by name.
+    """
+
+    simulation: Simulation
+    memory: MemoryModel
+    watchdog: int = WATCHDOG
+    counters: dict[str, int] | None = None
+
+    def execute(self, memory: NDArray[np.uint8]) -> int:
+        """Run one program; see `Core.execute`. After an error the core is reset and works again."""
+        core = self.simulation
+        core.attach(memory, self.memory)
+        core.write(Register.PROGRAM_LOW, self.memory.base & 0xFFFFFFFF)
+        core.write(Register.PROGRAM_HIGH, self.memory.base >> 32)
+        core.write(Register.CONTROL, 1)
+        if not core.run(self.watchdog):
+            core.reset()
+            raise DeviceError(
+                f"the NPU did not finish within {self.watchdog} cycles and was reset; is the memory answering?"
+            )
+        if not core.read(Register.STATUS) & DONE:
+            text = _describe(core.read(Register.ERROR), core.read(Register.ERROR_ADDRESS))
+            core.reset()
+            raise DeviceError(text)
+        self.counters = core.counters()
+        return self.counters["cycles"]
+
+
+class RtlDevice:
+    """Runs packages on the simulated NPU.
+
+    Args:
+        npu: the configuration, or its name.
+        memory: how the memory behind the NPU behaves.
+        watchdog: cycles after which a run is given up.
+    """
+
+    name = "rtl"
+
+    def __init__(
+        self,
+        *,
+        npu: str | Configuration = "sim16",
+        memory: MemoryModel | None = None,
+        watchdog: int = WATCHDOG,
+    ) -> None:
+        self.configuration = configuration(npu) if isinstance(npu, str) else npu
+        self._name = npu if isinstance(npu, str) else None
+        self._memory = memory or MemoryModel()
+        self._watchdog = watchdog
+        self._ownership = Ownership(self.name)
+        self._running = threading.RLock()
+        self._core: SimulatedCore | None = None
+        self._package: Package | None = None
+        self._network: Network | None = None
+        self._tracing: Network | None = None
+        self._counters = Counters(0, 0.0, 0, self.configuration.multipliers)
+
+    def open(self) -> None:
+        """Become the owner; builds the simulator where it is not in the cache. See `Device.open`.
+
+        Raises:
+            MissingExtraError: the extra ``gateware`` is not installed.
+        """
+        self._ownership.claim()
+        self._power_up()
+
+    def load(self, package: Package) -> None:
+        """Make ``package`` the network that runs; see `Device.load`.
+
+        The package's own program for this configuration is taken; where it has none, the network is compiled now.
+
+        Raises:
+            DeviceError: the program was made for another configuration.
+            ModelError: the network does not fit this NPU.
+            MissingExtraError: the network has to be compiled, and ``onnx`` is not installed.
+        """
+        self._ownership.check()
+        program = self._stored(package) or compile_network(from_onnx(package.model), self.configuration).program
+        network = Network(program, self._opened())
+        with self._running:
+            self._ownership.check()
+            self._package, self._network, self._tracing = package, network, None
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run the network, image by image; see `Device.run`."""
+        with self._running:
+            package, network = self._loaded()
+            images = check_inputs(package.manifest, inputs)
+            names = [spec.name for spec in package.manifest.outputs]
+            results = []
+            for index in range(images):
+                tensors = self._timed(network, {name: value[index : index + 1] for name, value in inputs.items()})
+                results.append([tensors[name] for name in names])
+            return dict(zip(names, map(np.concatenate, zip(*results, strict=True)), strict=True))
+
+    def trace(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The outputs and every quantized tensor that the program materialises, of one image; see `Device.trace`.
+
+        A tensor that is fused away is not there. The program that runs stores all the others as well.
+
+        Raises:
+            MissingExtraError: ``onnx`` is not installed.
+        """
+        with self._running:
+            package, _ = self._loaded()
+            images = check_inputs(package.manifest, inputs)
+            if images != 1:
+                raise TensorError(f"a trace takes 1 image, these are {images}; trace them one by one")
+            if self._tracing is None:
+                compiled = compile_network(from_onnx(package.model), self.configuration, trace=True)
+                self._tracing = Network(compiled.program, self._opened())
+            tensors = self._timed(self._tracing, inputs)
+            outputs = {spec.name for spec in package.manifest.outputs}
+            return {name: value for name, value in tensors.items() if name in outputs or value.dtype == np.uint8}
+
+    def counters(self) -> Counters:
+        """Images, seconds and cycles since `open`."""
+        return self._counters
+
+    @property
+    def core_counters(self) -> dict[str, int]:
+        """The hardware's own counters after the last run, by name."""
+        return dict(self._opened().counters or {})
+
+    def close(self) -> None:
+        """Free the simulation and the ownership; see `Device.close`."""
+        with self._running:
+            if self._core is not None:
+                self._core.simulation.close()
+            self._core = self._package = self._network = self._tracing = None
+            self._ownership.release()
+
+    def __enter__(self) -> Self:
+        if self._ownership.enter():
+            self._power_up()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _power_up(self) -> None:
+        try:
+            self._core = SimulatedCore(Simulation(self.configuration), self._memory, self._watchdog)
+        except BaseException:
+            self._ownership.release()
+            raise
+        self._counters = Counters(0, 0.0, 0, self.configuration.multipliers)
+
+    def _stored(self, package: Package) -> Program | None:
+        """The package's program for this configuration.
+
+        Raises:
+            DeviceError: it has one of that name, for other hardware.
+        """
+        fingerprint = f"{self.configuration.fingerprint:016x}"
+        for stored in package.manifest.programs:
+            if fingerprint != stored.fingerprint and self._name != stored.configuration:
+                continue
+            program = read_program(package.files[stored.file])
+            if program.fingerprint != self.configuration.fingerprint:
+                raise DeviceError(
+                    f"the program of {package.manifest.network} for {stored.configuration} has fingerprint "
+                    f"{program.fingerprint:016x}, this NPU {fingerprint}; convert it again"
+                )
+            return program
+        return None
+
+    def _opened(self) -> SimulatedCore:
+        self._ownership.check()
+        assert self._core is not None
+        return self._core
+
+    def _loaded(self) -> tuple[Package, Network]:
+        self._ownership.check()
+        if self._package is None or self._network is None:
+            raise DeviceError("device rtl has no network; call load() with a package first")
+        return self._package, self._network
+
+    def _timed(self, network: Network, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        start = time.perf_counter()
+        tensors, cycles = network.run(inputs)
+        seconds, before = time.perf_counter() - start, self._counters
+        self._counters = replace(
+            before,
+            images=before.images + 1,
+            busy_seconds=before.busy_seconds + seconds,
+            cycles=(before.cycles or 0) + cycles,
+        )
+        return tensors
+
+
+def _describe(error: int, address: int) -> str:
+    """The error register in words."""
+    code, queue, index = error & 0xFF, "transfer" if error >> 8 & 1 else "compute", error >> 16
+    name = ErrorCode(code).name if code in set(ErrorCode) else f"code {code}"
+    return (
+        f"the NPU stopped with {name} at {queue} descriptor {index}, address {address:#x}; "
+        "load the package again, or compile it again for this configuration"
+    )

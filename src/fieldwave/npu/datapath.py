@@ -1,0 +1,198 @@
+"""From activation memory to complete results: issue, read, multiply, accumulate.
+
+Nothing between issue and result can stall. A token is issued only when everything it will need is certain: its
+bank answers now, its weights are in (or will be, in time), and there is room for its result. After that each part
+is a fixed number of cycles away::
+
+    issue -> bank -> bank register -> prescale -> pad -> array ............ -> accumulators -> results
+                                                     \\__ lanes (pools) _/
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from fieldwave.npu import isa
+from fieldwave.npu.accumulators import MINIMUM_STEP, Accumulators, result_layout
+from fieldwave.npu.activations import READ_LATENCY, read_layout
+from fieldwave.npu.address import AddressGenerator, token_layout
+from fieldwave.npu.array import MultiplierArray
+from fieldwave.npu.config import Configuration
+from fieldwave.npu.isa import Opcode
+from fieldwave.npu.pipeline import delay
+from fieldwave.npu.prescale import Prescale, prescale_latency
+from fieldwave.npu.weights import weight_latency
+
+__all__ = ["Datapath"]
+
+
+class Datapath(wiring.Component):
+    """One compute descriptor at a time, up to its complete int32 results.
+
+    Members:
+        start, compute: begin; the descriptor is stable until the last result has been taken.
+        busy: vectors are still to be issued.
+        read, word: to and from activation memory.
+        tile_ready, tile_take, load, load_index, load_beat, preparing: from the weight stream.
+        scale_valid, scale_index, scale: constants of one input channel for the scale-shift.
+        results: complete results in order.
+        array_used, weight_wait, output_wait, bank_wait: what this cycle was spent on.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        super().__init__(
+            {
+                "start": In(1),
+                "compute": In(isa.COMPUTE.layout()),
+                "busy": Out(1),
+                "read": Out(stream.Signature(read_layout(configuration))),
+                "word": In(configuration.input_lanes * 8),
+                "tile_ready": In(1),
+                "tile_take": Out(1),
+                "preparing": In(1),
+                "scale_valid": In(1),
+                "scale_index": In(16),
+                "scale": In(isa.SCALE.layout()),
+                "load": In(1),
+                "load_index": In(range(configuration.tile_beats)),
+                "load_beat": In(configuration.port_bits),
+                "results": Out(stream.Signature(result_layout(configuration))),
+                "array_used": Out(1),
+                "weight_wait": Out(1),
+                "output_wait": Out(1),
+                "bank_wait": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        configuration, compute = self.configuration, self.compute
+        m.submodules.addresses = addresses = AddressGenerator(configuration)
+        m.submodules.array = array = MultiplierArray(configuration)
+        m.submodules.accumulators = accumulators = Accumulators(configuration, value_latency=array.latency)
+        m.d.comb += [addresses.start.eq(self.start), addresses.compute.eq(compute), self.busy.eq(addresses.busy)]
+
+        # Room for results: taken at issue, given back when the result leaves.
+        layout = result_layout(configuration)
+        depth = configuration.block_pixels
+        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=layout.size, depth=depth)
+        room = Signal(range(depth + 1), init=depth)
+        take_room, give_room = Signal(), Signal()
+        m.d.sync += room.eq(room - take_room + give_room)
+        m.d.comb += [
+            queue.w_data.eq(accumulators.result),
+            queue.w_en.eq(accumulators.result_valid),
+            self.results.payload.eq(queue.r_data),
+            self.results.valid.eq(queue.r_rdy),
+            queue.r_en.eq(self.results.ready),
+            give_room.eq(self.results.valid & self.results.ready),
+        ]
+
+        # Issue.
+        token = addresses.tokens.payload
+        uses_weights = compute.opcode == Opcode.CONV
+        age = Signal(range(MINIMUM_STEP + 1), init=MINIMUM_STEP)
+        weights, output, bank, issue = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            weights.eq(
+                ~token.swap | (Mux(uses_weights, self.tile_ready, 1) & (age == MINIMUM_STEP) & ~self.preparing)
+            ),
+            output.eq(~token.last | (room != 0)),
+            self.read.valid.eq(addresses.tokens.valid & weights & output & ~token.padding),
+            self.read.payload.bank.eq(compute.input_bank),
+            self.read.payload.address.eq(token.address),
+            bank.eq(token.padding | self.read.ready),
+            addresses.tokens.ready.eq(weights & output & bank),
+            issue.eq(addresses.tokens.valid & addresses.tokens.ready),
+            self.tile_take.eq(issue & token.swap & uses_weights),
+            take_room.eq(issue & token.last),
+            self.array_used.eq(issue & uses_weights),
+            self.weight_wait.eq(addresses.tokens.valid & ~weights),
+            self.output_wait.eq(addresses.tokens.valid & weights & ~output),
+            self.bank_wait.eq(addresses.tokens.valid & weights & output & ~bank),
+        ]
+        with m.If(issue & token.swap):
+            m.d.sync += age.eq(1)
+        with m.Elif(age != MINIMUM_STEP):
+            m.d.sync += age.eq(age + 1)
+
+        # The token follows its word: bank, bank register, scale-shift, pad.
+        scaled = READ_LATENCY + prescale_latency(configuration)
+        assert scaled == weight_latency(configuration), "the handshake in weights.py counts on it"
+        on_its_way = [Signal(token_layout(configuration), name=f"token_{i}") for i in range(scaled + 2)]
+        valid = Signal(scaled + 2)
+        m.d.comb += [on_its_way[0].eq(token), valid[0].eq(issue)]
+        m.d.sync += [later.eq(earlier) for earlier, later in pairwise(on_its_way)]
+        m.d.sync += valid[1:].eq(valid)
+        word = self._prescale(m, on_its_way[READ_LATENCY], valid[READ_LATENCY])
+        pads = compute.pad_value.replicate(configuration.input_lanes)
+        vector = Signal(data.ArrayLayout(signed(8), configuration.input_lanes))
+        m.d.sync += vector.eq(Mux(on_its_way[scaled].padding, pads, word))
+
+        entering, entered = on_its_way[-1], valid[-1]
+        m.d.comb += [
+            array.vector.eq(vector),
+            array.swap.eq(entered & entering.swap & uses_weights),
+            array.load.eq(self.load),
+            array.load_index.eq(self.load_index),
+            array.load_beat.eq(self.load_beat),
+            accumulators.valid.eq(entered),
+            accumulators.maximum.eq(compute.opcode == Opcode.MAX),
+        ]
+        m.d.comb += [
+            getattr(accumulators, name).eq(entering[name])
+            for name in ("pixel", "first", "last", "padding", "tile_end")
+        ]
+
+        # Pools take the lanes themselves, less the pad value, so that padding counts as nothing.
+        lanes = _lanes(m, configuration, vector, entering.slice, compute.pad_value, array.latency)
+        for lane in range(configuration.output_lanes):
+            m.d.comb += accumulators.values[lane].eq(Mux(uses_weights, array.dots[lane], lanes[lane]))
+        return m
+
+    def _prescale(self, m: Module, token: Any, valid: Any) -> Any:
+        """The word from activation memory, scaled or only delayed; the unit never waits: its latency is fixed."""
+        configuration, compute = self.configuration, self.compute
+        if not configuration.prescale_words:
+            return self.word
+        m.submodules.prescale = prescale = Prescale(configuration.input_lanes, configuration.prescale_words)
+        work, load = prescale.input.payload, prescale.load.payload
+        m.d.comb += [
+            prescale.input.valid.eq(valid & compute.prescale),
+            work.data.eq(self.word),
+            work.tile.eq(token.channel_word),
+            work.scale.enabled.eq(1),
+            work.scale.zero_in.eq(compute.prescale_input_zero),
+            work.scale.target.zero_point.eq(compute.prescale_zero),
+            work.scale.target.low.eq(compute.prescale_low),
+            work.scale.target.high.eq(compute.prescale_high),
+            prescale.load.valid.eq(self.scale_valid),
+            load.channel.eq(self.scale_index),
+            load.weight.eq(self.scale.weight),
+            load.bias.eq(self.scale.bias),
+            load.shift.eq(self.scale.shift),
+            prescale.output.ready.eq(1),
+        ]
+        plain = delay(m, self.word, prescale_latency(configuration))
+        return Mux(compute.prescale, prescale.output.payload.as_value(), plain)
+
+
+def _lanes(m: Module, configuration: Configuration, vector: Any, part: Any, zero: Any, latency: int) -> Any:
+    """The vector's slice ``part`` less ``zero``, ``latency`` cycles later."""
+    width = configuration.output_lanes * 8
+    layout = data.ArrayLayout(signed(9), configuration.output_lanes)
+    chosen = Signal(data.ArrayLayout(signed(8), configuration.output_lanes))
+    m.d.sync += chosen.eq(vector.as_value().word_select(part, width) if configuration.slices > 1 else vector)
+    difference = Signal(layout)
+    m.d.sync += difference.eq(Cat((lane - zero)[:9] for lane in chosen))
+    stages = [difference]
+    for cycle in range(latency - 2):
+        stages.append(Signal(layout, name=f"lanes_{cycle}"))
+        m.d.sync += stages[-1].eq(stages[-2])
+    return stages[-1]

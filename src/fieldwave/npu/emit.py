@@ -1,0 +1,65 @@
+"""Verilog of a configuration: the same text for simulation, for Yosys and for vendor tools."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from amaranth import ClockDomain, Elaboratable, Module, Signal
+from amaranth.back import rtlil, verilog
+from amaranth.hdl._ir import PortDirection
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In
+
+from fieldwave.npu.config import Configuration
+from fieldwave.npu.core import Npu
+
+__all__ = ["emit_verilog"]
+
+# What remains of a memory's initial content after _Platform.
+_MEMORY_CONTENT = re.compile(r"^  cell \$meminit_v2 .*?^  end\n", re.MULTILINE | re.DOTALL)
+
+
+def emit_verilog(configuration: Configuration) -> str:
+    """Verilog-2005 of the core: module ``npu`` with ``clk``, ``rst``, ``m_axi_*``, ``s_axi_*`` and ``irq``."""
+    top = _Top(Npu(configuration))
+    text = rtlil.convert(top, name="npu", platform=_Platform(), ports=top.ports, emit_src=False)
+    return str(verilog._convert_rtlil_text(_MEMORY_CONTENT.sub("", text), strip_internal_attrs=True))
+
+
+class _Platform:
+    """Memories without initial content: ours may start with anything.
+
+    Amaranth writes zeros instead, bit by bit; for megabytes of memory that is most of the time that it, and the
+    tools behind it, take.
+    """
+
+    def get_memory(self, memory: Memory) -> Any:
+        memory.data.init._raw = ()
+        return memory.elaborate(None)
+
+
+class _Top(Elaboratable):
+    """The core with a registered reset, and port names by which vendor tools recognise the buses."""
+
+    def __init__(self, npu: Npu) -> None:
+        self.npu = npu
+        self.outside = ClockDomain("outside", reset_less=True)
+        self.sync = ClockDomain("sync")
+        self.rst = Signal()
+        self.ports: dict[str, Any] = {
+            "clk": (self.outside.clk, PortDirection.Input),
+            "rst": (self.rst, PortDirection.Input),
+        }
+        prefixes = {"memory": "m_axi", "control": "s_axi"}
+        for path, member, value in npu.signature.flatten(npu):
+            name = "_".join(prefixes.get(str(part), str(part)) for part in path)
+            self.ports[name] = (value, PortDirection.Input if member.flow == In else PortDirection.Output)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.domains += self.outside, self.sync
+        self.sync.clk = self.outside.clk
+        m.d.outside += self.sync.rst.eq(self.rst)
+        m.submodules.core = self.npu
+        return m

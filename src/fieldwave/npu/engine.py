@@ -1,0 +1,211 @@
+"""Everything between the memory port and the control port: queues, units and activation memory, wired up.
+
+One soft reset clears all of it; the two ports outside keep their promises to the bus meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Cat, Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from fieldwave.npu import isa
+from fieldwave.npu.activations import Activations
+from fieldwave.npu.bursts import burst_layout
+from fieldwave.npu.config import Configuration
+from fieldwave.npu.datapath import Datapath
+from fieldwave.npu.dma import Dma
+from fieldwave.npu.isa import ErrorCode
+from fieldwave.npu.output import OutputPipe
+from fieldwave.npu.sequencer import Queue, RecordFetch, compute_is_legal, transfer_is_legal
+from fieldwave.npu.tables import TableWriter
+from fieldwave.npu.weights import WeightStream
+
+__all__ = ["READERS", "Engine"]
+
+READERS = ("header", "compute queue", "transfer queue", "load", "weights")
+"""Who reads memory, in the order of Memory.reads."""
+
+
+class Engine(wiring.Component):
+    """Runs one program.
+
+    Members:
+        start: read the header at offset 0 and begin.
+        done: both queues have ended and everything is in memory.
+        read_bursts, beat, beat_valid: to and from memory, one per READERS.
+        store_bursts, store_beat, writing: to memory.
+        failed, code, queue, index, address: the error that stopped the program (address: word, for
+            ACTIVATION_ADDRESS).
+        bus_error, bus_code: memory answered with an error.
+        launch, finish, completed: per queue, for the trace.
+        array_used, weight_wait, output_wait, bank_wait: for the counters.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        beat = data.StructLayout({"data": configuration.port_bits, "strobe": configuration.port_bytes})
+        burst = stream.Signature(burst_layout(configuration))
+        super().__init__(
+            {
+                "start": In(1),
+                "done": Out(1),
+                "read_bursts": Out(burst).array(len(READERS)),
+                "beat": In(configuration.port_bits),
+                "beat_valid": In(1).array(len(READERS)),
+                "store_bursts": Out(burst),
+                "store_beat": Out(stream.Signature(beat)),
+                "writing": In(1),
+                "failed": Out(1),
+                "code": Out(8),
+                "queue": Out(1),
+                "index": Out(16),
+                "address": Out(24),
+                "bus_error": In(1),
+                "bus_code": In(8),
+                "launch": Out(1).array(2),
+                "finish": Out(1).array(2),
+                "completed": Out(16).array(2),
+                "array_used": Out(1),
+                "weight_wait": Out(1),
+                "output_wait": Out(1),
+                "bank_wait": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        configuration = self.configuration
+
+        # The header, then both queues and the weight stream at once.
+        m.submodules.header = header_fetch = RecordFetch(configuration)
+        header = data.View(isa.HEADER.layout(), header_fetch.record)
+        checking, begin, refused = Signal(), Signal(), Signal()
+        fits = (
+            (header.magic == isa.MAGIC)
+            & (header.version == isa.VERSION)
+            & (header.fingerprint == configuration.fingerprint)
+        )
+        m.d.comb += [header_fetch.start.eq(self.start), begin.eq(checking & header_fetch.valid & fits)]
+        m.d.comb += refused.eq(checking & header_fetch.valid & ~fits)
+        with m.If(self.start):
+            m.d.sync += checking.eq(1)
+        with m.Elif(begin | refused):
+            m.d.sync += checking.eq(0)
+
+        m.submodules.compute_fetch = compute_fetch = RecordFetch(configuration)
+        m.submodules.transfer_fetch = transfer_fetch = RecordFetch(configuration)
+        m.submodules.compute_queue = compute_queue = Queue(configuration)
+        m.submodules.transfer_queue = transfer_queue = Queue(configuration)
+        compute = data.View(isa.COMPUTE.layout(), compute_queue.record)
+        transfer = data.View(isa.TRANSFER.layout(), transfer_queue.record)
+        for queue, other, fetch, offset, legal in (
+            (compute_queue, transfer_queue, compute_fetch, header.compute_offset,
+             compute_is_legal(configuration, compute)),
+            (transfer_queue, compute_queue, transfer_fetch, header.transfer_offset,
+             transfer_is_legal(configuration, transfer)),
+        ):  # fmt: skip
+            m.d.comb += [
+                queue.start.eq(begin),
+                queue.offset.eq(offset),
+                fetch.start.eq(queue.fetch_start),
+                fetch.offset.eq(queue.fetch_offset),
+                queue.fetch_record.eq(fetch.record),
+                queue.fetch_valid.eq(fetch.valid),
+                queue.others.eq(other.completed),
+                queue.legal.eq(legal),
+                queue.halt.eq(self.failed),
+            ]
+
+        # The units.
+        m.submodules.activations = activations = Activations(configuration, readers=3, writers=2)
+        m.submodules.weights = weights = WeightStream(configuration)
+        m.submodules.tables = tables = TableWriter(configuration)
+        m.submodules.datapath = datapath = Datapath(configuration)
+        m.submodules.output = output = OutputPipe(configuration)
+        m.submodules.dma = dma = Dma(configuration)
+        wiring.connect(m, dma.read, activations.reads[0])
+        wiring.connect(m, output.read, activations.reads[1])
+        wiring.connect(m, datapath.read, activations.reads[2])
+        wiring.connect(m, dma.write, activations.writes[0])
+        wiring.connect(m, output.write, activations.writes[1])
+        wiring.connect(m, datapath.results, output.results)
+        wiring.connect(m, weights.parameters, output.parameters)
+        m.d.comb += [
+            dma.word.eq(activations.words[0]),
+            output.word.eq(activations.words[1]),
+            datapath.word.eq(activations.words[2]),
+            datapath.tile_ready.eq(weights.tile_ready),
+            weights.tile_take.eq(datapath.tile_take),
+            datapath.preparing.eq(weights.preparing),
+            datapath.load.eq(weights.load),
+            datapath.load_index.eq(weights.load_index),
+            datapath.load_beat.eq(weights.load_beat),
+            tables.start.eq(compute_queue.launch),
+            tables.table_beat.eq(weights.table_beat),
+            tables.scale_beat.eq(weights.scale_beat),
+            tables.beat.eq(weights.load_beat),
+            output.table_valid.eq(tables.table_valid),
+            output.table_index.eq(tables.table_index),
+            output.table_value.eq(tables.table_value),
+            datapath.scale_valid.eq(tables.scale_valid),
+            datapath.scale_index.eq(tables.scale_index),
+            datapath.scale.eq(tables.scale),
+            weights.stream_start.eq(begin),
+            weights.stream_offset.eq(header.stream_offset),
+            weights.stream_beats.eq(header.stream_beats),
+            dma.start.eq(transfer_queue.launch),
+            dma.transfer.eq(transfer),
+            transfer_queue.done.eq(dma.done),
+            compute_queue.done.eq(output.done),
+        ]
+        for unit in (datapath, weights, output):
+            m.d.comb += [unit.start.eq(compute_queue.launch), unit.compute.eq(compute)]
+
+        # Memory.
+        readers = (header_fetch.burst, compute_fetch.burst, transfer_fetch.burst, dma.load_bursts, weights.bursts)
+        sinks: tuple[Any, ...] = (header_fetch, compute_fetch, transfer_fetch, dma, weights)
+        for index, (bursts, sink) in enumerate(zip(readers, sinks, strict=True)):
+            wiring.connect(m, bursts, wiring.flipped(self.read_bursts[index]))
+            m.d.comb += [sink.beat.eq(self.beat), sink.beat_valid.eq(self.beat_valid[index])]
+        wiring.connect(m, dma.store_bursts, wiring.flipped(self.store_bursts))
+        wiring.connect(m, dma.store_beat, wiring.flipped(self.store_beat))
+        m.d.comb += dma.writing.eq(self.writing)
+
+        # The first error is kept; nothing is launched after it.
+        errors = (
+            (refused, ErrorCode.FINGERPRINT, 0),
+            (compute_queue.illegal, ErrorCode.ILLEGAL_DESCRIPTOR, 0),
+            (transfer_queue.illegal, ErrorCode.ILLEGAL_DESCRIPTOR, 1),
+            (activations.outside, ErrorCode.ACTIVATION_ADDRESS, activations.outside_transfer),
+            (weights.overflow, ErrorCode.RING, 0),
+        )
+        with m.If(~self.failed):
+            with m.If(self.bus_error):
+                m.d.sync += [self.failed.eq(1), self.code.eq(self.bus_code)]
+            for raised, code, number in errors:
+                with m.If(raised):
+                    m.d.sync += [
+                        self.failed.eq(1),
+                        self.code.eq(code),
+                        self.queue.eq(number),
+                        self.address.eq(activations.outside_address),
+                    ]
+            m.d.sync += self.index.eq(compute_queue.completed)
+            with m.If(transfer_queue.illegal | (activations.outside & activations.outside_transfer)):
+                m.d.sync += self.index.eq(transfer_queue.completed)
+
+        m.d.comb += self.done.eq(
+            Cat(compute_queue.ended, transfer_queue.ended).all() & ~self.writing & ~self.failed
+        )
+        for index, queue in enumerate((compute_queue, transfer_queue)):
+            m.d.comb += [
+                self.launch[index].eq(queue.launch),
+                self.finish[index].eq(queue.done),
+                self.completed[index].eq(queue.completed),
+            ]
+        for name in ("array_used", "weight_wait", "output_wait", "bank_wait"):
+            m.d.comb += getattr(self, name).eq(getattr(datapath, name))
+        return m

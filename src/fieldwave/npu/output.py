@@ -1,0 +1,214 @@
+"""From complete int32 results to int8 words in activation memory, one vector a cycle.
+
+::
+
+    results -> + bias -> requantize --+-> (+ residual, clamp) -> lookup -> write
+       \\-----> AVERAGE: divide ------+
+        \\----> MAX: as it is ---------/
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from fieldwave.npu import isa
+from fieldwave.npu.accumulators import result_layout
+from fieldwave.npu.activations import read_layout, write_layout
+from fieldwave.npu.config import Configuration
+from fieldwave.npu.eltwise import Eltwise
+from fieldwave.npu.isa import Opcode
+from fieldwave.npu.lookup import Lookup
+from fieldwave.npu.pool import Divide
+from fieldwave.npu.regroup import Join, Split
+from fieldwave.npu.requantize import Channel, Requantize
+from fieldwave.npu.residual import ResidualReader
+from fieldwave.npu.walk import Walk
+from fieldwave.npu.weights import parameters_layout
+
+__all__ = ["OutputPipe"]
+
+
+class OutputPipe(wiring.Component):
+    """Finishes the results of one compute descriptor at a time.
+
+    Members:
+        start, compute: begin; the descriptor is stable until ``done``.
+        done: one pulse, when the last vector is being written.
+        results: from the accumulators.
+        parameters: one record per lane for each tile, from the weight stream.
+        read, word: the residual, from activation memory.
+        table_valid, table_index, table_value: an entry of the lookup table.
+        write: to activation memory.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        super().__init__(
+            {
+                "start": In(1),
+                "compute": In(isa.COMPUTE.layout()),
+                "done": Out(1),
+                "results": In(stream.Signature(result_layout(configuration))),
+                "parameters": In(stream.Signature(parameters_layout(configuration))),
+                "table_valid": In(1),
+                "table_index": In(8),
+                "table_value": In(8),
+                "read": Out(stream.Signature(read_layout(configuration))),
+                "word": In(configuration.input_lanes * 8),
+                "write": Out(stream.Signature(write_layout(configuration))),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        configuration, compute = self.configuration, self.compute
+        lanes, part = configuration.output_lanes, configuration.requantizer_lanes
+        requantized = (compute.opcode == Opcode.CONV) | (compute.opcode == Opcode.SUM)
+
+        # The parameters of the tile that is leaving. They change when its last vector has left the register below.
+        parameters = Signal(parameters_layout(configuration))
+        have_parameters = Signal()
+        m.d.comb += self.parameters.ready.eq(~have_parameters)
+        with m.If(self.parameters.valid & self.parameters.ready):
+            m.d.sync += [parameters.eq(self.parameters.payload), have_parameters.eq(1)]
+
+        # Bias.
+        biased, biased_valid, biased_leaves = Signal(result_layout(configuration)), Signal(), Signal()
+        m.d.comb += self.results.ready.eq(
+            Mux(biased_valid, biased_leaves & ~biased.tile_end, have_parameters | ~requantized)
+        )
+        with m.If(biased_leaves):
+            m.d.sync += biased_valid.eq(0)
+            with m.If(biased.tile_end & requantized):
+                m.d.sync += have_parameters.eq(0)
+        with m.If(self.results.valid & self.results.ready):
+            m.d.sync += [biased.eq(self.results.payload), biased_valid.eq(1)]
+            for lane in range(lanes):
+                bias = Mux(requantized, parameters[lane].bias, 0)
+                m.d.sync += biased.lanes[lane].eq(self.results.payload.lanes[lane] + bias)
+
+        # Three ways to int8; a descriptor takes one of them.
+        vector = data.ArrayLayout(signed(8), lanes)
+        finished, finished_valid, finished_ready = Signal(vector), Signal(), Signal()
+        m.submodules.split = split = Split(Channel, lanes=lanes, part=part)
+        m.submodules.requantize = requantize = Requantize(part)
+        m.submodules.join = join = Join(signed(8), lanes=lanes, part=part)
+        wiring.connect(m, split.output, requantize.input)
+        wiring.connect(m, requantize.output, join.input)
+        m.d.comb += split.input.valid.eq(biased_valid & requantized)
+        for lane in range(lanes):
+            m.d.comb += [
+                split.input.payload[lane].acc.eq(biased.lanes[lane]),
+                split.input.payload[lane].scale.eq(parameters[lane].scale),
+                split.input.payload[lane].zero_point.eq(parameters[lane].zero),
+                split.input.payload[lane].low.eq(parameters[lane].low),
+                split.input.payload[lane].high.eq(parameters[lane].high),
+            ]
+        m.submodules.divide = divide = Divide(lanes, lanes // part)
+        quotient = divide.input.payload.common
+        m.d.comb += [
+            divide.input.valid.eq(biased_valid & (compute.opcode == Opcode.AVERAGE)),
+            quotient.divisor.eq(Mux(compute.padding_counts, compute.average_taps, biased.taps)),
+            quotient.shift.eq(compute.average_shift),
+            quotient.target.zero_point.eq(compute.output_zero),
+            quotient.target.low.eq(compute.clamp_low),
+            quotient.target.high.eq(compute.clamp_high),
+            *(divide.input.payload.data[lane].eq(biased.lanes[lane]) for lane in range(lanes)),
+        ]
+        with m.If(requantized):
+            m.d.comb += [
+                biased_leaves.eq(biased_valid & split.input.ready),
+                finished.eq(join.output.payload),
+                finished_valid.eq(join.output.valid),
+                join.output.ready.eq(finished_ready),
+            ]
+        with m.Elif(compute.opcode == Opcode.AVERAGE):
+            m.d.comb += [
+                biased_leaves.eq(biased_valid & divide.input.ready),
+                finished.eq(divide.output.payload),
+                finished_valid.eq(divide.output.valid),
+                divide.output.ready.eq(finished_ready),
+            ]
+        with m.Else():  # MAX
+            m.d.comb += [biased_leaves.eq(biased_valid & finished_ready), finished_valid.eq(biased_valid)]
+            m.d.comb += [finished[lane].eq(biased.lanes[lane] + compute.pad_value) for lane in range(lanes)]
+
+        # The residual add, and the way around it.
+        m.submodules.eltwise = eltwise = Eltwise(lanes)
+        m.submodules.residual = residual = ResidualReader(configuration)
+        m.d.comb += [
+            residual.start.eq(self.start & compute.residual),
+            residual.compute.eq(compute),
+            residual.word.eq(self.word),
+            eltwise.a.valid.eq(finished_valid & compute.residual),
+            eltwise.a.payload.data.eq(finished),
+            eltwise.a.payload.add.residual.eq(1),
+            eltwise.a.payload.add.zero_a.eq(compute.residual_a_zero),
+            eltwise.a.payload.add.zero_b.eq(compute.residual_b_zero),
+            eltwise.a.payload.add.shift_a.eq(compute.residual_a_shift),
+            eltwise.a.payload.add.shift_b.eq(compute.residual_b_shift),
+            eltwise.a.payload.add.shift.eq(compute.residual_shift),
+            eltwise.a.payload.add.target.zero_point.eq(compute.output_zero),
+            eltwise.a.payload.add.target.low.eq(compute.clamp_low),
+            eltwise.a.payload.add.target.high.eq(compute.clamp_high),
+        ]
+        added = stream.Signature(vector).create()
+        with m.If(compute.residual):
+            m.d.comb += [
+                added.payload.eq(eltwise.output.payload),
+                added.valid.eq(eltwise.output.valid),
+                eltwise.output.ready.eq(added.ready),
+                finished_ready.eq(eltwise.a.ready),
+            ]
+        with m.Else():
+            m.d.comb += [
+                added.payload.eq(finished),
+                added.valid.eq(finished_valid),
+                finished_ready.eq(added.ready),
+            ]
+        wiring.connect(m, residual.read, wiring.flipped(self.read))
+        wiring.connect(m, residual.vectors, eltwise.b)
+
+        result = self._lookup(m, added)
+
+        # Where to.
+        m.submodules.walk = walk = Walk(configuration)
+        m.d.comb += [
+            walk.start.eq(self.start),
+            walk.tiles.eq(compute.tiles),
+            walk.height.eq(compute.output_height),
+            walk.width.eq(compute.output_width),
+            walk.base.eq(compute.output_base),
+            walk.x_step.eq(compute.output_x_step),
+            walk.y_step.eq(compute.output_y_step),
+            walk.tile_step.eq(compute.output_tile_step),
+            self.write.valid.eq(result.valid & walk.places.valid),
+            self.write.payload.bank.eq(compute.output_bank),
+            self.write.payload.address.eq(walk.places.payload.address),
+            self.write.payload.word.eq(result.payload.as_value().replicate(configuration.slices)),
+            self.write.payload.mask.eq(1 << walk.places.payload.slice),
+            result.ready.eq(self.write.ready & walk.places.valid),
+            walk.places.ready.eq(self.write.valid & self.write.ready),
+            self.done.eq(walk.places.valid & walk.places.ready & walk.places.payload.last),
+        ]
+        return m
+
+    def _lookup(self, m: Module, vectors: Any) -> Any:
+        """The stream behind the table, or ``vectors`` where there is none."""
+        if not self.configuration.lookup:
+            return vectors
+        m.submodules.lookup = lookup = Lookup(self.configuration.output_lanes)
+        m.d.comb += [
+            lookup.input.valid.eq(vectors.valid),
+            lookup.input.payload.data.eq(vectors.payload),
+            lookup.input.payload.enabled.eq(self.compute.lookup),
+            vectors.ready.eq(lookup.input.ready),
+            lookup.load.valid.eq(self.table_valid),
+            lookup.load.payload.address.eq(self.table_index),
+            lookup.load.payload.value.eq(self.table_value),
+        ]
+        return lookup.output

@@ -1,0 +1,79 @@
+"""Reads the second operand of the residual add, a few vectors ahead of the first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Cat, Module, Signal, signed
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from fieldwave.npu import isa
+from fieldwave.npu.activations import READ_LATENCY, read_layout
+from fieldwave.npu.config import Configuration
+from fieldwave.npu.walk import Walk
+
+__all__ = ["ResidualReader"]
+
+DEPTH = 8
+
+
+class ResidualReader(wiring.Component):
+    """Streams the residual's vectors in the order of results.
+
+    Members:
+        start, compute: begin; the descriptor is stable until the last vector has been taken.
+        read, word: to and from activation memory.
+        vectors: int8 per output lane.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        super().__init__(
+            {
+                "start": In(1),
+                "compute": In(isa.COMPUTE.layout()),
+                "read": Out(stream.Signature(read_layout(configuration))),
+                "word": In(configuration.input_lanes * 8),
+                "vectors": Out(stream.Signature(data.ArrayLayout(signed(8), configuration.output_lanes))),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        compute = self.compute
+        width = self.configuration.output_lanes * 8
+        m.submodules.walk = walk = Walk(self.configuration)
+        m.submodules.queue = queue = fifo.SyncFIFO(width=width, depth=DEPTH)
+        room = Signal(range(DEPTH + 1), init=DEPTH)  # taken by a request, given back when its vector leaves
+        asked = Signal()
+        place = walk.places.payload
+        m.d.comb += [
+            walk.start.eq(self.start),
+            walk.tiles.eq(compute.tiles),
+            walk.height.eq(compute.output_height),
+            walk.width.eq(compute.output_width),
+            walk.base.eq(compute.residual_base),
+            walk.x_step.eq(compute.residual_x_step),
+            walk.y_step.eq(compute.residual_y_step),
+            walk.tile_step.eq(compute.residual_tile_step),
+            self.read.valid.eq(walk.places.valid & (room != 0)),
+            self.read.payload.bank.eq(compute.residual_bank),
+            self.read.payload.address.eq(place.address),
+            asked.eq(self.read.valid & self.read.ready),
+            walk.places.ready.eq(asked),
+        ]
+        labels = [Cat(asked, place.slice)]
+        for cycle in range(READ_LATENCY):
+            labels.append(Signal(len(labels[0]), name=f"label_{cycle}"))
+            m.d.sync += labels[-1].eq(labels[-2])
+        arrived, part = labels[-1][0], labels[-1][1:]
+        m.d.comb += [
+            queue.w_en.eq(arrived),
+            queue.w_data.eq(self.word.word_select(part, width) if self.configuration.slices > 1 else self.word),
+            self.vectors.valid.eq(queue.r_rdy),
+            self.vectors.payload.eq(queue.r_data),
+            queue.r_en.eq(self.vectors.ready),
+        ]
+        m.d.sync += room.eq(room - asked + (self.vectors.valid & self.vectors.ready))
+        return m

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import fieldwave
+from fieldwave.cli import app
+from fieldwave.deploy import LocalTarget
+from fieldwave.package import TensorSpec, write_package
+
+CHILD = Path(__file__).with_name("deploy_child.py")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A project with a package; what is deployed in it is served by the stand-in."""
+    (tmp_path / "fieldwave.toml").touch()
+    tensor = TensorSpec(name="x:0", shape=(None, 2))
+    result = TensorSpec(name="y:0", shape=(None, 2))
+    write_package(tmp_path / "rn50.zip", network="tiny", model=b"not read here", inputs=[tensor], outputs=[result])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(fieldwave.__file__).parents[1]))
+    served_by(monkeypatch, "serving")
+    yield tmp_path
+    target = LocalTarget()
+    for service in target.list():
+        target.delete(service.name, timeout=1)
+
+
+def served_by(monkeypatch: pytest.MonkeyPatch, behaviour: str) -> None:
+    monkeypatch.setattr("fieldwave.deploy.local.SERVE_COMMAND", [sys.executable, str(CHILD), behaviour])
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["services", *arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_deploy_says_where_it_is_and_what_comes_next(project: Path) -> None:
+    code, out, err = run("deploy", "rn50.zip")
+    service = LocalTarget().get("rn50")
+    assert (code, out) == (0, f"rn50 is Healthy on 127.0.0.1:{service.port}\n")
+    assert err == "next: fieldwave predict rn50 IMAGE\n"
+
+
+def test_deploy_for_programs(project: Path) -> None:
+    code, out, err = run("deploy", "rn50.zip", "--name", "other", "--json", "--quiet")
+    service = LocalTarget().get("other")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {
+        "name": "other",
+        "state": "Healthy",
+        "address": service.address,
+        "host": "127.0.0.1",
+        "port": service.port,
+        "pid": service.pid,
+        "restarts": 0,
+        "network": "tiny",
+        "device": "cpu",
+        "package": LocalTarget().package("other").digest,
+        "created": service.created,
+        "error": "",
+    }
+
+
+def test_deploy_without_waiting(project: Path) -> None:
+    code, out, _ = run("deploy", "rn50.zip", "--no-wait")
+    assert code == 0
+    assert re.fullmatch(r"rn50 is (Starting|Healthy) on 127\.0\.0\.1:\d+\n", out)
+
+
+def test_deploy_that_fails_says_why_in_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served_by(monkeypatch, "broken")
+    assert run("deploy", "rn50.zip") == (
+        1,
+        "",
+        "error: service 'rn50' did not start: ValueError: the network is broken\n",
+    )
+    assert run("list")[1] == ""
+
+
+def test_deploy_of_what_is_not_there(project: Path) -> None:
+    assert run("deploy", "nope.zip", "--name", "rn50") == (
+        1,
+        "",
+        "error: no package nope.zip; write one with: fieldwave convert --output nope.zip\n",
+    )
+
+
+def test_a_taken_name_comes_with_the_command_that_frees_it(project: Path) -> None:
+    run("deploy", "rn50.zip")
+    service = LocalTarget().get("rn50")
+    assert run("deploy", "rn50.zip") == (
+        1,
+        "",
+        f"error: a service 'rn50' exists already (Healthy, port {service.port}); "
+        "delete it first: fieldwave services delete rn50\n",
+    )
+
+
+def test_list_shows_all_of_the_workspace(project: Path) -> None:
+    assert run("list") == (
+        0,
+        "",
+        f"no services in {project}\nnext: fieldwave services deploy PACKAGE --name NAME\n",
+    )
+    assert run("list", "--json") == (0, "[]\n", "")
+    run("deploy", "rn50.zip", "--name", "bb")
+    run("deploy", "rn50.zip", "--name", "aa")
+    code, out, err = run("list")
+    assert (code, err) == (0, "")
+    header, *rows = out.splitlines()
+    assert header.split() == ["NAME", "STATE", "ADDRESS", "NETWORK", "DEVICE", "RESTARTS", "CREATED"]
+    assert [row.split() for row in rows] == [
+        [s.name, "Healthy", s.address, "tiny", "cpu", "0", s.created] for s in LocalTarget().list()
+    ]
+    assert [one["name"] for one in json.loads(run("list", "--json")[1])] == ["aa", "bb"]
+
+
+def test_show_is_found_from_a_folder_below(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("deploy", "rn50.zip")
+    (project / "deep").mkdir()
+    monkeypatch.chdir(project / "deep")
+    service = LocalTarget().get("rn50")
+    assert run("show", "rn50") == (
+        0,
+        "name      rn50\n"
+        "state     Healthy\n"
+        f"address   {service.address}\n"
+        f"pid       {service.pid}\n"
+        "restarts  0\n"
+        "network   tiny\n"
+        "device    cpu\n"
+        f"package   {service.package}\n"
+        f"created   {service.created}\n",
+        "",
+    )
+    assert json.loads(run("show", "rn50", "--json")[1])["pid"] == service.pid
+
+
+def test_logs_are_the_last_lines(project: Path) -> None:
+    run("deploy", "rn50.zip")
+    code, out, err = run("logs", "rn50", "--lines", "1")
+    pid = LocalTarget().get("rn50").pid
+    assert (code, err) == (0, "")
+    assert out.endswith(f" supervisor: process {pid} is ready\n")
+    assert out.count("\n") == 1
+    assert "behaviour serving\n" in run("logs", "rn50")[1]
+
+
+def test_delete_takes_several_and_leaves_nothing(project: Path) -> None:
+    run("deploy", "rn50.zip", "--name", "aa")
+    run("deploy", "rn50.zip", "--name", "bb")
+    assert run("delete", "aa", "bb") == (0, "", "aa is deleted\nbb is deleted\n")
+    assert run("delete", "aa") == (1, "", f"error: no service 'aa' in {project}; there are none\n")
+    assert list((project / ".fieldwave" / "services").iterdir()) == []
+
+
+def test_ctrl_c_ends_following_and_leaves_the_service(project: Path) -> None:
+    run("deploy", "rn50.zip")
+    command = [sys.executable, "-m", "fieldwave", "services", "logs", "rn50", "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None and follower.stderr is not None
+        follower.stdout.readline()
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(10) == 130
+        assert follower.stderr.read() == ""
+    assert LocalTarget().get("rn50").state == "Healthy"
+
+
+def test_ctrl_c_while_deploying_takes_it_back(project: Path) -> None:
+    program = f"""
+import sys
+from fieldwave.cli import main
+from fieldwave.deploy import local
+local.SERVE_COMMAND = [sys.executable, {str(CHILD)!r}, "hanging"]
+sys.argv = ["fieldwave", "services", "deploy", "rn50.zip"]
+main()
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as deploying:
+        start = time.monotonic()
+        while not LocalTarget().list() or LocalTarget().get("rn50").pid is None:
+            assert time.monotonic() - start < 10
+            time.sleep(0.01)
+        deploying.send_signal(signal.SIGINT)
+        assert deploying.wait(10) == 130
+        assert deploying.stderr is not None
+        assert deploying.stderr.read() == ""
+    assert os.listdir(project / ".fieldwave" / "services") == []

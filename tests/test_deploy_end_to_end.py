@@ -1,0 +1,139 @@
+"""The whole road on this machine: a package, a service that is killed under load, and nothing left of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fieldwave import zoo
+from fieldwave.conversion import convert
+from fieldwave.deploy import LocalTarget
+from fieldwave.deploy.state import ServiceFolder
+from fieldwave.devices import create_device
+from fieldwave.preprocess import preprocess
+from fieldwave.workspace import Workspace
+
+IMAGES = 8
+
+
+@pytest.fixture(scope="module")
+def images() -> list[bytes]:
+    return [zoo.digit_png(pixels) for pixels in zoo.digits_images().heldout_images[:IMAGES]]
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory, images: list[bytes]) -> Path:
+    folder = tmp_path_factory.mktemp("package")
+    (folder / "photos").mkdir()
+    for number, image in enumerate(images):
+        (folder / "photos" / f"{number}.png").write_bytes(image)
+    return convert("digits", calibration=folder / "photos", output=folder / "digits.zip").path
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[LocalTarget]:
+    target = LocalTarget(Workspace(tmp_path))
+    yield target
+    for service in target.list():
+        target.delete(service.name)
+
+
+def test_killed_under_load_it_is_back_and_every_answer_is_right(
+    target: LocalTarget, package: Path, images: list[bytes]
+) -> None:
+    service = target.deploy(package, "digits")
+    right = _direct(target, images)
+    answers: list[tuple[int, NDArray[np.float32]]] = []
+    failures: list[BaseException] = []
+    enough = threading.Event()
+
+    def load() -> None:
+        try:
+            with service.client() as client:
+                while not enough.is_set():
+                    number = len(answers) % IMAGES
+                    answers.append((number, client.score_image(images[number])))
+        except BaseException as error:
+            failures.append(error)
+
+    def more(count: int) -> None:
+        goal = len(answers) + count
+        _until(lambda: len(answers) >= goal or bool(failures))
+
+    clients = [threading.Thread(target=load) for _ in range(2)]
+    for client in clients:
+        client.start()
+    try:
+        for restart in (1, 2):
+            more(50)
+            before = target.get("digits")
+            assert before.pid is not None
+            os.kill(before.pid, signal.SIGKILL)
+            killed = time.monotonic()
+            _until(lambda count=restart: target.get("digits").restarts == count)
+            after = target.get("digits").wait(10)
+            more(3)  # two might have been on their way
+            assert time.monotonic() - killed < 5.0
+            assert after.port == service.port
+            assert after.pid != before.pid
+    finally:
+        enough.set()
+        for client in clients:
+            client.join()
+    status = ServiceFolder(target.workspace.services_folder / "digits").read_status()
+    target.delete("digits")
+
+    assert failures == []
+    wrong = [number for number, answer in answers if answer.tobytes() != right[number].tobytes()]
+    assert wrong == []
+    assert list(target.workspace.services_folder.iterdir()) == []
+    assert status is not None
+    assert not _runs(after.pid or 0)
+    assert not _runs(status.supervisor)
+
+
+def test_a_deleted_service_has_ended_in_order(target: LocalTarget, package: Path, images: list[bytes]) -> None:
+    service = target.deploy(package, "digits")
+    with service.client() as client:
+        assert client.score_image(images[0]).shape == (10,)
+    lines = target.logs("digits", follow=True)
+    first = next(lines)
+    target.delete("digits")
+    assert first.endswith(f"for port {service.port}")
+    assert any(line.endswith("fieldwave.serving.serve: stopped") for line in lines)
+
+
+def _direct(target: LocalTarget, images: list[bytes]) -> list[NDArray[np.float32]]:
+    package = target.package("digits")
+    assert package.preprocessing is not None
+    answers = []
+    with create_device("cpu") as device:
+        device.load(package)
+        for image in images:
+            (answer,) = device.run(
+                {package.manifest.inputs[0].name: preprocess(image, package.preprocessing)[None]}
+            ).values()
+            answers.append(answer[0])
+    return answers
+
+
+def _until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < seconds, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

