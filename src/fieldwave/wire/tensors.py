@@ -147,11 +147,11 @@ def _shape(proto: Message) -> tuple[int, ...]:
     rank = len(shape_proto.dim)
     if rank > MAX_RANK:
         raise TensorError(f"the shape has {rank} dimensions; at most {MAX_RANK} are supported")
-    shape = tuple(dim.size for dim in shape_proto.dim)
-    if any(size < 0 for size in shape):
+    shape = tuple([dim.size for dim in shape_proto.dim])
+    if min(shape, default=0) < 0:
         raise TensorError(f"shape {list(shape)} has a negative dimension; send the sizes of all dimensions")
     # Dimensions of 0 do not count: numpy's own limit ignores them too.
-    if math.prod(size for size in shape if size) > MAX_TENSOR_BYTES:
+    if math.prod([size for size in shape if size]) > MAX_TENSOR_BYTES:
         raise TensorError(f"shape {list(shape)} is too large; the limit is {MAX_TENSOR_BYTES} elements")
     return shape
 
