@@ -160,6 +160,17 @@ class RtlDevice:
         """Images, seconds and cycles since `open`."""
         return self._counters
 
+    def utilisation(self) -> float:
+        """The share of the array's multiplications since `open` that the network asked for, 0 to 1.
+
+        Of the network that is loaded; images of another one before it would count as its own.
+        """
+        _, network = self._loaded()
+        counters = self._counters
+        if not counters.cycles:
+            return 0.0
+        return network.macs * counters.images / (counters.cycles * self.configuration.multipliers)
+
     @property
     def core_counters(self) -> dict[str, int]:
         """The hardware's own counters after the last run, by name."""

@@ -46,6 +46,9 @@ class _Npu:
 class Network:
     """One program, loaded: sessions opened, images in memory.
 
+    Attributes:
+        macs: multiply-accumulates on the NPU for one image.
+
     Raises:
         DeviceError: ONNX Runtime cannot load what stays on the host.
         MissingExtraError: this processor needs that rewritten, and ``onnx`` is not installed.
@@ -53,6 +56,7 @@ class Network:
 
     def __init__(self, program: Program, core: Core) -> None:
         self._core = core
+        self.macs = sum(part.macs for part in program.sections if isinstance(part, NpuSection))
         self._parts = [_host(part) if isinstance(part, HostSection) else _npu(part) for part in program.sections]
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], int]:
