@@ -104,6 +104,11 @@ def test_the_programs_of_a_package_are_used(
     with pytest.raises(PackageError) as cut:
         device.load(with_program(digits.package, tmp_path / "cut.zip", good[:-1]))
     assert str(cut.value).startswith("the program is cut off: ")
+    b = Builder(1)
+    foreign = write_program(compile_network(b.graph(b.conv(b.input(8, 6, 6), 8, Window((3, 3)))), TINY).program)
+    with pytest.raises(PackageError) as other:
+        device.load(with_program(digits.package, tmp_path / "foreign.zip", foreign))
+    assert str(other.value) == ("the program of random for tiny does not make tensor 'x0'; convert it again")
     for name, values in device.run(inputs).items():
         np.testing.assert_array_equal(values, expected[name])
 
