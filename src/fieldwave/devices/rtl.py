@@ -114,12 +114,13 @@ class RtlDevice:
 
         Raises:
             DeviceError: the program was made for another configuration.
+            PackageError: the program is damaged, or of another network.
             ModelError: the network does not fit this NPU.
             MissingExtraError: the network has to be compiled, and ``onnx`` is not installed.
         """
         self._ownership.check()
         program = self._stored(package) or compile_network(from_onnx(package.model), self.configuration).program
-        network = Network(program, self._opened())
+        network = self._network_of(package, program)
         with self._running:
             self._ownership.check()
             self._package, self._network, self._tracing = package, network, None
@@ -151,7 +152,7 @@ class RtlDevice:
                 raise TensorError(f"a trace takes 1 image, these are {images}; trace them one by one")
             if self._tracing is None:
                 compiled = compile_network(from_onnx(package.model), self.configuration, trace=True)
-                self._tracing = Network(compiled.program, self._opened())
+                self._tracing = self._network_of(package, compiled.program)
             tensors = self._timed(self._tracing, inputs)
             outputs = {spec.name for spec in package.manifest.outputs}
             return {name: value for name, value in tensors.items() if name in outputs or value.dtype == np.uint8}
@@ -159,6 +160,17 @@ class RtlDevice:
     def counters(self) -> Counters:
         """Images, seconds and cycles since `open`."""
         return self._counters
+
+    def utilisation(self) -> float:
+        """The share of the array's multiplications since `open` that the network asked for, 0 to 1.
+
+        Of the network that is loaded; images of another one before it would count as its own.
+        """
+        _, network = self._loaded()
+        counters = self._counters
+        if not counters.cycles:
+            return 0.0
+        return network.macs * counters.images / (counters.cycles * self.configuration.multipliers)
 
     @property
     def core_counters(self) -> dict[str, int]:
@@ -212,6 +224,11 @@ class RtlDevice:
                 )
             return program
         return None
+
+    def _network_of(self, package: Package, program: Program) -> Network:
+        manifest = package.manifest
+        inputs, outputs = ([spec.name for spec in specs] for specs in (manifest.inputs, manifest.outputs))
+        return Network(program, self._opened(), inputs=inputs, outputs=outputs)
 
     def _opened(self) -> SimulatedCore:
         self._ownership.check()
