@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave.client import PredictionClient
-from fieldwave.compiler import count_macs
 from fieldwave.devices import Counters, create_device
-from fieldwave.graph import from_onnx
 from fieldwave.package import Package
 
 __all__ = ["HardwareTime", "Latency", "bench_device", "bench_service", "example_input", "hardware_time", "measure"]
@@ -101,16 +99,14 @@ def bench_device(
         opened.load(package)
         latency = measure(lambda: opened.run(inputs), seconds=seconds)
         counters = opened.counters()
-    return latency, hardware_time(package, counters)
+    return latency, hardware_time(counters)
 
 
-def hardware_time(package: Package, counters: Counters) -> HardwareTime | None:
-    """Cycles and utilisation from a device's counters, or None where it has no clock of its own."""
-    if counters.cycles is None or counters.multipliers is None:
+def hardware_time(counters: Counters) -> HardwareTime | None:
+    """What an image costs, from a device's counters; None where it has no clock of its own."""
+    if counters.cycles is None or counters.macs is None or counters.utilisation is None:
         return None
-    macs = count_macs(from_onnx(package.model))
-    cycles = counters.cycles / counters.images
-    return HardwareTime(cycles, macs, macs / (cycles * counters.multipliers))
+    return HardwareTime(counters.cycles / counters.images, counters.macs // counters.images, counters.utilisation)
 
 
 def bench_service(

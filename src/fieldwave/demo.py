@@ -186,7 +186,7 @@ class Demo:
                 (simulated,) = device.run(self._input(package, index)).values()
                 identical += simulated[0].tobytes() == answer.tobytes()
                 progress("simulating", (index + 1) / len(answers))
-            hardware = hardware_time(package, device.counters())
+            hardware = hardware_time(device.counters())
         assert hardware is not None
         return Simulated(npu, len(answers), identical, hardware)
 

@@ -4,7 +4,6 @@ from fieldwave.compiler.compiler import Compiled, compile_network
 from fieldwave.compiler.explanation import explain
 from fieldwave.compiler.program import HostSection, NpuSection, Program, read_program, write_program
 from fieldwave.compiler.tensors import MemoryTensor
-from fieldwave.compiler.work import count_macs
 
 __all__ = [
     "Compiled",
@@ -13,7 +12,6 @@ __all__ = [
     "NpuSection",
     "Program",
     "compile_network",
-    "count_macs",
     "explain",
     "read_program",
     "write_program",

@@ -12,7 +12,7 @@ from fieldwave.compiler.host import host_section
 from fieldwave.compiler.layout import lay_out
 from fieldwave.compiler.lower import Lowering, lower
 from fieldwave.compiler.memory import plan_memory
-from fieldwave.compiler.operations import Operation
+from fieldwave.compiler.operations import Operation, count_macs
 from fieldwave.compiler.partition import Section, partition
 from fieldwave.compiler.program import HostSection, NpuSection, Program
 from fieldwave.compiler.resolve import resolve
@@ -62,8 +62,12 @@ def compile_network(graph: Graph, configuration: Configuration, *, trace: bool =
             parts.append(host_section(graph, section, types))
             continue
         plans.append(plan_section(section, lowering, configuration, trace=trace))
-        images.append(emit(plans[-1]))
-        parts.append(NpuSection(images[-1].inputs, images[-1].outputs, images[-1].arena_bytes, images[-1].data))
+        image = emit(plans[-1])
+        images.append(image)
+        macs = sum(
+            count_macs(operation, plans[-1].layouts[operation.output].map) for operation in plans[-1].operations
+        )
+        parts.append(NpuSection(image.inputs, image.outputs, macs, image.arena_bytes, image.data))
     name = next((name for name, known in CONFIGURATIONS.items() if known == configuration), "custom")
     refusals = tuple(lowering.refusals.items())
     program = Program(configuration.fingerprint, name, graph.name, tuple(parts), refusals)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from fieldwave.compiler.compiler import Compiled
 from fieldwave.compiler.emit import Image
-from fieldwave.compiler.operations import Operation
+from fieldwave.compiler.operations import Operation, count_macs
 from fieldwave.compiler.schedule import Plan
 from fieldwave.compiler.tile import Run, Tiling
 from fieldwave.npu import Configuration
@@ -66,8 +66,7 @@ def _tiles(plan: Plan) -> Iterator[str]:
     for operation, tilings in zip(plan.operations, plan.tilings, strict=True):
         tiling = tilings[0]
         cycles = sum(array_cycles(operation, t, run, plan.configuration) for t in tilings for run in t.runs)
-        pixels = sum(t.pixels for t in tilings)
-        macs = 0 if operation.weights is None or operation.identity else operation.weights.size * pixels
+        macs = count_macs(operation, plan.layouts[operation.output].map)
         strips = f"{len(tilings)} strips of " if len(tilings) > 1 else ""
         useful, total = useful + macs, total + cycles
         repeated = ", weights once per block" if any(tiling.repeat) else ""

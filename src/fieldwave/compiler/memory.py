@@ -96,16 +96,9 @@ def plan_memory(
     room = [total // 2] * len(operations)
     least = total // LEAST_SHARE
     while True:
-        strips = [
-            cut(operation, layouts, streamed, words) for operation, words in zip(operations, room, strict=True)
-        ]
-        buffers = (
-            *_resident(operations, layouts, streamed),
-            *_passing(operations, layouts, streamed, strips),
-        )
-        found = place(buffers, _apart(operations, buffers), configuration)
+        found, buffers, strips = _attempt(operations, layouts, streamed, room, configuration)
         if not isinstance(found, int):
-            return MemoryPlan(buffers, found, frozenset(streamed), tuple(strips))
+            return _with_higher_strips(operations, layouts, streamed, room, configuration)
         failed = buffers[found]
         crowded = [
             index
@@ -133,6 +126,42 @@ def plan_memory(
                 for role, name in operands(operation)
             }
             raise ModelError(_complaint(buffers, found, passing, configuration))
+
+
+def _attempt(
+    operations: Sequence[Operation],
+    layouts: Mapping[str, Layout],
+    streamed: Collection[str],
+    room: Sequence[int],
+    configuration: Configuration,
+) -> tuple[tuple[Place, ...] | int, tuple[Buffer, ...], list[tuple[Strip, ...]]]:
+    """Addresses, or which buffer fails, where the strips of each operation may take ``room`` words."""
+    strips = [cut(operation, layouts, streamed, words) for operation, words in zip(operations, room, strict=True)]
+    buffers = (*_resident(operations, layouts, streamed), *_passing(operations, layouts, streamed, strips))
+    return place(buffers, _apart(operations, buffers), configuration), buffers, strips
+
+
+def _with_higher_strips(
+    operations: Sequence[Operation],
+    layouts: Mapping[str, Layout],
+    streamed: Collection[str],
+    room: list[int],
+    configuration: Configuration,
+) -> MemoryPlan:
+    """Give each operation in strips as much room as it can use: fewer strips read the weights less often."""
+    total = sum(configuration.bank_words)
+    found, buffers, strips = _attempt(operations, layouts, streamed, room, configuration)
+    for index, operation in enumerate(operations):
+        for eighths in range(8, 0, -1):
+            wider = [*room[:index], total * eighths // 8, *room[index + 1 :]]
+            if len(cut(operation, layouts, streamed, wider[index])) >= len(strips[index]):
+                break
+            attempt = _attempt(operations, layouts, streamed, wider, configuration)
+            if not isinstance(attempt[0], int):
+                room, (found, buffers, strips) = wider, attempt
+                break
+    assert not isinstance(found, int)
+    return MemoryPlan(buffers, found, frozenset(streamed), tuple(strips))
 
 
 def _alone(name: str, layouts: Mapping[str, Layout]) -> bool:

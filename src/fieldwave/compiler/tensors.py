@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fieldwave.compiler.fold import Fold
 from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.operations import FeatureMap
+from fieldwave.errors import TensorError
 from fieldwave.npu import Configuration
 
 __all__ = ["MemoryTensor", "in_memory"]
@@ -56,7 +57,16 @@ class MemoryTensor:
         return (1, height, width, channels) if self.map.form == "nhwc" else (1, channels, height, width)
 
     def pack(self, array: NDArray[np.uint8], memory: NDArray[np.uint8]) -> None:
-        """Write a uint8 array of `shape` into the program's memory."""
+        """Write a uint8 array of `shape` into the program's memory.
+
+        Raises:
+            TensorError: the array is another.
+        """
+        if array.dtype != np.uint8 or array.shape != self.shape:
+            raise TensorError(
+                f"tensor {self.name!r} is {array.dtype} {list(array.shape)}; "
+                f"the program takes uint8 {list(self.shape)}"
+            )
         size = (self.map.height, self.map.width, self.map.channels)
         if self.map.form == "nhwc":
             values = array.reshape(size)

@@ -96,7 +96,7 @@ class RtlDevice:
         self._package: Package | None = None
         self._network: Network | None = None
         self._tracing: Network | None = None
-        self._counters = Counters(0, 0.0, 0, self.configuration.multipliers)
+        self._counters = Counters(0, 0.0, 0, 0, self.configuration.multipliers)
 
     def open(self) -> None:
         """Become the owner; builds the simulator where it is not in the cache. See `Device.open`.
@@ -114,12 +114,13 @@ class RtlDevice:
 
         Raises:
             DeviceError: the program was made for another configuration.
+            PackageError: the program is damaged, or of another network.
             ModelError: the network does not fit this NPU.
             MissingExtraError: the network has to be compiled, and ``onnx`` is not installed.
         """
         self._ownership.check()
         program = self._stored(package) or compile_network(from_onnx(package.model), self.configuration).program
-        network = Network(program, self._opened())
+        network = self._network_of(package, program)
         with self._running:
             self._ownership.check()
             self._package, self._network, self._tracing = package, network, None
@@ -151,7 +152,7 @@ class RtlDevice:
                 raise TensorError(f"a trace takes 1 image, these are {images}; trace them one by one")
             if self._tracing is None:
                 compiled = compile_network(from_onnx(package.model), self.configuration, trace=True)
-                self._tracing = Network(compiled.program, self._opened())
+                self._tracing = self._network_of(package, compiled.program)
             tensors = self._timed(self._tracing, inputs)
             outputs = {spec.name for spec in package.manifest.outputs}
             return {name: value for name, value in tensors.items() if name in outputs or value.dtype == np.uint8}
@@ -192,7 +193,7 @@ class RtlDevice:
         except BaseException:
             self._ownership.release()
             raise
-        self._counters = Counters(0, 0.0, 0, self.configuration.multipliers)
+        self._counters = Counters(0, 0.0, 0, 0, self.configuration.multipliers)
 
     def _stored(self, package: Package) -> Program | None:
         """The package's program for this configuration.
@@ -212,6 +213,11 @@ class RtlDevice:
                 )
             return program
         return None
+
+    def _network_of(self, package: Package, program: Program) -> Network:
+        manifest = package.manifest
+        inputs, outputs = ([spec.name for spec in specs] for specs in (manifest.inputs, manifest.outputs))
+        return Network(program, self._opened(), inputs=inputs, outputs=outputs)
 
     def _opened(self) -> SimulatedCore:
         self._ownership.check()
@@ -233,6 +239,7 @@ class RtlDevice:
             images=before.images + 1,
             busy_seconds=before.busy_seconds + seconds,
             cycles=(before.cycles or 0) + cycles,
+            macs=(before.macs or 0) + network.macs,
         )
         return tensors
 
