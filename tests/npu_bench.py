@@ -14,7 +14,9 @@ pytest.importorskip("amaranth", reason="needs amaranth: pip install 'fieldwave[g
 from amaranth.sim import Simulator
 
 
-def simulate(component: Any, *benches: Callable[[Any], Any], background: tuple[Callable[[Any], Any], ...] = ()) -> None:
+def simulate(
+    component: Any, *benches: Callable[[Any], Any], background: tuple[Callable[[Any], Any], ...] = ()
+) -> None:
     """Run ``benches`` to their end; those in the background may never end."""
     simulator = Simulator(component)
     simulator.add_clock(1e-6)
@@ -61,5 +63,3 @@ def set_record(ctx: Any, view: Any, values: dict[str, int]) -> None:
     """Set the fields of a record; the others become zero."""
     for name in view.shape().members:
         ctx.set(view[name], values.get(name, 0))
-
-

@@ -61,7 +61,9 @@ def test_no_compiler_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_without_the_extra_the_message_names_it() -> None:
-    program = "import importlib.metadata as m\nm.version = lambda name: (_ for _ in ()).throw(m.PackageNotFoundError())"
+    program = (
+        "import importlib.metadata as m\nm.version = lambda name: (_ for _ in ()).throw(m.PackageNotFoundError())"
+    )
     process = run_python(program + BUILD)
     _, stderr = process.communicate()
     assert stderr.strip().splitlines()[-1] == (

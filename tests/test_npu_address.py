@@ -62,7 +62,7 @@ def tokens(configuration: Configuration, d: dict[str, int]) -> list[dict[str, in
                         "padding": int(not (0 <= y < d["input_height"] and 0 <= x < d["input_width"])),
                         "pixel": pixel, "slice": tile % configuration.slices, "channel_word": word + word_of_tile,
                         "swap": int(pixel == 0), "first": int(step == 0), "last": int(step == len(taps) - 1),
-                        "tile_end": int(step == len(taps) - 1 and pixel == pixels - 1 and block == d["blocks"] - 1),
+                        "tile_end": int((step, pixel, block) == (len(taps) - 1, pixels - 1, d["blocks"] - 1)),
                     })  # fmt: skip
     return found
 

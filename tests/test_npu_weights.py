@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -135,7 +136,7 @@ def test_a_tile_takes_no_more_cycles_than_it_has_beats() -> None:
                 takes.append(cycle)
             await ctx.tick()
         assert len(takes) == 32
-        assert {later - earlier for earlier, later in zip(takes, takes[1:], strict=False)} == {SMALL.tile_beats}
+        assert {later - earlier for earlier, later in pairwise(takes)} == {SMALL.tile_beats}
 
     simulate(component, bench, background=(memory(component, rng),))
 

@@ -69,7 +69,7 @@ struct Simulation {
         };
         for (int i = 0; i < 3; i++) {
             auto& channel = channels[i];
-            if (offered[i] && !top.rst) {
+            if (offered[i]) {
                 if (!channel.valid) violation = channel.name;
                 else if (std::memcmp(before[i], channel.payload, channel.size)) violation = channel.name;
             }
@@ -165,6 +165,7 @@ struct Simulation {
         tick(), tick();
         top.rst = 0;
         tick(), tick();  // the core registers its reset
+        offered[0] = offered[1] = offered[2] = false, violation = nullptr;
     }
 };
 
