@@ -42,7 +42,7 @@ __all__ = ["Result", "Verilated", "verilate"]
 
 DRIVER = Path(__file__).with_name("npu_driver.h")
 VERILATOR = ["-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing", "-Wno-fatal", "-Wno-lint"]
-COMPILER = ["-O2", "-march=native", "-std=c++20", "-fPIC", "-w", "-pthread"]
+COMPILER = ["-O2", "-std=c++20", "-fPIC", "-w", "-pthread"]
 
 
 @dataclass(frozen=True)
