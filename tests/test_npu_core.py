@@ -201,11 +201,7 @@ def test_average_pool(simulation: Simulation, seed: int) -> None:
         stride=(stride, stride),
         pad=pads[:2],
         wait=1,
-<<<<<<< HEAD
-    )  # fmt: skip
-=======
     )
->>>>>>> h-npu
     descriptor |= {
         "output_zero": y_zero - 128, "average_shift": 8 - exponent,
         "padding_counts": int(whole), "average_taps": kernel * kernel,

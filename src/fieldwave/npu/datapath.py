@@ -157,11 +157,7 @@ class Datapath(wiring.Component):
         return m
 
     def _prescale(self, m: Module, token: Any, valid: Any) -> Any:
-<<<<<<< HEAD
-        """The word from activation memory, scaled or only delayed; the unit never waits: its latency is fixed."""
-=======
         """The word from activation memory, scaled or delayed; the unit never waits, so its latency is fixed."""
->>>>>>> h-npu
         configuration, compute = self.configuration, self.compute
         if not configuration.prescale_words:
             return self.word

@@ -1,10 +1,6 @@
 """What every datapath unit of the NPU is made of: registers, and valid/ready around them.
 
-<<<<<<< HEAD
-A unit is written as plain arithmetic, stage after stage, in registers that move all at once, while there is
-=======
 A unit is written as plain arithmetic, stage after stage, in registers that move all at once, as long as there is
->>>>>>> h-npu
 anything to move: an empty pipeline rests, which saves power on the chip and time in the simulator::
 
                +------------------ advance: enables every register --------------+

@@ -165,12 +165,7 @@ struct Simulation {
         tick(), tick();
         top.rst = 0;
         tick(), tick();  // the core registers its reset
-<<<<<<< HEAD
-        for (bool& channel : offered) channel = false;  // what was offered is withdrawn, as it may be in a reset
-        violation = nullptr;
-=======
         offered[0] = offered[1] = offered[2] = false, violation = nullptr;
->>>>>>> h-npu
     }
 };
 
