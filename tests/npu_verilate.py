@@ -12,6 +12,7 @@ on every stream, and checks the rules of a stream:
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import hashlib
 import importlib.metadata
 import os
@@ -41,7 +42,7 @@ __all__ = ["Result", "Verilated", "verilate"]
 
 DRIVER = Path(__file__).with_name("npu_driver.h")
 VERILATOR = ["-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing", "-Wno-fatal", "-Wno-lint"]
-COMPILER = ["-O2", "-march=native", "-std=c++20", "-fPIC", "-w", "-pthread"]
+COMPILER = ["-O2", "-std=c++20", "-fPIC", "-w", "-pthread"]
 
 
 @dataclass(frozen=True)
@@ -134,14 +135,16 @@ def verilate(component: Any) -> Verilated:
 
 
 def _cached(name: str, ingredients: list[str], make: Callable[[Path], Path]) -> Path:
-    """What ``make`` leaves in the folder it is given, kept under a hash of what it is made from."""
+    """What ``make`` leaves in the folder it is given, kept under a hash of what it is made from; made once."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fieldwave" / "verilated"
     digest = hashlib.sha256("\n".join(ingredients).encode()).hexdigest()[:16]
     kept = folder / f"{digest}-{name}"
-    if not kept.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as build:
-            make(Path(build)).replace(kept)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{digest}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            with tempfile.TemporaryDirectory(dir=folder) as build:
+                make(Path(build)).replace(kept)
     return kept
 
 

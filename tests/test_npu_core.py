@@ -192,7 +192,15 @@ def test_average_pool(simulation: Simulation, seed: int) -> None:
     source, result = Tensor(1, 0, height, width, channels), Tensor(0, 0, *expected.shape)
     program.load(source, x)
     descriptor = program.pool(
-        Opcode.AVERAGE, source, result, kernel, kernel, x_zero=x_zero, stride=(stride, stride), pad=pads[:2], wait=1
+        Opcode.AVERAGE,
+        source,
+        result,
+        kernel,
+        kernel,
+        x_zero=x_zero,
+        stride=(stride, stride),
+        pad=pads[:2],
+        wait=1,
     )
     descriptor |= {
         "output_zero": y_zero - 128, "average_shift": 8 - exponent,
@@ -302,6 +310,29 @@ def test_layers_run_one_after_another_and_the_traces_say_when(simulation: Simula
     compute, transfer = simulation.trace(0, 3), simulation.trace(1, 2)
     times = [*transfer[0], *compute[0], *compute[1], *compute[2], *transfer[1]]
     assert times == sorted(times) and times[0] > 0
+
+
+def test_a_convolution_keeps_the_array_busy(simulation: Simulation) -> None:
+    """Between a step and the next no cycle is lost, and the counters account for every cycle."""
+    configuration = simulation.configuration
+    lanes = configuration.input_lanes
+    rng = np.random.default_rng(4)
+    x = rng.integers(0, 256, (14, 14, 2 * lanes), dtype=np.uint8)
+    settings = {**random_convolution(rng, 2 * lanes, 4 * lanes, (3, 3)), "x_zero": 128, "y_zero": 128}
+    program = Program(configuration)
+    source, result = Tensor(0, 0, 14, 14, 2 * lanes), Tensor(1, 0, 14, 14, 4 * lanes)
+    program.load(source, x)
+    program.convolve(source, result, **settings, pad=(1, 1), wait=1)
+    offset = program.store(result, wait=1)
+    arena = execute(simulation, program, MemoryModel(latency=100))
+    assert np.array_equal(program.read(arena, result, offset), convolve(x, **settings, pads=(1, 1, 1, 1)))
+    ((start, end),) = simulation.trace(0, 1)
+    vectors = 14 * 14 * 9 * 2 * 4 * configuration.slices
+    counters = simulation.counters()
+    assert counters["array_cycles"] == vectors
+    assert vectors / (end - start) > 0.97
+    assert counters["read_beats"] * configuration.port_bytes >= len(program.stream) + x.size
+    assert counters["write_beats"] * configuration.port_bytes == 14 * 14 * 4 * lanes
 
 
 def test_the_configurations_have_different_fingerprints() -> None:

@@ -150,7 +150,7 @@ class Memory(wiring.Component):
             begin.eq(self.write.valid & self.write.ready),
             bus.bready.eq(1),
             end.eq(bus.bvalid),
-            bus.wdata.eq(beat.payload.data),
+            bus.wdata.eq(Mux(cut_off, 0, beat.payload.data)),
             bus.wstrb.eq(Mux(cut_off, 0, beat.payload.strobe)),
             bus.wvalid.eq((beats_left != 0) & (beat.valid | cut_off)),
             bus.wlast.eq(beats_left == 1),

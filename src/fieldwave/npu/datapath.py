@@ -157,7 +157,7 @@ class Datapath(wiring.Component):
         return m
 
     def _prescale(self, m: Module, token: Any, valid: Any) -> Any:
-        """The word from activation memory, scaled or only delayed; the unit never waits, so its latency is fixed."""
+        """The word from activation memory, scaled or delayed; the unit never waits, so its latency is fixed."""
         configuration, compute = self.configuration, self.compute
         if not configuration.prescale_words:
             return self.word

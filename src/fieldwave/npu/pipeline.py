@@ -1,9 +1,9 @@
 """What every datapath unit of the NPU is made of: registers, and valid/ready around them.
 
-A unit is written as plain arithmetic, stage after stage, in registers that move all at once, while there is anything
-to move: an empty pipeline rests, which saves power on the chip and time in the simulator::
+A unit is written as plain arithmetic, stage after stage, in registers that move all at once, as long as there is
+anything to move: an empty pipeline rests, which saves power on the chip and time in the simulator::
 
-               +----------- advance: one flip-flop drives every enable ----------+
+               +------------------ advance: enables every register --------------+
                v            v                                                    |
     input -> [stage 1] -> [stage 2] -> ... -> logic of the last stage -> [RegisterSlice] -> output
 

@@ -57,7 +57,7 @@ __all__ = ["Channel", "Requantize", "RequantizeLane"]
 Channel = data.StructLayout(
     {
         "acc": signed(32),  # bias included
-        "scale": unsigned(32),  # bits of a binary32: zero or normal, either sign
+        "scale": unsigned(32),  # bits of a binary32, of either sign
         "zero_point": signed(8),
         "low": signed(8),  # lower bound of the result
         "high": signed(8),  # upper bound, not below `low`
@@ -65,7 +65,7 @@ Channel = data.StructLayout(
 )
 """One accumulator and its output channel's parameters. Activations are int8: the uint8 value minus 128.
 
-A scale of 0 or of a subnormal number gives the zero point; infinities and NaN are the compiler's to refuse.
+A scale that is zero or subnormal makes the product 0; infinities and NaN are the compiler's to refuse.
 """
 
 

@@ -148,6 +148,9 @@ def compute_is_legal(configuration: Configuration, record: Any) -> Any:
     known = [record.opcode == opcode for opcode in (Opcode.CONV, Opcode.MAX, Opcode.AVERAGE, Opcode.SUM)]
     banks = [record.input_bank, record.output_bank, record.residual_bank]
     largest = configuration.block_pixels
+    scale_beats = (
+        configuration.prescale_words * configuration.input_lanes * isa.SCALE.size // configuration.port_bytes
+    )
     return (
         Cat(known).any()
         & Cat(count != 0 for count in counts).all()
@@ -156,6 +159,7 @@ def compute_is_legal(configuration: Configuration, record: Any) -> Any:
         & (record.last_pixels <= record.block_pixels)
         & (~record.lookup if not configuration.lookup else 1)
         & (~record.prescale if not configuration.prescale_words else 1)
+        & (record.prescale_beats <= scale_beats)
     )
 
 

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import fieldwave.npu
@@ -27,7 +28,7 @@ VERILATOR_FLAGS = (
     "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing", "--threads", "1",
     "--top-module", "npu", "-Wno-fatal", "-Wno-lint", "-Wno-style",
 )  # fmt: skip
-FAST, SLOW = ("-O3", "-march=native"), ("-O0",)
+FAST, SLOW = ("-O2", "-march=native"), ("-O0",)
 HARNESS = Path(__file__).with_name("harness.cpp")
 
 
@@ -67,16 +68,24 @@ def _versions() -> list[str]:
 
 def _key(configuration: Configuration, versions: list[str]) -> str:
     """Changes with anything that the library depends on, without elaborating the design."""
-    digest = hashlib.sha256(repr((configuration.fingerprint, versions, VERILATOR_FLAGS, FAST, SLOW)).encode())
+    text = repr((configuration.fingerprint, versions, VERILATOR_FLAGS, FAST, SLOW, _sources(), _processor()))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@cache
+def _sources() -> str:
+    """Digest of the gateware and the harness, as they were when this process first asked."""
+    digest = hashlib.sha256()
     for source in (*sorted(Path(fieldwave.npu.__file__).parent.glob("*.py")), HARNESS):
         digest.update(source.read_bytes())
-    digest.update(platform.machine().encode())
+    return digest.hexdigest()
+
+
+def _processor() -> str:
+    """What -march=native depends on: a home shared by unlike machines must not share libraries."""
     cpu = Path("/proc/cpuinfo")
-    if cpu.exists():  # -march=native: a home shared by unlike machines must not share this
-        digest.update(
-            next((line for line in cpu.read_text().splitlines() if line.startswith("flags")), "").encode()
-        )
-    return digest.hexdigest()[:32]
+    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    return platform.machine() + next((line for line in lines if line.startswith("flags")), "")
 
 
 @contextmanager

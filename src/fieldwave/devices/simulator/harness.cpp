@@ -69,7 +69,7 @@ struct Simulation {
         };
         for (int i = 0; i < 3; i++) {
             auto& channel = channels[i];
-            if (offered[i] && !top.rst) {
+            if (offered[i]) {
                 if (!channel.valid) violation = channel.name;
                 else if (std::memcmp(before[i], channel.payload, channel.size)) violation = channel.name;
             }
@@ -165,8 +165,7 @@ struct Simulation {
         tick(), tick();
         top.rst = 0;
         tick(), tick();  // the core registers its reset
-        for (bool& channel : offered) channel = false;  // what was offered is withdrawn, as it may be in a reset
-        violation = nullptr;
+        offered[0] = offered[1] = offered[2] = false, violation = nullptr;
     }
 };
 

