@@ -281,6 +281,16 @@ def test_adds_whose_scales_are_no_powers_of_two_stay_on_the_host() -> None:
         assert found == reason.format(exponent)
 
 
+def test_a_configuration_without_tables() -> None:
+    b = Builder(19)
+    y = b.lookup(b.conv(b.input(8, 6, 6), 8, POINT))
+    compiled = compile_network(b.graph(y), configuration("ecp5-85f"))
+    assert [section.side for section in compiled.sections] == ["npu", "host"]
+    index, gather = (node.name for node in b.nodes[1:])
+    assert dict(compiled.program.refusals) == {gather: "this configuration has no look-up tables"}
+    assert index not in dict(compiled.program.refusals)
+
+
 def test_a_free_size_is_refused() -> None:
     b = Builder(14)
     y = b.conv(b.input(8, 6, 6), 8, POINT)

@@ -53,7 +53,7 @@ def compile_network(graph: Graph, configuration: Configuration, *, trace: bool =
         ModelError: a tensor does not fit the activation memory, or ONNX Runtime does not run the network.
     """
     types = tensor_types(graph)
-    lowering = lower(graph, types)
+    lowering = lower(graph, types, configuration)
     sections = partition(graph, lowering.steps)
     parts: list[HostSection | NpuSection] = []
     plans, images = [], []

@@ -153,6 +153,8 @@ def _lookup(s: Scope) -> Lowered:
     source, table = s.map(1), s.constant(0)
     if table.dtype != np.uint8 or table.shape != (256,) or int(s.node.attributes.get("axis", 0)):
         raise Refused("the NPU looks up in tables of 256 bytes")
+    if not s.configuration.lookup:
+        raise Refused("this configuration has no look-up tables")
     return replace(_copy(s, source, 1), table=table), source
 
 
