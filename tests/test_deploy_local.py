@@ -460,7 +460,7 @@ def test_the_process_inherits_nothing_but_the_environment(
     assert "COLOUR=blue" in lines
     assert f"PYTHONPATH={tmp_path / 'local'}{os.pathsep}{source}" in lines
     assert "cwd=/ session=True" in lines
-    assert "descriptors=[0, 1, 2, 3]" in lines
+    assert "descriptors=[0, 1, 2, 3, 4]" in lines  # its output, its socket, and the pipe to the supervisor
 
 
 def test_a_service_outlives_the_process_that_deployed_it(target: LocalTarget, package: Path) -> None:
