@@ -6,7 +6,7 @@
         service.json    what was asked for (Spec); written once, before the folder gets its name
         package.zip     the package that is served, a copy
         status.json     what is (Status); the supervisor replaces it whole at every change
-        lock            held by the supervisor for its life: whether it runs is read off this lock
+        lock            held by the supervisor for its life: whether it runs is read off this lock; its process id
         service.log     the output of the serving process; service.log.1 is the part before
 
 A folder appears under its name complete, and disappears whole (both by rename), so nobody sees a half of one.

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from fieldwave.deploy.backoff import Backoff
+from fieldwave.deploy.lock import sign
 from fieldwave.deploy.log import BoundedLog
 from fieldwave.deploy.port import is_taken
 from fieldwave.deploy.report import Listener, listen
@@ -68,6 +69,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> None:
+        sign(self._folder.lock)
         with self._signals():
             self._publish()
             while not self._stopping:
