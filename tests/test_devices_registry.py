@@ -27,7 +27,7 @@ def test_an_opened_device() -> None:
 
 
 @pytest.mark.parametrize("make", [create_device, open_device])
-@pytest.mark.parametrize("name", ["gpu", "cpu:tiny", "gpu:tiny", ""])
+@pytest.mark.parametrize("name", ["gpu", "cpu:tiny", "cpu:", "gpu:tiny", ""])
 def test_an_unknown_name_lists_the_names(make: Callable[[str], object], name: str) -> None:
     with pytest.raises(NotFoundError) as error:
         make(name)
@@ -42,10 +42,11 @@ def test_the_rtl_device_takes_an_npu_behind_a_colon() -> None:
     assert device.configuration == CONFIGURATIONS["tiny"]
 
 
-def test_an_unknown_npu_lists_the_npus() -> None:
+@pytest.mark.parametrize("npu", ["enormous", "tiny:", ""])
+def test_an_unknown_npu_lists_the_npus(npu: str) -> None:
     with pytest.raises(NotFoundError) as error:
-        create_device("rtl:enormous")
-    assert str(error.value) == f"no NPU configuration 'enormous'; there are {', '.join(CONFIGURATIONS)}"
+        create_device(f"rtl:{npu}")
+    assert str(error.value) == f"no NPU configuration {npu!r}; there are {', '.join(CONFIGURATIONS)}"
 
 
 def test_naming_the_devices_imports_no_runtime() -> None:
