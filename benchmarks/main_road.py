@@ -28,7 +28,6 @@ import numpy as np
 import onnxruntime
 
 from cpu_device import compare_with_onnxruntime
-from fieldwave.bench import example_input
 from fieldwave.deploy import LocalTarget
 from fieldwave.devices import create_device
 from fieldwave.package import Package, read_package
@@ -82,11 +81,10 @@ def conversion(output: Path) -> dict[str, float]:
 
 def service(package: Package, path: Path, calls: int) -> dict[str, float]:
     """Client p50 minus device p50, in milliseconds: the calls alternate, so that both see the same machine."""
-    tensor = example_input(package)
     photo = PHOTO.read_bytes()
     spec = package.preprocessing
     assert spec is not None
-    pixels = {next(iter(tensor)): preprocess(photo, spec)[np.newaxis]}
+    pixels = package.image_input(photo)
     with tempfile.TemporaryDirectory() as folder:
         target = LocalTarget(Workspace(Path(folder)))
         running = target.deploy(path, "bench")
@@ -124,6 +122,14 @@ def interleaved(paths: dict[str, Callable[[], Any]], calls: int) -> dict[str, fl
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def rounded(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures with as many digits as mean something."""
+    return {
+        name: rounded(value) if isinstance(value, dict) else round(value, 4) if isinstance(value, float) else value
+        for name, value in figures.items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="replace the committed figures")
@@ -146,7 +152,7 @@ def main() -> None:
         figures["cpu_device"] = compare_with_onnxruntime(package, arguments.calls)
         figures["service"] = service(package, path, arguments.calls)
     figures["peak_megabytes_of_this_benchmark"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    text = json.dumps(figures, indent=2, default=lambda value: round(value, 4)) + "\n"
+    text = json.dumps(rounded(figures), indent=2) + "\n"
     print(text, end="")
     if arguments.write:
         RESULTS.write_text(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from fieldwave import golden
 from fieldwave.conversion import Conversion
 from fieldwave.devices import create_device
-from fieldwave.package import Package
-from fieldwave.preprocess import preprocess
+from fieldwave.devices.cpu import CpuDevice
+from fieldwave.errors import DeviceError
 from fieldwave.verify import verify
 
 
@@ -29,17 +30,11 @@ def bare_onnxruntime(model: bytes, image: dict[str, NDArray[Any]]) -> dict[str, 
     return dict(zip(names, session.run(names, image), strict=True))
 
 
-def network_input(package: Package, path: Path) -> dict[str, NDArray[Any]]:
-    assert package.preprocessing is not None
-    pixels = preprocess(path.read_bytes(), package.preprocessing)
-    return {package.manifest.inputs[0].name: pixels[np.newaxis]}
-
-
 @pytest.mark.parametrize("name", ["snowleopardgaze.jpg", "meeting.jpg", "cat_346.jpg"])
 def test_resnet50_in_bare_onnxruntime_equals_golden(
     resnet50: Conversion, photographs: list[Path], name: str
 ) -> None:
-    image = network_input(resnet50.package, next(path for path in photographs if path.name == name))
+    image = resnet50.package.image_input(next(path for path in photographs if path.name == name).read_bytes())
     theirs = bare_onnxruntime(resnet50.package.model, image)
     ours = golden.run(resnet50.package.model, image)
     quantized = [tensor for tensor, value in theirs.items() if value.dtype == np.uint8]
@@ -58,7 +53,7 @@ def test_different_photographs_give_different_answers(resnet50: Conversion, phot
         device.load(resnet50.package)
         answers = []
         for path in photographs:
-            (scores,) = device.run(network_input(resnet50.package, path)).values()
+            (scores,) = device.run(resnet50.package.image_input(path.read_bytes())).values()
             assert scores.sum() == pytest.approx(1, abs=1e-5)
             answers.append(scores[0])
     assert len({int(scores.argmax()) for scores in answers}) >= 3
@@ -74,14 +69,13 @@ def test_the_cpu_device_equals_golden(digits: Conversion) -> None:
         checks = list(verify(digits.package, device, images))
     assert len(checks) == 10
     for one in checks:
-        assert len(one) == 14
-        assert [check.differing for check in one] == [0] * 14
-        assert one[-1].size == 10
+        assert len(one.checks) == one.tensors == 14
+        assert [check.differing for check in one.checks] == [0] * 14
+        assert one.checks[-1].size == 10
 
 
 def test_a_wrong_device_is_found_out(digits: Conversion) -> None:
     """A device whose weights differ in one place returns other bytes, and the proof counts them."""
-    from fieldwave.devices.cpu import CpuDevice
 
     class Wrong(CpuDevice):
         def trace(self, inputs: Any) -> dict[str, NDArray[Any]]:
@@ -92,7 +86,37 @@ def test_a_wrong_device_is_found_out(digits: Conversion) -> None:
 
     image = {"images:0": np.zeros((1, 8, 8, 1), np.float32)}
     with Wrong() as device:
-        (checks,) = verify(digits.package, device, [image])
-    wrong = [check for check in checks if check.differing]
+        (one,) = verify(digits.package, device, [image])
+    wrong = [check for check in one.checks if check.differing]
     assert [check.tensor for check in wrong] == ["digits/pool2/MaxPool:0_quantized"]
     assert 0 < wrong[0].differing < wrong[0].size
+
+
+class Partial(CpuDevice):
+    """A device whose trace holds the tensors that ``keep`` lets through."""
+
+    keep: Callable[[str, NDArray[Any]], NDArray[Any] | None]
+
+    def trace(self, inputs: Any) -> dict[str, NDArray[Any]]:
+        kept = {name: type(self).keep(name, value) for name, value in super().trace(inputs).items()}
+        return {name: value for name, value in kept.items() if value is not None}
+
+
+def test_a_device_that_shows_nothing_proves_nothing(digits: Conversion) -> None:
+    class Silent(Partial):
+        keep = staticmethod(lambda name, value: None)
+
+    with Silent() as device, pytest.raises(DeviceError) as caught:
+        list(verify(digits.package, device, [{"images:0": np.zeros((1, 8, 8, 1), np.float32)}]))
+    assert str(caught.value) == (
+        "device cpu shows no 'digits/logits/BiasAdd:0_quantized', the last quantized tensor: nothing is proved"
+    )
+
+
+def test_a_tensor_of_another_shape_is_no_match(digits: Conversion) -> None:
+    class Flat(Partial):
+        keep = staticmethod(lambda name, value: value[:, :1])
+
+    with Flat() as device, pytest.raises(DeviceError) as caught:
+        list(verify(digits.package, device, [{"images:0": np.zeros((1, 8, 8, 1), np.float32)}]))
+    assert str(caught.value) == "device cpu makes 'images:0_quantized' of shape (1, 1, 8, 1), not (1, 8, 8, 1)"

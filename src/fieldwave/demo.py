@@ -20,8 +20,7 @@ from fieldwave.conversion import Conversion, convert
 from fieldwave.deploy import LocalTarget, Service
 from fieldwave.devices import create_device
 from fieldwave.package import Package
-from fieldwave.preprocess import preprocess
-from fieldwave.verify import TensorCheck, verify
+from fieldwave.verify import verify
 from fieldwave.workspace import Workspace
 
 __all__ = ["Demo", "Example", "Proof", "Scores", "Simulated"]
@@ -131,12 +130,10 @@ class Demo:
 
     def prove(self, package: Package, device: str, images: int) -> Proof:
         """Compare every quantized tensor of some held-out digits on a device with the golden model."""
-        checks: list[tuple[TensorCheck, ...]] = []
         with create_device(device) as opened:
-            checks.extend(verify(package, opened, [self._input(package, index) for index in range(images)]))
-        flat = [check for one in checks for check in one]
-        size, differing = sum(check.size for check in flat), sum(check.differing for check in flat)
-        return Proof(images, len(checks[0]), size, differing)
+            found = list(verify(package, opened, [self._input(package, index) for index in range(images)]))
+        size, differing = sum(one.size for one in found), sum(one.differing for one in found)
+        return Proof(images, len(found[0].checks), size, differing)
 
     def deploy(self, package: Path) -> Service:
         """Start the service, a process of its own, and wait until it is ready."""
@@ -193,7 +190,4 @@ class Demo:
         return Simulated(npu, len(answers), identical, hardware)
 
     def _input(self, package: Package, index: int) -> dict[str, NDArray[np.float32]]:
-        spec = package.preprocessing
-        assert spec is not None, "the digits network takes images"
-        image = preprocess(zoo.digit_png(self._digits.heldout_images[index]), spec)
-        return {package.manifest.inputs[0].name: image[np.newaxis]}
+        return package.image_input(zoo.digit_png(self._digits.heldout_images[index]))

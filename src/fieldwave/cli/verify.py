@@ -40,15 +40,15 @@ def verify(
     inputs = [_input(opened, image) for image in images]
     rows: list[dict[str, Any]] = []
     with create_device(device) as owned, output.progress() as progress:
-        for image, checks in zip(images, compare(opened, owned, inputs), strict=True):
-            worst = next((check.tensor for check in checks if check.differing), "")
+        for image, one in zip(images, compare(opened, owned, inputs), strict=True):
             rows.append(
                 {
                     "image": str(image),
-                    "tensors": len(checks),
-                    "bytes": sum(check.size for check in checks),
-                    "differing": sum(check.differing for check in checks),
-                    "first_differing_tensor": worst,
+                    "tensors": len(one.checks),
+                    "tensors_of_the_network": one.tensors,
+                    "bytes": one.size,
+                    "differing": one.differing,
+                    "first_differing_tensor": next((c.tensor for c in one.checks if c.differing), ""),
                 }
             )
             progress("comparing", len(rows) / len(images))
@@ -59,7 +59,15 @@ def verify(
         header = ["IMAGE", "TENSORS", "BYTES", "DIFFERING"]
         output.table(
             header,
-            [[row["image"], str(row["tensors"]), f"{row['bytes']:,}", f"{row['differing']:,}"] for row in rows],
+            [
+                [
+                    row["image"],
+                    f"{row['tensors']} of {row['tensors_of_the_network']}",
+                    f"{row['bytes']:,}",
+                    f"{row['differing']:,}",
+                ]
+                for row in rows
+            ],
         )
         total = sum(row["bytes"] for row in rows)
         verdict = "identical" if differing == 0 else "NOT identical"
@@ -70,20 +78,11 @@ def verify(
 
 
 def _input(package: Package, image: Path) -> dict[str, NDArray[Any]]:
-    import numpy as np
+    from fieldwave.errors import ImageError, NotFoundError
 
-    from fieldwave.errors import ImageError, NotFoundError, PackageError
-    from fieldwave.preprocess import preprocess
-
-    spec = package.preprocessing
-    if spec is None:
-        raise PackageError(
-            f"network {package.manifest.network!r} takes no images, so there is nothing to verify with"
-        )
     try:
-        pixels = preprocess(image.read_bytes(), spec)
+        return package.image_input(image.read_bytes())
     except ImageError as error:
         raise ImageError(f"{image}: {error}") from None
     except OSError as error:
         raise NotFoundError(f"cannot read {image}: {error.strerror}") from None
-    return {package.manifest.inputs[0].name: pixels[np.newaxis]}

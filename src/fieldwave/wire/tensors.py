@@ -197,9 +197,10 @@ def _values(field: Any, wire_type: WireType) -> NDArray[Any]:
         return strings
     if not len(field):
         return np.empty(0, dtype=wire_type.dtype)
-    values = np.array(field)
+    # The dtype is said, because older protobufs hand out Python's numbers, of which numpy makes its own choice.
     if wire_type.field not in ("int_val", "half_val"):
-        return values.astype(wire_type.dtype, copy=False)
+        return np.array(field, dtype=wire_type.dtype)
+    values = np.array(field, dtype=np.int32)
     stored = np.dtype(np.uint16) if wire_type.name == "float16" else wire_type.dtype
     bounds = np.iinfo(stored)
     if values.min() < bounds.min or values.max() > bounds.max:
