@@ -50,14 +50,23 @@ def test_identical(digits: Conversion, images: list[str]) -> None:
     tensors = found["images"][0]["tensors"]
     assert tensors > 5 and sizes[0] == sizes[1] > 1000
     assert found["images"] == [
-        {"image": name, "tensors": tensors, "differing": 0, "first_differing_tensor": ""} for name in images
+        {
+            "image": name,
+            "tensors": tensors,
+            "tensors_of_the_network": tensors,
+            "differing": 0,
+            "first_differing_tensor": "",
+        }
+        for name in images
     ]
 
     code, out, err = run(str(digits.path), *images)
     assert (code, err) == (0, "")
     header, *rows, verdict = out.splitlines()
     assert header.split() == ["IMAGE", "TENSORS", "BYTES", "DIFFERING"]
-    assert [row.split() for row in rows] == [[name, str(tensors), f"{sizes[0]:,}", "0"] for name in images]
+    assert [row.split() for row in rows] == [
+        [name, str(tensors), "of", str(tensors), f"{sizes[0]:,}", "0"] for name in images
+    ]
     assert verdict == f"0 of {sum(sizes):,} bytes differ: identical"
 
 
@@ -89,5 +98,5 @@ def test_a_network_without_images_is_refused(images: list[str]) -> None:
     assert run("net.zip", "0.png") == (
         1,
         "",
-        "error: network 'tiny' takes no images, so there is nothing to verify with\n",
+        "error: network 'tiny' takes no images, so no image can be its input\n",
     )
