@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fieldwave.devices import Device
 from fieldwave.errors import DeviceError
 
-__all__ = ["Caller", "CallerGoneError", "Executor"]
+__all__ = ["Caller", "CallerGoneError", "Executor", "check_waiting"]
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +29,13 @@ class Caller(Protocol):
 
 class CallerGoneError(Exception):
     """The caller cancelled, or its deadline passed, before the device was free."""
+
+
+def check_waiting(caller: Caller) -> None:
+    """Raise `CallerGoneError` if ``caller`` waits no longer."""
+    patience = caller.time_remaining()
+    if not caller.is_active() or (patience is not None and patience <= 0):
+        raise CallerGoneError
 
 
 class Executor:
@@ -57,9 +64,7 @@ class Executor:
         if not self._turn.acquire(timeout=timeout):
             raise CallerGoneError
         try:
-            patience = caller.time_remaining()
-            if not caller.is_active() or (patience is not None and patience <= 0):
-                raise CallerGoneError
+            check_waiting(caller)
             return self._run(inputs)
         finally:
             self._turn.release()

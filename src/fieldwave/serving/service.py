@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -12,7 +13,7 @@ from google.protobuf.message import DecodeError
 from fieldwave.errors import TensorError
 from fieldwave.serving.decode import check_model, decode
 from fieldwave.serving.encode import encode, fill_model_spec
-from fieldwave.serving.execution import Executor
+from fieldwave.serving.execution import Executor, check_waiting
 from fieldwave.serving.signature import Signature, quoted
 from fieldwave.serving.status import BusyError, NotReadyError, status_of
 from fieldwave.wire.messages import GetModelMetadataRequest, GetModelMetadataResponse, SignatureDefMap
@@ -72,7 +73,8 @@ class PredictionService:
             data = next(requests, None)
             if data is None:
                 raise TensorError("the call ended without a request")
-            prediction = decode(data, self._signature, max_batch=self._max_batch)
+            waiting = partial(check_waiting, context)
+            prediction = decode(data, self._signature, max_batch=self._max_batch, go_on=waiting)
             results = executor.run(prediction.inputs, context)
             return encode(results, prediction, self._signature, once=_wants_names_once(context))
         finally:
