@@ -49,8 +49,8 @@ class PredictionClient:
         channel_shutdown_timeout: a connection that was idle for so long is made anew.
         root_certificates: the certificates to trust instead of the system's, in PEM form.
 
-    Every call has a deadline. Within it, a service that is not available (it restarts, its device is being
-    loaded) is tried again; other errors are raised at once. A client may be used from several threads.
+    Every call has a deadline. Within it, a service that is busy or not available (it restarts, its device is
+    being loaded) is tried again; other errors are raised at once. A client may be used from several threads.
 
     The scoring methods take the outputs' names in one of three ways: a name gives the array of that output, a
     list of names gives a list of arrays in that order, and None gives the array of the only output, or a dict of
