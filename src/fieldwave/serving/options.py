@@ -25,6 +25,7 @@ class ServeOptions:
         max_batch: the most images in one request.
         workers: how many predictions are in hand at once: one on the device while others are received,
             decoded and answered. As many again may wait; whoever comes then is sent away at once.
+        receive_seconds: how long a request may take to arrive.
         grace_seconds: how long requests in hand may take when the service is told to stop.
     """
 
@@ -36,6 +37,7 @@ class ServeOptions:
     max_message_bytes: int = 16 << 20
     max_batch: int = 64
     workers: int = 4
+    receive_seconds: float = 30.0
     grace_seconds: float = 10.0
 
     def __post_init__(self) -> None:
@@ -46,5 +48,7 @@ class ServeOptions:
         for name in ("max_message_bytes", "max_batch", "workers"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not self.receive_seconds > 0:
+            raise InputError(f"receive_seconds is {self.receive_seconds}; it must be more than 0")
         if not self.grace_seconds >= 0:
             raise InputError(f"grace_seconds is {self.grace_seconds}; it must be at least 0")
