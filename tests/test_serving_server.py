@@ -230,13 +230,27 @@ def test_a_failing_device_makes_the_service_unhealthy_until_it_answers_again() -
         if run == 2:
             raise DeviceError("the device is on fire; restart the service")
 
-    with serving(Affine(fail)) as server, channel(server) as opened:
+    with serving(Affine(fail), recovery_seconds=3600) as server, channel(server) as opened:
         health = health_pb2_grpc.HealthStub(opened)
         status = (grpc.StatusCode.UNAVAILABLE, "the device is on fire; restart the service")
         assert refusal(server, bare_request()) == status
         assert health.Check(health_pb2.HealthCheckRequest(), timeout=10).status == NOT_SERVING
         assert scores_of(call(server, bare_request()))
         assert health.Check(health_pb2.HealthCheckRequest(), timeout=10).status == SERVING
+
+
+def test_a_device_that_recovers_makes_the_service_healthy_without_a_request() -> None:
+    def fail(run: int) -> None:
+        if run in (2, 3):
+            raise DeviceError("the device is on fire; restart the service")
+
+    device = Affine(fail)
+    with serving(device, recovery_seconds=0.01) as server, channel(server) as opened:
+        watch = health_pb2_grpc.HealthStub(opened).Watch(health_pb2.HealthCheckRequest(), timeout=30)
+        assert next(watch).status == SERVING
+        assert refusal(server, bare_request())[0] is grpc.StatusCode.UNAVAILABLE
+        assert [next(watch).status for _ in range(2)] == [NOT_SERVING, SERVING]
+        assert device.runs == 4
 
 
 class Gate:

@@ -52,6 +52,11 @@ class Executor:
         self._healthy = True
         self._turn = threading.Lock()
 
+    @property
+    def healthy(self) -> bool:
+        """Whether the device answered its last run."""
+        return self._healthy
+
     def run(self, inputs: Mapping[str, NDArray[Any]], caller: Caller) -> dict[str, NDArray[Any]]:
         """Wait for the device and run it.
 

@@ -26,6 +26,7 @@ class ServeOptions:
         workers: how many predictions are in hand at once: one on the device while others are received,
             decoded and answered. As many again may wait; whoever comes then is sent away at once.
         receive_seconds: how long a request may take to arrive.
+        recovery_seconds: how often a device that failed is tried again while nobody asks for it.
         grace_seconds: how long requests in hand may take when the service is told to stop.
     """
 
@@ -38,6 +39,7 @@ class ServeOptions:
     max_batch: int = 64
     workers: int = 4
     receive_seconds: float = 30.0
+    recovery_seconds: float = 1.0
     grace_seconds: float = 10.0
 
     def __post_init__(self) -> None:
@@ -48,7 +50,8 @@ class ServeOptions:
         for name in ("max_message_bytes", "max_batch", "workers"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not self.receive_seconds > 0:
-            raise InputError(f"receive_seconds is {self.receive_seconds}; it must be more than 0")
+        for name in ("receive_seconds", "recovery_seconds"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be more than 0")
         if not self.grace_seconds >= 0:
             raise InputError(f"grace_seconds is {self.grace_seconds}; it must be at least 0")

@@ -14,11 +14,11 @@ import grpc
 import numpy as np
 
 from fieldwave.devices import Device, open_device
-from fieldwave.errors import ServiceError
+from fieldwave.errors import DeviceError, ServiceError
 from fieldwave.package import Package, read_package
 from fieldwave.serving.decode import decode
 from fieldwave.serving.encode import encode
-from fieldwave.serving.execution import Caller, Executor
+from fieldwave.serving.execution import Caller, CallerGoneError, Executor
 from fieldwave.serving.health import Health
 from fieldwave.serving.listen import listen, warn_if_exposed
 from fieldwave.serving.options import ServeOptions
@@ -66,6 +66,7 @@ class Server:
         self._predictions = Receiving(2 * options.workers + _SPARE_RECEIVERS, options.receive_seconds)
         self._reflections = Receiving(_REFLECTIONS, options.receive_seconds)
         self._sweep = Periodic("sweep", min(_SWEEP_SECONDS, options.receive_seconds), self._end_overdue)
+        self._recovery = Periodic("recovery", options.recovery_seconds, self._recover)
         self._stopping = threading.Lock()
         self._stopped = threading.Event()
 
@@ -105,6 +106,7 @@ class Server:
                 return
             grace = self._options.grace_seconds if grace is None else grace
             self._health.drain()
+            self._recovery.stop()
             if self._grpc is not None:
                 done = self._grpc.stop(grace)
                 self._reflections.end()
@@ -118,7 +120,8 @@ class Server:
                 self._executor.close(grace)
             elif self._device is not None:
                 self._device.close()
-            self._sweep.join(_LAST_REQUEST_SECONDS)
+            for task in (self._sweep, self._recovery):
+                task.join(_LAST_REQUEST_SECONDS)
             self._stopped.set()
 
     def __enter__(self) -> Self:
@@ -160,11 +163,23 @@ class Server:
         self._warm_up(_Nobody())
         self._service.executor = self._executor
         self._health.report(True)
+        self._recovery.start()
         _log.info("serving %s on %s:%d, device %s", signature.model, options.host, self._port, self._device.name)
 
     def _end_overdue(self) -> None:
         self._predictions.end_overdue()
         self._reflections.end_overdue()
+
+    def _recover(self) -> None:
+        """Without this, a service that nobody asks while it is unhealthy would stay so for ever."""
+        executor = self._executor
+        if executor is None or executor.healthy:
+            return
+        try:
+            self._warm_up(_Nobody(gone=self._recovery.stopped))
+        except (DeviceError, CallerGoneError):
+            return  # said when it failed; it is tried again
+        _log.info("the device answers again")
 
 
 def _grpc_server(options: ServeOptions) -> grpc.Server:
