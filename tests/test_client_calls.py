@@ -97,6 +97,20 @@ def test_a_message_that_is_too_large_is_not_tried_again() -> None:
         assert len(script.requests) == 1
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_proxy_in_the_environment_is_not_asked_for_this_machine(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_grpc_proxy", "no_proxy", "grpc_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with (
+        scripted(address="localhost", Predict=lambda *_: ONE) as script,
+        PredictionClient(host, script.port) as client,
+    ):
+        assert client.score_image(b"x").tolist() == [1, 1]
+
+
 def test_more_clients_than_the_service_takes_are_all_answered() -> None:
     with serving(workers=1) as server, ThreadPoolExecutor(12) as pool:
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from fieldwave.errors import InputError
 
-__all__ = ["target_of"]
+__all__ = ["is_loopback", "target_of"]
 
 
 def target_of(address: str | None, port: int | None, *, use_ssl: bool) -> str:
@@ -24,6 +26,15 @@ def target_of(address: str | None, port: int | None, *, use_ssl: bool) -> str:
     if not 1 <= number <= 65535:
         raise InputError(f"port {number} does not exist; give one from 1 to 65535")
     return f"{host}:{number}"
+
+
+def is_loopback(target: str) -> bool:
+    """Whether ``target``, as `target_of` gives it, is on this machine."""
+    host = target.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
 
 
 def _split(address: str) -> tuple[str, int | None]:
