@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from fieldwave.errors import ConflictError, DeviceError, InputError, NotFoundError, ServiceError
+from fieldwave.preprocess import MAX_IMAGE_BYTES
 from fieldwave.serving import ServeOptions, Server
 from fieldwave.serving.listen import is_loopback
 from fieldwave.wire.messages import GetModelMetadataResponse, PredictResponse, SignatureDefMap
@@ -210,6 +211,17 @@ def test_a_request_above_the_limit_is_refused() -> None:
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "larger than max" in text
         assert scores_of(call(server, bare_request()))
+
+
+def test_the_largest_image_file_and_the_largest_batch_are_no_larger_than_a_request() -> None:
+    image = pixels()[0]
+    with serving() as server:
+        answer = call(server, encode_request({"images": [png(image).ljust(MAX_IMAGE_BYTES, b"\0")]}))
+    network_input = (image.astype(np.float32) - np.array([1, 2, 3], np.float32)) * np.float32(0.5)
+    assert scores_of(answer) == affine(network_input[np.newaxis])[0].tolist()
+    options = ServeOptions(package=package())
+    largest = encode_request({"images": np.zeros((options.max_batch, 224, 224, 3), np.float32)})
+    assert len(largest) <= options.max_message_bytes
 
 
 def test_an_unforeseen_error_tells_the_client_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,8 @@ class ServeOptions:
         device: the device's name, as `fieldwave.devices.create_device` takes it.
         host: the address to listen on.
         grpc_port: the port to listen on; 0 takes a free one.
-        max_message_bytes: the largest request.
+        max_message_bytes: the largest request. 40 MiB take 64 images of 224 x 224 as float32 (36.75 MiB), and any
+            image file that is decoded (20 MiB).
         max_batch: the most images in one request.
         workers: how many predictions are in hand at once: one on the device while others are received,
             decoded and answered. As many again may wait; whoever comes then is sent away at once.
@@ -35,7 +36,7 @@ class ServeOptions:
     device: str = "cpu"
     host: str = "127.0.0.1"
     grpc_port: int = 50051
-    max_message_bytes: int = 16 << 20
+    max_message_bytes: int = 40 << 20
     max_batch: int = 64
     workers: int = 4
     receive_seconds: float = 30.0
