@@ -55,3 +55,9 @@ def test_an_address_on_this_machine(address: str) -> None:
 @pytest.mark.parametrize("address", ["10.0.0.1", "localhost.example", "board:127", "2001:db8::1"])
 def test_an_address_elsewhere(address: str) -> None:
     assert not is_loopback(target_of(address, None, use_ssl=False))
+
+
+def test_a_port_is_a_number() -> None:
+    with pytest.raises(InputError) as caught:
+        target_of("localhost", "80", use_ssl=False)  # type: ignore[arg-type]
+    assert str(caught.value) == "port is '80'; give a number from 1 to 65535"

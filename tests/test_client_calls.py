@@ -162,6 +162,7 @@ def test_closing_a_client_ends_its_calls() -> None:
         with pytest.raises(ServiceError) as caught:
             call.result()
         done.set()
+        assert str(caught.value) == f"the call to 127.0.0.1:{script.port} was ended by close()"
         assert caught.value.code == "CANCELLED"
         assert len(script.requests) == 1
 

@@ -19,6 +19,8 @@ def target_of(address: str | None, port: int | None, *, use_ssl: bool) -> str:
         raise InputError(f"address is {address!r}; give the host name or the IP address of the service")
     if "/" in address:
         raise InputError(f"address {address!r} is no host name; leave out the scheme and the path")
+    if port is not None and not hasattr(port, "__index__"):
+        raise InputError(f"port is {port!r}; give a number from 1 to 65535")
     host, found = _split(address)
     if found is not None and port is not None and found != port:
         raise InputError(f"address {address!r} and port {port} contradict each other; give the port once")

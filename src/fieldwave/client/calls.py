@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 import random
+import threading
 import time
 
 import grpc
@@ -36,8 +38,12 @@ def call(connection: Connection, method: str, data: bytes, timeout: float) -> by
     while True:
         try:
             return connection.call(method, data, max(deadline - time.monotonic(), 0.001))
-        except grpc.RpcError as error:
-            again = (error.code() in _TRANSIENT or _is_busy(error)) and connection.closings == closings
+        except (grpc.RpcError, ValueError) as error:
+            if connection.closings != closings:
+                raise ServiceError(f"the call to {connection.target} was ended by close()", "CANCELLED") from error
+            if isinstance(error, ValueError):
+                raise
+            again = error.code() in _TRANSIENT or _is_busy(error)
             if not again or time.monotonic() + pause >= deadline:
                 raise _translated(error, connection.target, timeout) from error
         # Many clients of one service must not come back in step.
@@ -72,6 +78,8 @@ def wait_until_serving(connection: Connection, timeout: float) -> None:
 
 
 def _deadline(timeout: float) -> float:
+    if not isinstance(timeout, numbers.Real) or timeout > threading.TIMEOUT_MAX:
+        raise InputError(f"timeout is {timeout!r}; give a finite number of seconds")
     if not timeout > 0:
         raise InputError(f"timeout is {timeout}; give more than 0 seconds")
     return time.monotonic() + timeout
