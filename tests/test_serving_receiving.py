@@ -133,6 +133,28 @@ def test_idle_reflection_streams_keep_nobody_waiting() -> None:
         assert answered(opened)
 
 
+@pytest.mark.parametrize("method", ["Check", "Watch"])
+def test_health_checks_without_a_question_keep_no_prediction_waiting(method: str) -> None:
+    with serving() as server, channel(server) as opened, ExitStack() as streams:
+        ask = opened.stream_stream(f"/grpc.health.v1.Health/{method}")
+        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        idle = [ask(streams.enter_context(silence()), timeout=60) for _ in range(40)]
+        for stream in idle:
+            stream.add_done_callback(done.put)
+        refused = [done.get(timeout=10) for _ in range(16)]
+        assert {stream.code() for stream in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert opened.unary_unary(PREDICT)(REQUEST, timeout=10)
+
+
+def test_a_health_check_without_a_question_is_refused() -> None:
+    with serving() as server, channel(server) as opened:
+        with pytest.raises(grpc.RpcError) as caught:
+            opened.stream_unary("/grpc.health.v1.Health/Check")(iter(()), timeout=10)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert caught.value.details() == "the call ended without a request"
+        assert answered(opened)
+
+
 def test_a_reflection_stream_that_asks_no_more_is_ended() -> None:
     with serving(receive_seconds=0.05) as server, channel(server) as opened, silence() as silent:
 

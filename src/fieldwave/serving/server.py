@@ -34,9 +34,10 @@ __all__ = ["Server"]
 _log = logging.getLogger(__name__)
 
 # Every call that is let in has a thread: whoever says nothing keeps nobody else waiting. So each kind has a limit,
-# and what remains beyond them is for health.
+# and what remains beyond them answers those that are refused.
 _SPARE_RECEIVERS = 24
 _REFLECTIONS = 8
+_CHECKS = 24
 _SPARE_CALLS = 64
 
 _SWEEP_SECONDS = 1.0
@@ -65,6 +66,7 @@ class Server:
         self._executor: Executor | None = None
         self._predictions = Receiving(2 * options.workers + _SPARE_RECEIVERS, options.receive_seconds)
         self._reflections = Receiving(_REFLECTIONS, options.receive_seconds)
+        self._checks = Receiving(_CHECKS, options.receive_seconds)
         self._sweep = Periodic("sweep", min(_SWEEP_SECONDS, options.receive_seconds), self._end_overdue)
         self._recovery = Periodic("recovery", options.recovery_seconds, self._recover)
         self._stopping = threading.Lock()
@@ -112,6 +114,7 @@ class Server:
                 self._reflections.end()
                 if not done.wait(min(grace, _LAST_REQUEST_SECONDS)):
                     self._predictions.end()
+                    self._checks.end()
                 done.wait()
             self._sweep.stop()
             if self._service is not None:
@@ -148,7 +151,7 @@ class Server:
         )
         self._grpc = _grpc_server(options)
         self._grpc.add_generic_rpc_handlers((self._service.handlers(),))
-        self._health.add_to(self._grpc)
+        self._health.add_to(self._grpc, self._checks)
         add_reflection(self._grpc, self._reflections)
         # The port first: that it is taken is said at once, and clients can wait for health while a device loads.
         self._port = listen(self._grpc, options.host, options.grpc_port)
@@ -169,6 +172,7 @@ class Server:
     def _end_overdue(self) -> None:
         self._predictions.end_overdue()
         self._reflections.end_overdue()
+        self._checks.end_overdue()
 
     def _recover(self) -> None:
         """Without this, a service that nobody asks while it is unhealthy would stay so for ever."""
@@ -184,7 +188,7 @@ class Server:
 
 def _grpc_server(options: ServeOptions) -> grpc.Server:
     # Predictions are received first and then in hand, each kind up to its limit.
-    calls = 4 * options.workers + _SPARE_RECEIVERS + _REFLECTIONS + _SPARE_CALLS
+    calls = 4 * options.workers + _SPARE_RECEIVERS + _REFLECTIONS + _CHECKS + _SPARE_CALLS
     return grpc.server(
         futures.ThreadPoolExecutor(calls, thread_name_prefix="fieldwave-grpc"),
         maximum_concurrent_rpcs=calls,
