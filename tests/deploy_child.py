@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from fieldwave.deploy.state import Report, ServiceFolder
+from fieldwave.deploy.report import report
+from fieldwave.deploy.state import ServiceFolder
 
 behaviour, folder = sys.argv[1], ServiceFolder(Path(sys.argv[2]))
 if behaviour == "silent":
@@ -24,7 +25,7 @@ if behaviour == "broken":
     print("ValueError: the network is broken", file=sys.stderr)
     sys.exit(3)
 if behaviour == "reporting":
-    folder.write_report(Report(os.getpid(), "the device is away;\n look for it"))
+    report("the device is away;\n look for it")
     print("noise at the end")
     sys.exit(1)
 if behaviour == "hanging":
@@ -50,7 +51,7 @@ with socket.create_server((spec.host, spec.port)) as server:
             print(f"{name}={os.environ.get(name)}")
         print(f"cwd={os.getcwd()} session={os.getsid(0) == os.getpgrp() == os.getppid()}")
         print(f"descriptors={sorted(map(int, os.listdir('/proc/self/fd')))[:-1]}")
-    folder.write_report(Report(os.getpid()))
+    report()
     while True:
         connection, _ = server.accept()
         with connection:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -93,11 +94,16 @@ def test_deploy_predict_delete(shell: Shell, package: str) -> None:
         assert first["image"] == photos[0]
         assert [sorted(one) for one in first["predictions"]] == [["index", "label", "probability"]] * 3
 
-        assert shell.run("predict", "digits", photos[0], "photos/nope.png") == (
-            1,
-            "",
-            "error: no image photos/nope.png; check the path\n",
-        )
+        code, out, err = shell.run("predict", "digits", photos[0], "photos/nope.png", photos[1])
+        assert (code, err) == (1, "error: no image photos/nope.png; check the path\n")
+        assert best(out) == zoo.digits_images().heldout_labels[:1].tolist()
+
+        (shell.folder / "text.png").write_text("text")
+        code, alone, err = shell.run("predict", "digits", "text.png")
+        assert (code, alone) == (1, "")
+        code, out, named = shell.run("predict", "digits", photos[0], "text.png", "--json")
+        assert (code, named) == (1, err.replace("error: ", "error: text.png: "))
+        assert [one["image"] for one in json.loads(out)] == [photos[0]]
         assert shell.run("predict", "digits", photos[0], "--input", "nope") == (
             1,
             "",
@@ -125,6 +131,34 @@ def test_serve_answers_until_it_is_told_to_stop(shell: Shell, package: str, numb
         serving.send_signal(number)
         assert serving.wait(15) == 0
         assert (serving.stdout.read(), serving.stderr.read()) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("host", "listens", "near"),
+    [("0.0.0.0", "0.0.0.0", "127.0.0.1"), ("::1", "[::1]", "[::1]"), ("::", "[::]", "[::1]")],
+)
+def test_serve_says_how_it_is_reached(shell: Shell, package: str, host: str, listens: str, near: str) -> None:
+    if ":" in host and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with shell.start("serve", package, "--grpc-port", "0", "--host", host) as serving:
+        assert serving.stderr is not None
+        said = next(line for line in serving.stderr if line.startswith("serving "))
+        found = re.fullmatch(rf"serving digits\.zip on {re.escape(listens)}:(\d+), device cpu\n", said)
+        assert found is not None
+        hint = serving.stderr.readline()
+        assert hint == f"next: fieldwave predict {near}:{found[1]} IMAGE\n"
+        code, _, err = shell.run("predict", hint.split()[3], "photos/0.png", "-k", "1")
+        assert (code, err) == (0, "")
+        serving.terminate()
+        assert serving.wait(15) == 0
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 def test_serve_says_why_it_cannot(shell: Shell, package: str) -> None:

@@ -53,6 +53,13 @@ def ask(service: Service) -> int:
         return int(connection.recv(100))
 
 
+def answers(service: Service) -> bool:
+    try:
+        return ask(service) > 0
+    except OSError:
+        return False
+
+
 def until(condition: Callable[[], bool], seconds: float = 10.0) -> float:
     start = time.monotonic()
     while not condition():
@@ -247,6 +254,28 @@ def test_a_full_disk_leaves_nothing(target: LocalTarget, package: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert str(caught.value) == f"cannot copy {package} to {services}: File too large"
     assert list(services.iterdir()) == []
+
+
+def test_a_service_is_restarted_though_nothing_can_be_written(target: LocalTarget, package: Path) -> None:
+    service = target.deploy(package, "rn50")
+    assert service.pid is not None
+    supervisor = supervisor_of(target, "rn50")
+    # For it and what it starts from now on no file may grow, which write(2) reports as it reports a full disk.
+    limits = resource.prlimit(supervisor, resource.RLIMIT_FSIZE)
+    resource.prlimit(supervisor, resource.RLIMIT_FSIZE, (0, limits[1]))
+    os.kill(service.pid, signal.SIGKILL)
+    until(lambda: not runs(service.pid or 0))
+
+    stale = target.get("rn50")
+    assert (stale.state, stale.pid, stale.error) == ("Restarting", None, f"process {service.pid} has ended")
+    until(lambda: answers(service))
+    assert ask(service) != service.pid
+    assert target.get("rn50").state == "Restarting"
+
+    resource.prlimit(supervisor, resource.RLIMIT_FSIZE, limits)
+    until(lambda: target.get("rn50").state == "Healthy")
+    assert target.get("rn50").pid == ask(service)
+    assert target.get("rn50").restarts == 1
 
 
 def test_a_package_that_changes_under_the_copy_is_refused(
@@ -460,7 +489,7 @@ def test_the_process_inherits_nothing_but_the_environment(
     assert "COLOUR=blue" in lines
     assert f"PYTHONPATH={tmp_path / 'local'}{os.pathsep}{source}" in lines
     assert "cwd=/ session=True" in lines
-    assert "descriptors=[0, 1, 2, 3]" in lines
+    assert "descriptors=[0, 1, 2, 3, 4]" in lines  # its output, its socket, and the pipe to the supervisor
 
 
 def test_a_service_outlives_the_process_that_deployed_it(target: LocalTarget, package: Path) -> None:
@@ -502,6 +531,20 @@ def test_a_damaged_file_is_shown_and_can_be_deleted(target: LocalTarget, package
     )
     target.delete("rn50")
     assert [service.name for service in target.list()] == ["good"]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_service_with_a_damaged_status_can_be_deleted(target: LocalTarget, package: Path, frozen: bool) -> None:
+    service = target.deploy(package, "rn50")
+    supervisor = supervisor_of(target, "rn50")
+    if frozen:
+        os.kill(supervisor, signal.SIGSTOP)
+    (target.workspace.services_folder / "rn50" / "status.json").write_text("{")
+    assert target.get("rn50").state == "Failed"
+    target.delete("rn50", timeout=0.2 if frozen else 10)
+    until(lambda: not runs(service.pid or 0))
+    assert not runs(supervisor)
+    assert list(target.workspace.services_folder.iterdir()) == []
 
 
 def test_what_a_crash_left_behind_is_cleared_away(target: LocalTarget, package: Path) -> None:

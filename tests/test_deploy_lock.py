@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldwave.deploy.lock import is_held, take
+from fieldwave.deploy.lock import holder, is_held, sign, take
 from fieldwave.errors import StorageError
 
 
@@ -48,3 +48,18 @@ def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as caught:
         take(tmp_path / "gone" / "lock")
     assert str(caught.value) == f"cannot lock {tmp_path}/gone/lock: No such file or directory"
+
+
+def test_a_lock_names_who_signed_it_last(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert holder(path) is None
+    lock = take(path)
+    assert holder(path) is None
+    sign(path)
+    assert holder(path) == os.getpid()
+    assert is_held(path)
+    os.close(lock)
+    for damage in ("", "x", "-1", "0"):
+        path.write_text(damage)
+        assert holder(path) is None
+    sign(tmp_path / "nowhere" / "lock")

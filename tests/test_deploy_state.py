@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldwave.deploy.state import Report, ServiceFolder, Spec, Status, now
+from fieldwave.deploy.state import ServiceFolder, Spec, Status, now
 from fieldwave.errors import StorageError
 
 SPEC = Spec(
@@ -32,19 +32,13 @@ def folder(tmp_path: Path) -> ServiceFolder:
 def test_what_is_written_is_read(folder: ServiceFolder) -> None:
     folder.write_spec(SPEC)
     folder.write_status(STATUS)
-    folder.write_report(Report(8, "broken"))
     assert folder.read_spec() == SPEC
     assert folder.read_status() == STATUS
-    assert folder.read_report() == Report(8, "broken")
-    assert sorted(file.name for file in folder.path.iterdir()) == ["report.json", "service.json", "status.json"]
-    folder.remove_report()
-    folder.remove_report()
-    assert folder.read_report() is None
+    assert sorted(file.name for file in folder.path.iterdir()) == ["service.json", "status.json"]
 
 
 def test_what_is_not_there_yet_is_none(folder: ServiceFolder) -> None:
     assert folder.read_status() is None
-    assert folder.read_report() is None
     with pytest.raises(FileNotFoundError):
         folder.read_spec()
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 import fieldwave
 from fieldwave.devices import create_device, device_names, open_device
 from fieldwave.devices.cpu import CpuDevice
+from fieldwave.devices.rtl import RtlDevice
 from fieldwave.errors import DeviceBusyError, NotFoundError
+from fieldwave.npu.config import CONFIGURATIONS
 
 
 def test_a_device_is_made_by_name_and_not_yet_open() -> None:
@@ -24,10 +27,26 @@ def test_an_opened_device() -> None:
 
 
 @pytest.mark.parametrize("make", [create_device, open_device])
-def test_an_unknown_name_lists_the_names(make: object) -> None:
+@pytest.mark.parametrize("name", ["gpu", "cpu:tiny", "cpu:", "gpu:tiny", ""])
+def test_an_unknown_name_lists_the_names(make: Callable[[str], object], name: str) -> None:
     with pytest.raises(NotFoundError) as error:
-        make("gpu")  # type: ignore[operator]
-    assert str(error.value) == f"no device 'gpu'; there are: {', '.join(device_names())}"
+        make(name)
+    assert device_names() == ("cpu", "rtl")
+    assert str(error.value) == f"no device {name!r}; there are: cpu, rtl, rtl:NPU"
+
+
+def test_the_rtl_device_takes_an_npu_behind_a_colon() -> None:
+    device = create_device("rtl:tiny")
+    assert isinstance(device, RtlDevice)
+    assert device.name == "rtl"
+    assert device.configuration == CONFIGURATIONS["tiny"]
+
+
+@pytest.mark.parametrize("npu", ["enormous", "tiny:", ""])
+def test_an_unknown_npu_lists_the_npus(npu: str) -> None:
+    with pytest.raises(NotFoundError) as error:
+        create_device(f"rtl:{npu}")
+    assert str(error.value) == f"no NPU configuration {npu!r}; there are {', '.join(CONFIGURATIONS)}"
 
 
 def test_naming_the_devices_imports_no_runtime() -> None:

@@ -77,3 +77,17 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as caught:
         Workspace(tmp_path).create_services_folder()
     assert str(caught.value) == f"cannot make {tmp_path}/.fieldwave/services: Not a directory"
+
+
+def test_a_user_without_a_home_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987_654_321)
+    with pytest.raises(StorageError) as caught:
+        Workspace.find(tmp_path)
+    assert str(caught.value) == (
+        "user 987654321 has no home folder to keep services in; set XDG_DATA_HOME to a folder, "
+        "or mark the project's folder with an empty file fieldwave.toml"
+    )
+    (tmp_path / "fieldwave.toml").touch()
+    assert Workspace.find(tmp_path) == Workspace(tmp_path)

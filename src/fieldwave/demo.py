@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -100,9 +101,10 @@ class Demo:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for service in self.target.list():
-            self.target.delete(service.name)
-        self._folder.cleanup()
+        with ExitStack() as stack:
+            stack.callback(self._folder.cleanup)  # called last, also when a service cannot be deleted
+            for service in self.target.list():
+                stack.callback(self.target.delete, service.name)
 
     @property
     def heldout(self) -> int:

@@ -37,7 +37,7 @@ def top_k(scores: ArrayLike, labels: Sequence[str], k: int) -> list[Prediction]:
         k: how many, at least 1; all classes where there are fewer.
 
     Raises:
-        TensorError: the scores are not one-dimensional, not numbers, or as many as the labels.
+        TensorError: the scores are not one-dimensional, not numbers, or not as many as the labels.
         InputError: ``k`` is less than 1.
     """
     values = np.asarray(scores)

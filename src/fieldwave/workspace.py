@@ -38,7 +38,11 @@ class Workspace:
 
     @classmethod
     def find(cls, start: str | os.PathLike[str] | None = None) -> Workspace:
-        """The project that ``start`` (else the working directory) lies in; outside any, the user's workspace."""
+        """The project that ``start`` (else the working directory) lies in; outside any, the user's workspace.
+
+        Raises:
+            StorageError: outside any project, and the user has no home folder.
+        """
         for folder in _upwards(start):
             if (folder / _MARK).is_file():
                 return cls(folder)
@@ -77,5 +81,14 @@ def _upwards(start: str | os.PathLike[str] | None) -> tuple[Path, ...]:
 def _user_data_folder() -> Path:
     # The specification: a relative path in the variable is to be ignored.
     configured = Path(os.environ.get("XDG_DATA_HOME", ""))
-    base = configured if configured.is_absolute() else Path.home() / ".local" / "share"
-    return base / "fieldwave"
+    return (configured if configured.is_absolute() else _home() / ".local" / "share") / "fieldwave"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise StorageError(
+            f"user {os.getuid()} has no home folder to keep services in; set XDG_DATA_HOME to a folder, "
+            f"or mark the project's folder with an empty file {_MARK}"
+        ) from None

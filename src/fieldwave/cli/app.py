@@ -1,6 +1,7 @@
 """The frame of the command: its commands, its errors, its exit codes.
 
-Exit codes: 0; 1 after an error, told in one line; 2 when the command line is wrong; 130 after Ctrl-C.
+Exit codes: 0; 1 after an error, told in one line; 2 when the command line is wrong; 130 after Ctrl-C; 143 and 129
+after SIGTERM and SIGHUP.
 With ``FIELDWAVE_DEBUG=1`` errors come with their tracebacks.
 """
 

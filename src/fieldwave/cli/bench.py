@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from fieldwave.cli.options import Json
 
 if TYPE_CHECKING:
     from fieldwave.bench import HardwareTime, Latency
+    from fieldwave.client import PredictionClient
 
 __all__ = ["app"]
 
@@ -77,25 +78,41 @@ def _device(path: Path, device: str, seconds: float) -> tuple[Latency, HardwareT
 
 
 def _service(name: str, image: Path | None, seconds: float) -> Latency:
-    from fieldwave.bench import bench_service, example_input
+    from fieldwave.bench import bench_service
+
+    with _client(name) as client:
+        inputs = _example(name) if image is None else {"images": _bytes(image)}
+        with output.waiting(f"sending to {name}"):
+            return bench_service(client, inputs, seconds=seconds)
+
+
+def _client(name: str) -> PredictionClient:
+    from fieldwave.client import PredictionClient
     from fieldwave.deploy import LocalTarget
     from fieldwave.errors import NotFoundError
 
     if ":" in name:
-        from fieldwave.client import PredictionClient
-
-        host, _, port = name.rpartition(":")
-        if image is None:
-            raise NotFoundError(f"{name} is an address: say what to send with --image FILE")
-        client, inputs = PredictionClient(host, int(port)), {}
-    else:
-        target = LocalTarget()
-        service = target.get(name)
-        client = service.client()
-        inputs = {} if image is not None else example_input(target.package(name))
+        return PredictionClient(name)
     try:
-        data = {"images": image.read_bytes()} if image is not None else inputs
+        return LocalTarget().get(name).client()
+    except NotFoundError as error:
+        raise NotFoundError(f"no file {name} and {error}") from None
+
+
+def _example(name: str) -> dict[str, Any]:
+    from fieldwave.bench import example_input
+    from fieldwave.deploy import LocalTarget
+    from fieldwave.errors import InputError
+
+    if ":" in name:
+        raise InputError(f"{name} is an address: say what to send with --image FILE")
+    return dict(example_input(LocalTarget().package(name)))
+
+
+def _bytes(image: Path) -> bytes:
+    from fieldwave.errors import NotFoundError
+
+    try:
+        return image.read_bytes()
     except OSError as error:
         raise NotFoundError(f"cannot read {image}: {error.strerror}") from None
-    with client, output.waiting(f"sending to {name}"):
-        return bench_service(client, data, seconds=seconds)

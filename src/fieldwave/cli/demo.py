@@ -10,6 +10,7 @@ import fieldwave
 from fieldwave.cli import output
 from fieldwave.cli.examples import examples
 from fieldwave.cli.pictures import side_by_side
+from fieldwave.cli.signals import ended_by_signals
 from fieldwave.errors import FieldwaveError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def demo() -> None:
     """Walk the whole road on real digits: convert, prove, deploy, score, simulate the FPGA, clean up."""
     from fieldwave.demo import Demo
 
-    with Demo() as road:
+    with ended_by_signals(), Demo() as road:
         output.data(
             f"Fieldwave {fieldwave.__version__}: the whole road, "
             f"on {road.heldout} handwritten digits that the network has not seen\n"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +14,7 @@ from fieldwave.cli import output
 from fieldwave.cli.examples import examples
 from fieldwave.cli.options import Json, Quiet
 from fieldwave.cli.pictures import bar
-from fieldwave.errors import InputError
+from fieldwave.errors import FieldwaveError, InputError
 
 if TYPE_CHECKING:
     from fieldwave.client import PredictionClient
@@ -49,25 +51,37 @@ def predict(
     """Score images with a service and print the likeliest classes."""
     client, labels, patience = _connect(service)
     timeout = timeout or patience
-    found: list[tuple[Path, list[Prediction]]] = []
-    with client, output.progress() as progress:
-        for number, image in enumerate(images):
-            progress(f"scoring {image.name}", number / len(images))
-            found.append((image, _score(client, image, input_name, output_name, labels, top, timeout)))
-    if as_json:
-        output.to_json(
-            [
-                {"image": str(image), "predictions": [dataclasses.asdict(one) for one in predictions]}
-                for image, predictions in found
-            ]
-        )
-        return
-    for image, predictions in found:
-        output.data(output.styled(str(image), bold=True))
-        for one in predictions:
-            output.data(
-                f"  {one.probability:6.4f}  {bar(one.probability, _BAR_WIDTH).ljust(_BAR_WIDTH)}  {one.label}"
-            )
+    found: list[dict[str, Any]] = []
+    try:
+        with client:
+            for image in images:
+                with _named(image, images), output.waiting(f"scoring {image}"):
+                    predictions = _score(client, image, input_name, output_name, labels, top, timeout)
+                if as_json:
+                    found.append({"image": str(image), "predictions": list(map(dataclasses.asdict, predictions))})
+                else:
+                    _show(image, predictions)
+    finally:
+        if as_json and found:  # what is known before an error is not lost, and is whole JSON
+            output.to_json(found)
+
+
+@contextlib.contextmanager
+def _named(image: Path, images: list[Path]) -> Iterator[None]:
+    """Errors say which of several images it was."""
+    try:
+        yield
+    except FieldwaveError as error:
+        if len(images) == 1 or str(image) in str(error):
+            raise
+        raise FieldwaveError(f"{image}: {error}") from error
+
+
+def _show(image: Path, predictions: list[Prediction]) -> None:
+    output.data(output.styled(str(image), bold=True))
+    for one in predictions:
+        share = bar(one.probability, _BAR_WIDTH).ljust(_BAR_WIDTH)
+        output.data(f"  {one.probability:6.4f}  {share}  {one.label}")
 
 
 def _connect(service: str) -> tuple[PredictionClient, tuple[str, ...], float]:

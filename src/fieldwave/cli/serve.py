@@ -18,6 +18,9 @@ __all__ = ["app"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}
+"""Where to reach a service from here that listens on every address."""
+
 
 @app.command(epilog=examples("fieldwave serve rn50.zip --grpc-port 50051"))
 def serve(
@@ -39,10 +42,16 @@ def serve(
     from fieldwave.serving import serve as serve_package
 
     def ready(server: Server) -> None:
-        output.note(f"serving {package} on {host}:{server.port}, device {device}")
-        output.hint(f"fieldwave predict {host}:{server.port} IMAGE")
+        output.note(f"serving {package} on {_bracketed(host)}:{server.port}, device {device}")
+        near = _bracketed(_LOOPBACK.get(host, host))
+        output.hint(f"fieldwave predict {near}:{server.port} IMAGE")
 
     options = ServeOptions(
         package=package, name=name, device=device, host=host, grpc_port=grpc_port, workers=workers
     )
     serve_package(options, ready=ready)
+
+
+def _bracketed(host: str) -> str:
+    """An IPv6 address as it stands before a port (RFC 3986)."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -100,7 +100,7 @@ def logs(
 @app.command(epilog=examples("fieldwave services delete rn50"))
 def delete(
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="The services' names.")],
-    timeout: Annotated[float, typer.Option(help="Seconds for requests that run to finish.")] = 30.0,
+    timeout: Annotated[float, typer.Option(help="Seconds until it is killed; requests have at most 10.")] = 30.0,
     quiet: Quiet = False,
 ) -> None:
     """Stop services and remove all of them.

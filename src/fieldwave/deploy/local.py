@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from fieldwave.deploy.launch import SERVE_COMMAND, launch
 from fieldwave.deploy.lock import is_held, take
 from fieldwave.deploy.log import follow as follow_log
 from fieldwave.deploy.log import last_lines
+from fieldwave.deploy.ours import is_ours
 from fieldwave.deploy.state import ServiceFolder, Spec, Status, now
 from fieldwave.deploy.stop import stop
 from fieldwave.deploy.target import Service, check_name, is_name
@@ -155,7 +157,7 @@ class LocalTarget:
             return None
         except StorageError as error:
             return Service(folder.name, "Failed", HOST, 0, None, 0, "", "", "", "", str(error), self)
-        return self._service(folder.name, spec, _seen(folder.name, status, alive))
+        return self._service(folder.name, spec, _seen(folder, status, alive))
 
     def _service(self, name: str, spec: Spec, status: Status) -> Service:
         return Service(
@@ -219,11 +221,26 @@ class LocalTarget:
         return NotFoundError(f"no service {name!r} in {self.workspace.root}; {there}")
 
 
-def _seen(name: str, status: Status | None, alive: bool) -> Status:
+def _seen(folder: ServiceFolder, status: Status | None, alive: bool) -> Status:
     if alive:
-        return status or Status("Starting", supervisor=0)
+        return _checked(folder, status) if status is not None else Status("Starting", supervisor=0)
     if status is not None and status.state == "Stopped":
         return status
-    gone = f"its supervisor is gone; delete it and deploy again: fieldwave services delete {name}"
+    gone = f"its supervisor is gone; delete it and deploy again: fieldwave services delete {folder.name}"
     restarts = status.restarts if status else 0
     return Status("Failed", supervisor=0, restarts=restarts, last_error=gone)
+
+
+def _checked(folder: ServiceFolder, status: Status) -> Status:
+    """The status, Healthy only if that process is there: its supervisor may be unable to write a newer one."""
+    if status.state != "Healthy" or status.pid is None:
+        return status
+    with suppress(ProcessLookupError, PermissionError):
+        if not is_ours(folder, status.supervisor):
+            return status  # it runs on another machine, where we cannot look
+        with suppress(ProcessLookupError):
+            if is_ours(folder, status.pid):
+                return status
+        ended = f"process {status.pid} has ended"
+        return replace(status, state="Restarting", pid=None, last_error=ended)
+    return status

@@ -7,13 +7,14 @@ process that deploys takes it and the supervisor inherits it: there is no moment
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
 
 from fieldwave.errors import StorageError
 
-__all__ = ["is_held", "take"]
+__all__ = ["holder", "is_held", "sign", "take"]
 
 
 def take(path: Path) -> int:
@@ -28,6 +29,20 @@ def take(path: Path) -> int:
     except OSError as error:
         raise StorageError(f"cannot lock {path}: {error.strerror or error}") from error
     return descriptor
+
+
+def sign(path: Path) -> None:
+    """Write this process's id into the lock's file, for `holder`; a full disk is no reason not to go on."""
+    with contextlib.suppress(OSError):
+        path.write_text(f"{os.getpid()}\n")
+
+
+def holder(path: Path) -> int | None:
+    """The process that signed the lock last, if any did. Whether it still holds it only `is_held` knows."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(path.read_bytes())
+        return pid if pid > 0 else None
+    return None
 
 
 def is_held(path: Path) -> bool:

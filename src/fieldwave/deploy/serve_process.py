@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from pathlib import Path
 
-from fieldwave.deploy.state import Report, ServiceFolder
+from fieldwave.deploy.report import report
+from fieldwave.deploy.state import ServiceFolder
 from fieldwave.errors import FieldwaveError
 
 __all__ = ["main"]
@@ -24,7 +24,7 @@ def main() -> int:
         _serve(folder)
     except FieldwaveError as error:
         print(f"error: {error}", file=sys.stderr)
-        folder.write_report(Report(os.getpid(), str(error)))
+        report(str(error))
         return 1
     return 0
 
@@ -34,7 +34,7 @@ def _serve(folder: ServiceFolder) -> None:
 
     spec = folder.read_spec()
     options = ServeOptions(package=folder.package, device=spec.device, host=spec.host, grpc_port=spec.port)
-    serve(options, ready=lambda _: folder.write_report(Report(os.getpid())))
+    serve(options, ready=lambda _: report())
 
 
 if __name__ == "__main__":

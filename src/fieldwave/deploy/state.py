@@ -6,8 +6,7 @@
         service.json    what was asked for (Spec); written once, before the folder gets its name
         package.zip     the package that is served, a copy
         status.json     what is (Status); the supervisor replaces it whole at every change
-        report.json     what the serving process says of itself: ready, or why it cannot
-        lock            held by the supervisor for its life: whether it runs is read off this lock
+        lock            held by the supervisor for its life: whether it runs is read off this lock; its process id
         service.log     the output of the serving process; service.log.1 is the part before
 
 A folder appears under its name complete, and disappears whole (both by rename), so nobody sees a half of one.
@@ -25,11 +24,11 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints
 from fieldwave.errors import StorageError
 from fieldwave.files import write_atomically
 
-__all__ = ["Report", "ServiceFolder", "Spec", "State", "Status", "now"]
+__all__ = ["ServiceFolder", "Spec", "State", "Status", "now"]
 
 State = Literal["Starting", "Healthy", "Restarting", "Failed", "Stopped"]
 
-_Record = TypeVar("_Record", "Spec", "Status", "Report")
+_Record = TypeVar("_Record", "Spec", "Status")
 
 
 @dataclass(frozen=True)
@@ -75,14 +74,6 @@ class Status:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What the serving process ``pid`` says of itself: ready, when ``error`` is empty."""
-
-    pid: int
-    error: str = ""
-
-
-@dataclass(frozen=True)
 class ServiceFolder:
     """One service's folder and the files in it."""
 
@@ -113,20 +104,13 @@ class ServiceFolder:
 
     def read_status(self) -> Status | None:
         """None before the supervisor has said anything."""
-        return _read_if_there(Status, self.path / "status.json")
+        try:
+            return _read(Status, self.path / "status.json")
+        except FileNotFoundError:
+            return None
 
     def write_status(self, status: Status) -> None:
         _write(self.path / "status.json", status)
-
-    def read_report(self) -> Report | None:
-        """None before the serving process has said anything."""
-        return _read_if_there(Report, self.path / "report.json")
-
-    def write_report(self, report: Report) -> None:
-        _write(self.path / "report.json", report)
-
-    def remove_report(self) -> None:
-        (self.path / "report.json").unlink(missing_ok=True)
 
 
 def now() -> str:
@@ -134,15 +118,8 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _write(path: Path, record: Spec | Status | Report) -> None:
+def _write(path: Path, record: Spec | Status) -> None:
     write_atomically(path, json.dumps(dataclasses.asdict(record), indent=2).encode() + b"\n")
-
-
-def _read_if_there(kind: type[_Record], path: Path) -> _Record | None:
-    try:
-        return _read(kind, path)
-    except FileNotFoundError:
-        return None
 
 
 def _read(kind: type[_Record], path: Path) -> _Record:

@@ -8,9 +8,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-from fieldwave.deploy.lock import is_held
+from fieldwave.deploy.lock import holder, is_held
+from fieldwave.deploy.ours import is_ours
 from fieldwave.deploy.state import ServiceFolder
 from fieldwave.errors import ServiceError, StorageError
 
@@ -59,7 +59,7 @@ def _send(folder: ServiceFolder, number: signal.Signals) -> bool:
             # Asked again while the process is held: now the number can be nobody else's.
             if not is_held(folder.lock):
                 return True
-            if not _is_ours(folder, supervisor):
+            if not is_ours(folder, supervisor):
                 raise ServiceError(
                     f"service {folder.name!r} is run by another machine or container; delete it there"
                 )
@@ -77,6 +77,9 @@ def _send(folder: ServiceFolder, number: signal.Signals) -> bool:
 
 
 def _supervisor(folder: ServiceFolder) -> int | None:
+    # The lock's file is asked first: a damaged status must not make a service that nobody can delete.
+    if pid := holder(folder.lock):
+        return pid
     with contextlib.suppress(FileNotFoundError, StorageError):
         status = folder.read_status()
         return status.supervisor if status else None
@@ -94,17 +97,3 @@ def _held(pid: int) -> Iterator[Callable[[signal.Signals], None]]:
         yield lambda number: signal.pidfd_send_signal(descriptor, number)
     finally:
         os.close(descriptor)
-
-
-def _is_ours(folder: ServiceFolder, pid: int) -> bool:
-    """Whether the process is the supervisor of this folder.
-
-    A lock is seen from other containers and machines that share the folder, where the number is another process's.
-    """
-    if sys.platform != "linux":
-        return True
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except FileNotFoundError:
-        raise ProcessLookupError(pid) from None
-    return os.fsencode(folder.path) in command

@@ -30,12 +30,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from fieldwave.deploy.backoff import Backoff
+from fieldwave.deploy.lock import sign
 from fieldwave.deploy.log import BoundedLog
 from fieldwave.deploy.port import is_taken
-from fieldwave.deploy.state import Report, ServiceFolder, Status, now
+from fieldwave.deploy.report import Listener, listen
+from fieldwave.deploy.state import ServiceFolder, Status, now
 from fieldwave.errors import StorageError
 
 __all__ = ["Supervisor"]
@@ -63,9 +65,11 @@ class Supervisor:
         self._failures = 0  # deaths in a row before the process was ready
         self._stopping = False
         self._tail = b""
+        self._listener: Listener | None = None
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> None:
+        sign(self._folder.lock)
         with self._signals():
             self._publish()
             while not self._stopping:
@@ -105,40 +109,46 @@ class Supervisor:
         if is_taken(host, port):
             return None, f"port {port} on {host} is taken by another process"
         try:
-            self._folder.remove_report()
-            child = subprocess.Popen(
-                [*self._spec.command, str(self._folder.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                preexec_fn=functools.partial(_die_with_parent, os.getpid()),
-            )
+            with listen() as (listener, descriptor, environment):
+                child = subprocess.Popen(
+                    [*self._spec.command, str(self._folder.path)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    pass_fds=[descriptor],
+                    preexec_fn=functools.partial(_die_with_parent, os.getpid()),
+                )
         except (OSError, subprocess.SubprocessError) as error:
             return None, f"cannot start {self._spec.command[0]}: {error}"
+        self._listener = listener
         self._say(f"started process {child.pid} for port {port}")
         self._publish(pid=child.pid, started=now())
         return child, ""
 
     def _watch(self, child: subprocess.Popen[bytes]) -> float | None:
         """Wait until it ends or is to be stopped; the seconds it was healthy, None if it never was."""
-        assert child.stdout is not None
+        assert child.stdout is not None and self._listener is not None
         os.set_blocking(child.stdout.fileno(), False)
         self._selector.register(child.stdout, selectors.EVENT_READ)
+        self._selector.register(self._listener.pipe, selectors.EVENT_READ)
         healthy_since = None
         while not self._stopping and child.poll() is None:
-            if healthy_since is None and self._is_ready(child):
+            if healthy_since is None and self._listener.error == "":
                 healthy_since = time.monotonic()
                 self._say(f"process {child.pid} is ready")
                 self._publish(state="Healthy")
             self._sleep(_START_TICK_SECONDS if healthy_since is None else _TICK_SECONDS)
         if not self._stopping:
+            self._listener.hear()
             self._read(child.stdout)
             self._close(child.stdout)
+            self._close(self._listener.pipe)
         return None if healthy_since is None else time.monotonic() - healthy_since
 
     def _stop(self, child: subprocess.Popen[bytes]) -> None:
         """Let it drain, and end it if that takes too long."""
-        assert child.stdout is not None
+        assert child.stdout is not None and self._listener is not None
         self._say(f"stopping process {child.pid}")
         child.terminate()
         deadline = time.monotonic() + GRACE_SECONDS
@@ -150,23 +160,12 @@ class Supervisor:
             child.wait()
         self._read(child.stdout)
         self._close(child.stdout)
+        self._close(self._listener.pipe)
         self._status = dataclasses.replace(self._status, last_exit=_exit_text(child.returncode))
 
-    def _is_ready(self, child: subprocess.Popen[bytes]) -> bool:
-        report = self._report(child)
-        return report is not None and not report.error
-
-    def _report(self, child: subprocess.Popen[bytes]) -> Report | None:
-        with contextlib.suppress(StorageError):
-            report = self._folder.read_report()
-            if report is not None and report.pid == child.pid:
-                return report
-        return None
-
     def _last_words(self, child: subprocess.Popen[bytes]) -> str:
-        report = self._report(child)
-        if report is not None and report.error:
-            return _one_line(report.error)
+        if self._listener is not None and self._listener.error:
+            return _one_line(self._listener.error)
         if child.returncode < 0:
             return f"killed by {_exit_text(child.returncode)}"
         lines = [line for line in self._tail.decode(errors="replace").splitlines() if line.strip()]
@@ -177,6 +176,9 @@ class Supervisor:
         for key, _ in self._selector.select(min(seconds, _TICK_SECONDS)):
             if isinstance(key.fileobj, socket.socket):
                 key.fileobj.recv(4096)
+            elif self._listener is not None and key.fileobj is self._listener.pipe:
+                if not self._listener.hear():
+                    self._selector.unregister(key.fileobj)
             elif not self._read(key.fileobj):
                 self._selector.unregister(key.fileobj)
         if self._published != self._status:
@@ -197,7 +199,7 @@ class Supervisor:
             self._log.write(data)
         return True
 
-    def _close(self, output: IO[bytes]) -> None:
+    def _close(self, output: IO[bytes] | BinaryIO) -> None:
         with contextlib.suppress(KeyError):
             self._selector.unregister(output)
         output.close()

@@ -64,7 +64,10 @@ class Target(Protocol):
         """
 
     def delete(self, name: str, timeout: float = 30.0) -> None:
-        """Stop a service and remove all of it; requests that run have ``timeout`` seconds to finish.
+        """Stop a service and remove all of it.
+
+        Requests that run have 10 seconds to finish, or ``timeout`` where that is less: then what still runs is
+        killed.
 
         Raises:
             NotFoundError: no service of that name.
@@ -77,8 +80,8 @@ class Service:
     """A service as it was when it was asked for.
 
     Attributes:
-        state: Starting, Healthy (it answers), Restarting (it died and is started again), Failed (it keeps dying
-            before it is ready, or nobody looks after it any more), Stopped.
+        state: Starting, Healthy (it said that it is ready, and its process is there), Restarting (it died and is
+            started again), Failed (it keeps dying before it is ready, or nobody looks after it any more), Stopped.
         host, port: where it listens.
         pid: process id of what serves, None while there is none.
         restarts: how often it was started again after it died.

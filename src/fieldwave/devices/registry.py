@@ -33,10 +33,10 @@ def create_device(name: str, **options: Any) -> Device:
     Raises:
         NotFoundError: there is no device, or no NPU configuration, of that name; the message lists the names.
     """
-    base, _, npu = name.partition(":")
-    if base not in _KINDS or (npu and base not in _WITH_NPU):
+    base, colon, npu = name.partition(":")
+    if base not in _KINDS or (colon and base not in _WITH_NPU):
         raise NotFoundError(f"no device {name!r}; there are: {', '.join(_KINDS)}, rtl:NPU")
-    if npu:
+    if colon:
         options["npu"] = npu
     module, kind = _KINDS[base]
     return cast(Device, getattr(importlib.import_module(module), kind)(**options))

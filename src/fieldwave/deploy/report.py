@@ -1,0 +1,67 @@
+"""What a serving process says of itself to its supervisor: ready, or why it cannot be.
+
+It is said through a pipe: that works where no file can be written, and what a process before this one said cannot
+be taken for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from typing import BinaryIO
+
+__all__ = ["Listener", "listen", "report"]
+
+_VARIABLE = "FIELDWAVE_REPORT"
+_ERROR_CHARACTERS = 500
+_READ_BYTES = 65536
+
+
+def report(error: str = "") -> None:
+    """Tell the supervisor, where there is one: ready, or the error."""
+    descriptor = os.environ.get(_VARIABLE)
+    if descriptor is not None:
+        with contextlib.suppress(OSError):  # it is gone, and whoever is left need not be told
+            os.write(int(descriptor), json.dumps(error[:_ERROR_CHARACTERS]).encode() + b"\n")
+
+
+class Listener:
+    """The supervisor's end; of several reports the last one counts.
+
+    Attributes:
+        error: what was said last: empty when the process is ready, None while it has said nothing.
+    """
+
+    def __init__(self, pipe: BinaryIO) -> None:
+        self.pipe = pipe
+        self.error: str | None = None
+        self._rest = b""
+
+    def hear(self) -> bool:
+        """Take in what there is; False when no more can come."""
+        data = self.pipe.read(_READ_BYTES)
+        *lines, self._rest = (self._rest + (data or b"")).split(b"\n")
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                self.error = str(json.loads(line))
+        return data != b""
+
+
+@contextlib.contextmanager
+def listen() -> Iterator[tuple[Listener, int, dict[str, str]]]:
+    """A listener, and what the process is given at its start: the descriptor to inherit, and the environment.
+
+    The descriptor is closed at the end of the context, the listener's pipe only when that raises.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    pipe = open(reading, "rb", buffering=0)  # noqa: SIM115
+    try:
+        yield Listener(pipe), writing, {**os.environ, _VARIABLE: str(writing)}
+    except BaseException:
+        pipe.close()
+        raise
+    finally:
+        os.close(writing)
