@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from fieldwave.compiler.interpreter import Interpreter, Order
 from fieldwave.graph import Graph
 from fieldwave.npu import Configuration
 
-Execute = Callable[[NDArray[np.uint8]], None]
+Execute = Callable[[NDArray[np.uint8]], object]
 
 
 def run_section(
@@ -37,10 +37,11 @@ def check(
     execute: Execute | None = None,
     *,
     eager: Order = "compute",
+    traces: Sequence[bool] = (False, True),
 ) -> Compiled:
     """Compile with and without trace; every tensor that is stored must equal the golden model's."""
     truth = golden.run(graph, feeds)
-    for trace in (False, True):
+    for trace in traces:
         compiled = compile_network(graph, configuration, trace=trace)
         for section in compiled.program.sections:
             if not isinstance(section, NpuSection):

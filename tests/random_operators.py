@@ -25,9 +25,10 @@ def windows(draw: st.DrawFn, largest: int = 7, *, pools: bool = False) -> Window
 
 
 def image(draw: st.DrawFn, b: Builder, window: Window, channels: int) -> Tensor:
-    """An input a little larger than the window needs, so that any stride and padding matter."""
+    """A map a little larger than the window needs, so that strides and padding matter; fed, or made on the NPU."""
     least = [max(1, window.reach(a) - window.pads[a] - window.pads[a + 2]) for a in range(2)]
-    return b.input(channels, *(size + draw(st.integers(0, 9)) for size in least))
+    x = b.input(channels, *(size + draw(st.integers(0, 9)) for size in least))
+    return b.max_pool(x, Window((1, 1))) if draw(st.booleans()) else x
 
 
 @st.composite

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fieldwave.compiler import Compiled, compile_network, explain
+from fieldwave.compiler.fold import Fold
 from fieldwave.compiler.queues import Region, Task, waits
 from fieldwave.compiler.tile import Run
 from fieldwave.errors import ModelError
@@ -107,7 +108,7 @@ def test_parts_are_written_in_place_and_copied_where_two_joins_want_them() -> No
 def test_pixels_are_split_evenly() -> None:
     b = Builder(6)
     y = b.conv(b.input(16, 14, 14), 16, POINT)
-    tiling = compile_network(b.graph(y), SIM16).plans[0].tilings[0]
+    tiling = compile_network(b.graph(y), SIM16).plans[0].tilings[0][0]
     assert (tiling.blocks, tiling.block_pixels, tiling.last_pixels) == (2, 98, 98)
 
 
@@ -116,9 +117,9 @@ def test_groups_become_runs_of_words() -> None:
     x = b.input(64, 4, 4)
     depthwise, grouped, narrow = b.conv(x, 64, SAME, 64), b.conv(x, 64, SAME, 2), b.conv(x, 64, SAME, 16)
     tilings = compile_network(b.graph(depthwise, grouped, narrow), SIM16).plans[0].tilings
-    assert tilings[0].runs == (Run(0, 4, 0, 1, 1),)
-    assert tilings[1].runs == (Run(0, 2, 0, 2, 0), Run(2, 2, 2, 2, 0))
-    assert tilings[2].runs == (Run(0, 4, 0, 1, 1),)
+    assert tilings[0][0].runs == (Run(0, 4, 0, 1, 1),)
+    assert tilings[1][0].runs == (Run(0, 2, 0, 2, 0), Run(2, 2, 2, 2, 0))
+    assert tilings[2][0].runs == (Run(0, 4, 0, 1, 1),)
 
 
 def test_weights_that_exceed_the_ring_are_repeated() -> None:
@@ -126,7 +127,36 @@ def test_weights_that_exceed_the_ring_are_repeated() -> None:
     b = Builder(8)
     y = b.conv(b.input(64, 9, 9), 16, SAME)
     compiled = check(b.graph(y), b.feeds(), small)
-    assert compiled.plans[0].tilings[0].repeat == (True,)
+    assert compiled.plans[0].tilings[0][0].repeat == (True,)
+
+
+# Folding
+
+
+def test_the_first_layer_takes_a_row_of_taps_at_once() -> None:
+    """7 x 7 over 3 channels on 16 lanes: 21 channels are 2 words, so 14 steps instead of 49."""
+    b = Builder(17)
+    stem = Window((7, 7), (2, 2), (3, 2, 3, 4))
+    y = b.conv(b.input(3, 20, 20), 16, stem)
+    compiled = check(b.graph(y), b.feeds(), SIM16)
+    (operation,), (tiling,) = compiled.plans[0].operations, compiled.plans[0].tilings[0]
+    assert operation.window == Window((7, 1), (2, 1), (3, 0, 3, 0))
+    assert tiling.runs[0].input_words == 2
+    fold = compiled.images[0].inputs[0].fold
+    assert fold == Fold(taps=7, stride=2, dilation=1, left=2, width=10, value=b.inputs[0].zero)
+
+
+def test_an_input_that_others_read_is_not_folded() -> None:
+    b = Builder(18)
+    x = b.input(3, 20, 20)
+    y, z = b.conv(x, 16, SAME), b.max_pool(x, SAME)
+    assert not compile_network(b.graph(y, z), SIM16).plans[0].folds
+
+
+def test_a_fold_of_the_definition() -> None:
+    pixels = np.arange(1, 6, dtype=np.uint8).reshape(1, 5, 1)
+    fold = Fold(taps=2, stride=2, dilation=3, left=1, width=3, value=0)
+    assert fold.columns(pixels)[0].tolist() == [[0, 3], [2, 5], [4, 0]]
 
 
 # Memory
@@ -143,14 +173,28 @@ def test_a_sum_takes_the_place_of_its_residual_and_the_input_lies_in_the_other_b
     assert places[y.name].bank != places[x.name].bank
 
 
-def test_a_tensor_too_large_is_named() -> None:
+def test_what_does_not_fit_is_streamed_in_strips() -> None:
+    """16 KiB of activations pass through banks of 8 and 4 KiB; what fits stays."""
+    b = Builder(10)
+    x = b.input(16, 32, 32)
+    y = b.conv(x, 16, SAME)
+    y = b.add(b.conv(y, 16, SAME), x)
+    z = b.conv(b.max_pool(y, Window((4, 4), (4, 4))), 16, SAME)
+    compiled = check(b.graph(z), b.feeds(), Configuration(16, 16, (8192, 4096), 16384, 16, 16), eager="transfer")
+    memory = compiled.plans[0].memory
+    assert memory.streamed >= {x.name, y.name}
+    assert z.name not in memory.streamed
+    assert [len(strips) > 1 for strips in memory.strips] == [True, True, True, False]
+
+
+def test_a_row_too_large_is_named() -> None:
     b = Builder(10)
     y = b.conv(b.input(16, 64, 64), 16, POINT)
     with pytest.raises(ModelError) as caught:
-        compile_network(b.graph(y), Configuration(16, 16, (65536, 32768), 65536, 16, 16))
+        compile_network(b.graph(y), Configuration(16, 16, (1024, 512), 65536, 16, 16))
     assert str(caught.value) == (
-        f"tensor '{y.name}' (64 x 64 x 16, 65536 bytes) does not fit the activation banks of 65536 and 32768 "
-        "bytes beside 'x0' (65536 bytes); choose a configuration with larger banks"
+        f"the activation banks of 1024 and 512 bytes have no room for rows of 'x0' (2048 bytes) beside rows of "
+        f"'{y.name}' (2048 bytes); choose a configuration with larger banks"
     )
 
 
@@ -235,6 +279,16 @@ def test_adds_whose_scales_are_no_powers_of_two_stay_on_the_host() -> None:
         found = refusals(changed)[graph.nodes[1].name]
         exponent = x.exponent + 30
         assert found == reason.format(exponent)
+
+
+def test_a_configuration_without_tables() -> None:
+    b = Builder(19)
+    y = b.lookup(b.conv(b.input(8, 6, 6), 8, POINT))
+    compiled = compile_network(b.graph(y), configuration("ecp5-85f"))
+    assert [section.side for section in compiled.sections] == ["npu", "host"]
+    index, gather = (node.name for node in b.nodes[1:])
+    assert dict(compiled.program.refusals) == {gather: "this configuration has no look-up tables"}
+    assert index not in dict(compiled.program.refusals)
 
 
 def test_a_free_size_is_refused() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fieldwave.compiler import MemoryTensor, NpuSection, Program, compile_network, read_program, write_program
 from fieldwave.compiler.interpreter import Interpreter
 from fieldwave.compiler.operations import FeatureMap
-from fieldwave.errors import DeviceError, PackageError
+from fieldwave.errors import DeviceError, PackageError, TensorError
 from fieldwave.golden import Window
 from fieldwave.npu import configuration
 from tests.programs import run_section
@@ -81,11 +81,19 @@ def test_a_tensor_outside_the_memory() -> None:
 def test_tensors_of_every_form_survive_memory() -> None:
     values = np.arange(2 * 3 * 5, dtype=np.uint8)
     for form, shape in (("nchw", (1, 5, 2, 3)), ("nhwc", (1, 2, 3, 5)), ("flat", (1, 30))):
-        tensor = MemoryTensor("t", FeatureMap(2, 3, 5, form), 7, 16, ((0, 2), (8, 3)))  # type: ignore[arg-type]
+        tensor = MemoryTensor("t", FeatureMap(2, 3, 5, form), 7, 16, 64, ((0, 2), (8, 3)))  # type: ignore[arg-type]
         memory = np.zeros(7 + tensor.size, np.uint8)
         tensor.pack(values.reshape(shape), memory)
         assert np.array_equal(tensor.unpack(memory), values.reshape(shape))
         assert tensor.unpack(memory).shape == tensor.shape == shape
+
+
+def test_another_array_is_refused() -> None:
+    section = program().sections[0]
+    assert isinstance(section, NpuSection)
+    with pytest.raises(TensorError) as caught:
+        section.inputs[0].pack(np.zeros((1, 8, 4, 5), np.uint8), np.zeros(section.arena_bytes, np.uint8))
+    assert str(caught.value) == "tensor 'x0' is uint8 [1, 8, 4, 5]; the program takes uint8 [1, 8, 4, 4]"
 
 
 def test_a_program_for_another_configuration() -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fieldwave.compiler.concat import copy_shared_parts
-from fieldwave.compiler.emit import Image, Plan, emit
+from fieldwave.compiler.emit import Image, emit
+from fieldwave.compiler.fold import fold_first_layers, folded_map
 from fieldwave.compiler.fuse import fuse
 from fieldwave.compiler.host import host_section
 from fieldwave.compiler.layout import lay_out
 from fieldwave.compiler.lower import Lowering, lower
 from fieldwave.compiler.memory import plan_memory
-from fieldwave.compiler.operations import Operation
+from fieldwave.compiler.operations import Operation, count_macs
 from fieldwave.compiler.partition import Section, partition
 from fieldwave.compiler.program import HostSection, NpuSection, Program
 from fieldwave.compiler.resolve import resolve
+from fieldwave.compiler.schedule import Plan
 from fieldwave.compiler.shapes import tensor_types
 from fieldwave.compiler.tile import tile
 from fieldwave.graph import Graph
@@ -51,7 +53,7 @@ def compile_network(graph: Graph, configuration: Configuration, *, trace: bool =
         ModelError: a tensor does not fit the activation memory, or ONNX Runtime does not run the network.
     """
     types = tensor_types(graph)
-    lowering = lower(graph, types)
+    lowering = lower(graph, types, configuration)
     sections = partition(graph, lowering.steps)
     parts: list[HostSection | NpuSection] = []
     plans, images = [], []
@@ -60,8 +62,12 @@ def compile_network(graph: Graph, configuration: Configuration, *, trace: bool =
             parts.append(host_section(graph, section, types))
             continue
         plans.append(plan_section(section, lowering, configuration, trace=trace))
-        images.append(emit(plans[-1]))
-        parts.append(NpuSection(images[-1].inputs, images[-1].outputs, images[-1].arena_bytes, images[-1].data))
+        image = emit(plans[-1])
+        images.append(image)
+        macs = sum(
+            count_macs(operation, plans[-1].layouts[operation.output].map) for operation in plans[-1].operations
+        )
+        parts.append(NpuSection(image.inputs, image.outputs, macs, image.arena_bytes, image.data))
     name = next((name for name, known in CONFIGURATIONS.items() if known == configuration), "custom")
     refusals = tuple(lowering.refusals.items())
     program = Program(configuration.fingerprint, name, graph.name, tuple(parts), refusals)
@@ -72,22 +78,28 @@ def plan_section(section: Section, lowering: Lowering, configuration: Configurat
     """All decisions about one NPU section."""
     steps, aliases = resolve([lowering.steps[node.name] for node in section.nodes])
     real = {name: aliases.get(name, name) for name in section.outputs}
-    steps = copy_shared_parts(fuse(steps, frozenset(real.values())))
-    inputs = tuple(dict.fromkeys(section.inputs))
-    layouts = lay_out(steps, inputs, lowering.maps, configuration)
+    kept, inputs = frozenset(real.values()), tuple(dict.fromkeys(section.inputs))
+    steps, folds = fold_first_layers(fuse(steps, kept), inputs, kept, lowering.maps, configuration)
+    steps = copy_shared_parts(steps)
+    folded = {name: folded_map(lowering.maps[name], fold) for name, fold in folds.items()}
+    layouts = lay_out(steps, inputs, {**lowering.maps, **folded}, configuration)
     memory = plan_memory(steps, layouts, configuration)
     operations = tuple(step for step in steps if isinstance(step, Operation))
     if trace:
         names = [name for node in section.nodes for name in node.outputs]
         real = {name: aliases.get(name, name) for name in names}
-    outputs = {name: tensor for name, tensor in real.items() if tensor in layouts}
+    outputs = {name: tensor for name, tensor in real.items() if tensor in layouts and tensor not in folds}
     return Plan(
         configuration=configuration,
         operations=operations,
         layouts=layouts,
         memory=memory,
-        tilings=tuple(tile(operation, layouts, configuration) for operation in operations),
+        tilings=tuple(
+            tuple(tile(operation, strip, layouts, configuration) for strip in strips)
+            for operation, strips in zip(operations, memory.strips, strict=True)
+        ),
         inputs={name: name for name in inputs},
         outputs=outputs,
         maps=lowering.maps,
+        folds=folds,
     )

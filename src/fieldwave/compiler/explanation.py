@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fieldwave.compiler.compiler import Compiled
-from fieldwave.compiler.emit import Image, Plan
-from fieldwave.compiler.operations import Operation
+from fieldwave.compiler.emit import Image
+from fieldwave.compiler.operations import Operation, count_macs
+from fieldwave.compiler.schedule import Plan
 from fieldwave.compiler.tile import Run, Tiling
 from fieldwave.npu import Configuration
 from fieldwave.npu.isa import Opcode
@@ -62,16 +63,18 @@ def _operations(plan: Plan) -> Iterator[str]:
 
 def _tiles(plan: Plan) -> Iterator[str]:
     useful = total = 0
-    for operation, tiling in zip(plan.operations, plan.tilings, strict=True):
-        cycles = sum(array_cycles(operation, tiling, run, plan.configuration) for run in tiling.runs)
-        macs = 0 if operation.weights is None or operation.identity else operation.weights.size * tiling.pixels
+    for operation, tilings in zip(plan.operations, plan.tilings, strict=True):
+        tiling = tilings[0]
+        cycles = sum(array_cycles(operation, t, run, plan.configuration) for t in tilings for run in t.runs)
+        macs = count_macs(operation, plan.layouts[operation.output].map)
+        strips = f"{len(tilings)} strips of " if len(tilings) > 1 else ""
         useful, total = useful + macs, total + cycles
         repeated = ", weights once per block" if any(tiling.repeat) else ""
         tiles = sum(run.tiles for run in tiling.runs)
         runs = f" in {len(tiling.runs)} descriptors" if len(tiling.runs) > 1 else ""
         yield (
-            f"{operation.name}: {tiles} tiles{runs} x {tiling.blocks} blocks of {tiling.block_pixels} pixels"
-            f"{repeated}: {cycles} cycles, {_share(macs, cycles, plan.configuration)} of the array"
+            f"{operation.name}: {strips}{tiles} tiles{runs} x {tiling.blocks} blocks of {tiling.block_pixels} "
+            f"pixels{repeated}: {cycles} cycles, {_share(macs, cycles, plan.configuration)} of the array"
         )
     yield f"together at least {total} cycles, {_share(useful, total, plan.configuration)} of the array"
 
@@ -88,6 +91,8 @@ def _memory(plan: Plan) -> Iterator[str]:
             f"bank {place.bank} words {place.base} to {end} ({buffer.words * lanes} bytes), "
             f"operations {buffer.first} to {buffer.last}: {', '.join(buffer.tensors)}"
         )
+    for name in sorted(plan.memory.streamed):
+        yield f"memory: {name} ({plan.layouts[name].map})"
     for bank, words in enumerate(plan.configuration.bank_words):
         peaks = (
             place.base + buffer.words

@@ -153,7 +153,7 @@ class Interpreter:
             else:
                 sums = (vectors[:, :, lanes].astype(np.int64) - f["pad_value"]).sum(0)
                 taps = f["average_taps"] if f["padding_counts"] else (~padding).sum(0)[:, None]
-                exact = sums / taps * 2.0 ** f["average_shift"]
+                exact = sums / taps * 2.0 ** (8 - f["average_shift"])
                 result = np.clip(np.rint(exact) + f["output_zero"], -128, 127).astype(np.int64)
             if f["residual"]:
                 words = residual + word * f["residual_tile_step"]

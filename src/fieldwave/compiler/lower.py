@@ -10,6 +10,7 @@ from fieldwave.compiler.operators import OPERATORS
 from fieldwave.compiler.scope import Refused, Scope
 from fieldwave.compiler.shapes import TensorType
 from fieldwave.graph import Graph, Node
+from fieldwave.npu import Configuration
 
 __all__ = ["Lowering", "lower"]
 
@@ -29,8 +30,8 @@ class Lowering:
     maps: Mapping[str, FeatureMap]
 
 
-def lower(graph: Graph, types: Mapping[str, TensorType]) -> Lowering:
-    """Lower every node that the NPU can run.
+def lower(graph: Graph, types: Mapping[str, TensorType], configuration: Configuration) -> Lowering:
+    """Lower every node that the NPU of this configuration can run.
 
     A tensor that the host makes is taken for channels-first, but one that is only read by transpositions from
     channels-last is what it is: then nobody moves a byte.
@@ -53,7 +54,7 @@ def lower(graph: Graph, types: Mapping[str, TensorType]) -> Lowering:
                 known[name] = found
         try:
             step, result = OPERATORS.get(node.op, _unknown)(
-                Scope(node, graph.constants, types, known, consumers.get(node.output, ()))
+                Scope(node, graph.constants, types, known, consumers.get(node.output, ()), configuration)
             )
         except Refused as refused:
             refusals[node.name] = str(refused)

@@ -1,106 +1,189 @@
-"""The activation memory plan: a static address for every buffer.
+"""The activation memory plan: which tensors stay on the chip and where, and how the others pass through.
 
-A buffer lives from the operation that first writes it to the one that last reads it, and two buffers that live at
-the same time share no word. A residual sum takes the place of its residual where that dies with it.
+A buffer lives from the operation that first writes it to the one that last reads it. A residual sum takes the
+place of its residual where that dies with it. While the buffers do not fit, the largest tensor that is in the way
+is streamed: it lives in memory, and the operations around it work in strips.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.operations import Join, Operation
+from fieldwave.compiler.placement import Buffer, Place, place
+from fieldwave.compiler.strips import Role, Strip, cut, operands, rows
 from fieldwave.errors import ModelError
 from fieldwave.npu import Configuration
 
-__all__ = ["Buffer", "MemoryPlan", "Place", "plan_memory"]
+__all__ = ["MemoryPlan", "Slab", "plan_memory", "strip_buffer"]
+
+LEAST_SHARE = 16
+"""Strip buffers shrink to this part of the banks before another tensor is streamed."""
 
 
 @dataclass(frozen=True)
-class Buffer:
-    """Memory that one or several tensors share.
+class Slab:
+    """Rows of a tensor that are on the chip.
 
     Attributes:
-        tensors: the tensors in it; the first gives it its name.
-        words: its size.
-        first, last: index of the first operation that needs it and of the last, both included.
+        bank, base: the first word of the first of them.
+        first, rows: which they are.
+        step: words from row to row.
     """
 
-    tensors: tuple[str, ...]
-    words: int
-    first: int
-    last: int
-
-    def meets(self, other: Buffer) -> bool:
-        """Whether both live at the same time."""
-        return self.first <= other.last and other.first <= self.last
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a buffer begins."""
-
     bank: int
-    base: int  # words
+    base: int
+    first: int
+    rows: int
+    step: int
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """The buffers, where they lie, and so where each tensor does."""
+    """The plan.
+
+    Attributes:
+        buffers, places: what is on the chip, and where.
+        streamed: tensors that live in memory.
+        strips: of each operation; one strip where nothing is streamed.
+    """
 
     buffers: tuple[Buffer, ...]
     places: tuple[Place, ...]
+    streamed: frozenset[str]
+    strips: tuple[tuple[Strip, ...], ...]
+    _index: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._index.update((name, i) for i, buffer in enumerate(self.buffers) for name in buffer.tensors)
 
     def place(self, tensor: str, layout: Layout) -> Place:
-        """The first word of a tensor."""
-        for buffer, place in zip(self.buffers, self.places, strict=True):
-            if tensor in buffer.tensors:
-                return Place(place.bank, place.base + layout.offset)
-        raise KeyError(tensor)
+        """The first word of a tensor that stays on the chip."""
+        found = self.places[self._index[tensor]]
+        return Place(found.bank, found.base + layout.offset)
+
+    def slab(self, index: int, operation: Operation, role: Role, layout: Layout, number: int) -> Slab:
+        """The operand of strip ``number`` of operation ``index``: the whole tensor, or the strip's rows of it."""
+        tensor = dict(operands(operation))[role]
+        if tensor not in self.streamed:
+            found = self.place(tensor, layout)
+            return Slab(found.bank, found.base, 0, layout.map.height, layout.row_step)
+        strips = self.strips[index]
+        buffer = self._index[strip_buffer(index, role)]
+        found, half = self.places[buffer], self.buffers[buffer].words // min(2, len(strips))
+        first, last = rows(operation, role, layout.map.height, strips[number])
+        return Slab(found.bank, found.base + number % 2 * half, first, last - first, layout.row_step)
+
+
+def strip_buffer(index: int, role: Role) -> str:
+    """Name of the buffer through which an operand of operation ``index`` passes."""
+    return f"{role} of operation {index}"
 
 
 def plan_memory(
     steps: Sequence[Operation | Join], layouts: Mapping[str, Layout], configuration: Configuration
 ) -> MemoryPlan:
-    """Find addresses; several orders of placing are tried, and the first that fits is taken.
+    """Decide what is streamed, cut strips, find addresses.
 
     Raises:
-        ModelError: none fits; the message names the tensor.
+        ModelError: not even single rows fit; the message names the tensor.
     """
     operations = [step for step in steps if isinstance(step, Operation)]
-    buffers = _buffers(operations, layouts)
-    apart = _apart(operations, buffers)
-    blame = None
-    for by_size, preference in product((False, True), ((0, 1), (1, 0))):
-        order = sorted(
-            range(len(buffers)),
-            key=lambda i: (-buffers[i].words if by_size else buffers[i].first, buffers[i].first),
-        )
-        places, failed = _place(buffers, order, apart, preference, configuration)
-        if failed is None:
-            return MemoryPlan(buffers, tuple(places[index] for index in range(len(buffers))))
-        blame = failed if blame is None else blame
-    assert blame is not None
-    raise ModelError(_complaint(buffers, blame, layouts, configuration))
+    total = sum(configuration.bank_words)
+    streamed: set[str] = set()
+    room = [total // 2] * len(operations)
+    least = total // LEAST_SHARE
+    while True:
+        found, buffers, strips = _attempt(operations, layouts, streamed, room, configuration)
+        if not isinstance(found, int):
+            return _with_higher_strips(operations, layouts, streamed, room, configuration)
+        failed = buffers[found]
+        crowded = [
+            index
+            for index, operation in enumerate(operations)
+            if failed.first <= index <= failed.last
+            and any(name in streamed for _, name in operands(operation))
+            and strips[index][0].height > 1
+        ]
+        victims = [
+            (buffer.words, name)
+            for buffer in buffers
+            for name in buffer.tensors
+            if buffer.meets(failed) and name in layouts and _alone(name, layouts)
+        ]
+        shrinking = [index for index in crowded if room[index] > least] or ([] if victims else crowded)
+        if shrinking:
+            for index in shrinking:
+                room[index] //= 2
+        elif victims:
+            streamed.add(max(victims)[1])
+        else:
+            passing = {
+                strip_buffer(index, role): name
+                for index, operation in enumerate(operations)
+                for role, name in operands(operation)
+            }
+            raise ModelError(_complaint(buffers, found, passing, configuration))
 
 
-def _buffers(operations: Sequence[Operation], layouts: Mapping[str, Layout]) -> tuple[Buffer, ...]:
-    first: dict[str, int] = {}
-    last: dict[str, int] = {}
-    members: dict[str, list[str]] = {}
-    owner: dict[str, str] = {}  # buffer -> the buffer that it was put into
+def _attempt(
+    operations: Sequence[Operation],
+    layouts: Mapping[str, Layout],
+    streamed: Collection[str],
+    room: Sequence[int],
+    configuration: Configuration,
+) -> tuple[tuple[Place, ...] | int, tuple[Buffer, ...], list[tuple[Strip, ...]]]:
+    """Addresses, or which buffer fails, where the strips of each operation may take ``room`` words."""
+    strips = [cut(operation, layouts, streamed, words) for operation, words in zip(operations, room, strict=True)]
+    buffers = (*_resident(operations, layouts, streamed), *_passing(operations, layouts, streamed, strips))
+    return place(buffers, _apart(operations, buffers), configuration), buffers, strips
+
+
+def _with_higher_strips(
+    operations: Sequence[Operation],
+    layouts: Mapping[str, Layout],
+    streamed: Collection[str],
+    room: list[int],
+    configuration: Configuration,
+) -> MemoryPlan:
+    """Give each operation in strips as much room as it can use: fewer strips read the weights less often."""
+    total = sum(configuration.bank_words)
+    found, buffers, strips = _attempt(operations, layouts, streamed, room, configuration)
     for index, operation in enumerate(operations):
-        for name in operation.reads:
-            last[layouts[name].buffer] = index
+        for eighths in range(8, 0, -1):
+            wider = [*room[:index], total * eighths // 8, *room[index + 1 :]]
+            if len(cut(operation, layouts, streamed, wider[index])) >= len(strips[index]):
+                break
+            attempt = _attempt(operations, layouts, streamed, wider, configuration)
+            if not isinstance(attempt[0], int):
+                room, (found, buffers, strips) = wider, attempt
+                break
+    assert not isinstance(found, int)
+    return MemoryPlan(buffers, found, frozenset(streamed), tuple(strips))
+
+
+def _alone(name: str, layouts: Mapping[str, Layout]) -> bool:
+    """Whether a tensor is neither joined nor part of a joined one."""
+    return sum(layout.buffer == layouts[name].buffer for layout in layouts.values()) == 1
+
+
+def _resident(
+    operations: Sequence[Operation], layouts: Mapping[str, Layout], streamed: Collection[str]
+) -> tuple[Buffer, ...]:
+    """The buffers of tensors that stay on the chip."""
+    members: dict[str, list[str]] = {}
     for name, layout in layouts.items():
         members.setdefault(layout.buffer, []).append(name)
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
     for index, operation in enumerate(operations):
-        for name in (*operation.reads, operation.output):
-            buffer = layouts[name].buffer
-            first.setdefault(buffer, index)
-            last[buffer] = max(last.get(buffer, index), index)
+        for _, name in operands(operation):
+            if name not in streamed:
+                first.setdefault(layouts[name].buffer, index)
+                last[layouts[name].buffer] = index
+    owner: dict[str, str] = {}  # buffer -> the buffer that it was put into
 
     def root(buffer: str) -> str:
         while buffer in owner:
@@ -108,18 +191,17 @@ def _buffers(operations: Sequence[Operation], layouts: Mapping[str, Layout]) -> 
         return buffer
 
     for index, operation in enumerate(operations):
-        residual, output = operation.residual, layouts[operation.output]
-        if residual is None or residual.stride != (1, 1):
+        residual = operation.residual
+        if residual is None or residual.stride != (1, 1) or {residual.tensor, operation.output} & set(streamed):
             continue
-        source = layouts[residual.tensor]
-        alone = all(len(members[layout.buffer]) == 1 for layout in (source, output))
-        here, dies = root(source.buffer), last[source.buffer] == index
-        if alone and dies and here != root(layouts[operation.input].buffer) and here != root(output.buffer):
-            owner[output.buffer] = here
+        source, output = layouts[residual.tensor].buffer, layouts[operation.output].buffer
+        alone = len(members[source]) == len(members[output]) == 1
+        here = root(source)
+        if alone and last[source] == index and here not in (root(layouts[operation.input].buffer), root(output)):
+            owner[output] = here
     grouped: dict[str, list[str]] = {}
-    for buffer in members:
-        if buffer in first:
-            grouped.setdefault(root(buffer), []).append(buffer)
+    for buffer in first:
+        grouped.setdefault(root(buffer), []).append(buffer)
     return tuple(
         Buffer(
             tuple(name for part in parts for name in members[part]),
@@ -131,59 +213,55 @@ def _buffers(operations: Sequence[Operation], layouts: Mapping[str, Layout]) -> 
     )
 
 
+def _passing(
+    operations: Sequence[Operation],
+    layouts: Mapping[str, Layout],
+    streamed: Collection[str],
+    strips: Sequence[Sequence[Strip]],
+) -> tuple[Buffer, ...]:
+    """The buffers through which streamed tensors pass, double where there are several strips."""
+    found = []
+    for index, operation in enumerate(operations):
+        for role, name in operands(operation):
+            if name not in streamed:
+                continue
+            layout, heights = layouts[name], []
+            for strip in strips[index]:
+                first, last = rows(operation, role, layout.map.height, strip)
+                heights.append(last - first)
+            words = max(heights) * layout.row_step * min(2, len(heights))
+            found.append(Buffer((strip_buffer(index, role),), words, index, index))
+    return tuple(found)
+
+
 def _apart(operations: Sequence[Operation], buffers: Sequence[Buffer]) -> set[tuple[int, int]]:
     """Pairs of buffers that are better kept in different banks: a convolution's input and its residual."""
-    index = {name: i for i, buffer in enumerate(buffers) for name in buffer.tensors}
+    numbers = {name: number for number, buffer in enumerate(buffers) for name in buffer.tensors}
+
+    def number(index: int, role: Role, name: str) -> int:
+        return numbers[name] if name in numbers else numbers[strip_buffer(index, role)]
+
     pairs = {
-        (index[operation.input], index[operation.residual.tensor])
-        for operation in operations
-        if operation.residual
+        (number(index, "input", operation.input), number(index, "residual", operation.residual.tensor))
+        for index, operation in enumerate(operations)
+        if operation.residual is not None
     }
     return pairs | {(b, a) for a, b in pairs}
 
 
-def _place(
-    buffers: Sequence[Buffer],
-    order: Sequence[int],
-    apart: set[tuple[int, int]],
-    preference: tuple[int, int],
-    configuration: Configuration,
-) -> tuple[dict[int, Place], int | None]:
-    """Put one buffer after the other at the lowest address that is free; on failure say which did not fit."""
-    places: dict[int, Place] = {}
-    for index in order:
-        options = []
-        for bank in preference:
-            busy = sorted(
-                (place.base, place.base + buffers[other].words)
-                for other, place in places.items()
-                if place.bank == bank and buffers[other].meets(buffers[index])
-            )
-            base = 0
-            for start, end in busy:
-                if base + buffers[index].words <= start:
-                    break
-                base = max(base, end)
-            if base + buffers[index].words <= configuration.bank_words[bank]:
-                clashes = sum((index, other) in apart for other, place in places.items() if place.bank == bank)
-                options.append((clashes, base > 0, preference.index(bank), base, bank))
-        if not options:
-            return places, index
-        *_, base, bank = min(options)
-        places[index] = Place(bank, base)
-    return places, None
-
-
 def _complaint(
-    buffers: Sequence[Buffer], index: int, layouts: Mapping[str, Layout], configuration: Configuration
+    buffers: Sequence[Buffer], index: int, passing: Mapping[str, str], configuration: Configuration
 ) -> str:
-    lanes, buffer = configuration.input_lanes, buffers[index]
-    others = [other for other in buffers if other is not buffer and other.meets(buffer)]
-    others.sort(key=lambda other: -other.words)
-    beside = ", ".join(f"{other.tensors[0]!r} ({other.words * lanes} bytes)" for other in others[:3])
+    def described(buffer: Buffer) -> str:
+        name, size = buffer.tensors[0], buffer.words * configuration.input_lanes
+        return f"rows of {passing[name]!r} ({size} bytes)" if name in passing else f"{name!r} ({size} bytes)"
+
+    buffer, (first, second) = buffers[index], configuration.bank_bytes
+    others = sorted(
+        (other for other in buffers if other is not buffer and other.meets(buffer)), key=lambda o: -o.words
+    )
+    beside = f" beside {', '.join(map(described, others[:3]))}" if others else ""
     return (
-        f"tensor {buffer.tensors[0]!r} ({layouts[buffer.tensors[0]].map}, {buffer.words * lanes} bytes) does not "
-        f"fit the activation banks of {configuration.bank_bytes[0]} and {configuration.bank_bytes[1]} bytes"
-        + (f" beside {beside}" if beside else "")
-        + "; choose a configuration with larger banks"
+        f"the activation banks of {first} and {second} bytes have no room for {described(buffer)}{beside}; "
+        "choose a configuration with larger banks"
     )

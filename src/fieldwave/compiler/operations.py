@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 from fieldwave.golden import Window
 from fieldwave.npu.isa import Opcode
 
-__all__ = ["Average", "FeatureMap", "Form", "Join", "Move", "Operation", "Requantize", "Residual", "Step"]
+__all__ = [
+    "Average",
+    "FeatureMap",
+    "Form",
+    "Join",
+    "Move",
+    "Operation",
+    "Requantize",
+    "Residual",
+    "Step",
+    "count_macs",
+]
 
 Form = Literal["nchw", "nhwc", "flat"]
 """How ONNX sees a map: [1, C, H, W], [1, H, W, C], or [1, C*H*W]."""
@@ -160,3 +171,10 @@ class Join:
 
 
 Step = Operation | Move | Join
+
+
+def count_macs(operation: Operation, result: FeatureMap) -> int:
+    """Multiply-accumulates of the network in an operation; copies and pools have none."""
+    if operation.weights is None or operation.identity:
+        return 0
+    return operation.weights.size * result.pixels

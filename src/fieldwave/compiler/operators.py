@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 
 from fieldwave import golden
 from fieldwave.compiler.operations import Average, FeatureMap, Join, Move, Operation, Requantize, Residual, Step
-from fieldwave.compiler.scope import MOST_SHIFT, Refused, Scope, checked, highest
+from fieldwave.compiler.scope import MOST_SHIFT, Refused, Scope, checked
 from fieldwave.golden import Window
 from fieldwave.npu.isa import Opcode
 
 __all__ = ["OPERATORS"]
 
 POINT = Window((1, 1))
+MOST_TAPS = 256
+"""Elements of an average's window."""
+MOST_GAIN = 7
+"""log2 of an average's input scale over its output scale; of small gains the others' limit holds."""
 _INT32, _INT64 = 6, 7  # onnx.TensorProto.INT32, INT64
 
 Lowered = tuple[Step, FeatureMap]
@@ -95,9 +99,12 @@ def _average_pool(s: Scope) -> Lowered:
     source, window = s.image(), s.window()
     s.channels_first()
     taps = math.prod(window.kernel)
-    if taps > highest("average_taps"):
-        raise Refused(f"its window has {taps} taps; the NPU averages up to {highest('average_taps')}")
-    average = Average(s.exponent(1, 3), s.binary_zero(4), bool(s.node.attributes.get("count_include_pad", 0)))
+    if taps > MOST_TAPS:
+        raise Refused(f"its window has {taps} taps; the NPU averages up to {MOST_TAPS}")
+    exponent = s.exponent(1, 3)
+    if exponent > MOST_GAIN:
+        raise Refused(f"its scales differ by 2^{exponent}; the NPU averages up to 2^{MOST_GAIN}")
+    average = Average(exponent, s.binary_zero(4), bool(s.node.attributes.get("count_include_pad", 0)))
     operation = Operation(
         (s.node.name,),
         Opcode.AVERAGE,
@@ -146,6 +153,8 @@ def _lookup(s: Scope) -> Lowered:
     source, table = s.map(1), s.constant(0)
     if table.dtype != np.uint8 or table.shape != (256,) or int(s.node.attributes.get("axis", 0)):
         raise Refused("the NPU looks up in tables of 256 bytes")
+    if not s.configuration.lookup:
+        raise Refused("this configuration has no look-up tables")
     return replace(_copy(s, source, 1), table=table), source
 
 

@@ -5,8 +5,9 @@ The file is little-endian and has no pointers::
     "FWPROG01"  fingerprint u64  configuration  network  sections  refusals
     section:    side u8 (0 host, 1 NPU)
       host:     nodes  inputs  outputs  ONNX model
-      NPU:      inputs  outputs  arena_bytes u64  image
-    tensor:     name  form u8  height u32  width u32  channels u32  offset u64  pixel_step u32  parts (u32, u32)
+      NPU:      inputs  outputs  macs u64  arena_bytes u64  image
+    tensor:     name  form u8  height u32  width u32  channels u32  offset u64  pixel_step u32  row_step u32
+                parts: list of (u32, u32)  fold: list of at most one, six u32
     a text, model or image is its length as u64 and its bytes; a list is its length as u64 and its items
 
 Equal programs are equal bytes. A reader checks every length against what is left of the file.
@@ -16,9 +17,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TypeVar, get_args
 
+from fieldwave.compiler.fold import Fold
 from fieldwave.compiler.operations import FeatureMap, Form
 from fieldwave.compiler.tensors import MemoryTensor
 from fieldwave.errors import PackageError
@@ -26,6 +28,10 @@ from fieldwave.errors import PackageError
 __all__ = ["HostSection", "NpuSection", "Program", "read_program", "write_program"]
 
 MAGIC = b"FWPROG01"
+MOST_BYTES = 1 << 32
+"""Offsets in a program have 32 bits."""
+MOST_COLUMNS = 1 << 16
+"""Sizes in a descriptor have 16 bits."""
 FORMS: tuple[Form, ...] = get_args(Form)
 Item = TypeVar("Item")
 
@@ -52,12 +58,14 @@ class NpuSection:
 
     Attributes:
         inputs, outputs: where the host writes and reads tensors.
+        macs: multiply-accumulates of the ONNX nodes that it runs.
         arena_bytes: memory from the header on, the image included.
         image: the program as the hardware reads it.
     """
 
     inputs: tuple[MemoryTensor, ...]
     outputs: tuple[MemoryTensor, ...]
+    macs: int
     arena_bytes: int
     image: bytes
 
@@ -131,15 +139,18 @@ def _section(section: HostSection | NpuSection) -> bytes:
         lists = (section.nodes, section.inputs, section.outputs)
         return b"\0" + b"".join(_list(names, _text) for names in lists) + _text(section.model)
     tensors = _list(section.inputs, _tensor) + _list(section.outputs, _tensor)
-    return b"\1" + tensors + struct.pack("<Q", section.arena_bytes) + _text(section.image)
+    return b"\1" + tensors + struct.pack("<QQ", section.macs, section.arena_bytes) + _text(section.image)
 
 
 def _tensor(tensor: MemoryTensor) -> bytes:
     size = tensor.map
     numbers = struct.pack(
-        "<BIIIQI", FORMS.index(size.form), size.height, size.width, size.channels, tensor.offset, tensor.pixel_step
-    )
-    return _text(tensor.name) + numbers + _list(tensor.parts, lambda part: struct.pack("<II", *part))
+        "<BIIIQII", FORMS.index(size.form), size.height, size.width, size.channels,
+        tensor.offset, tensor.pixel_step, tensor.row_step,
+    )  # fmt: skip
+    parts = _list(tensor.parts, lambda part: struct.pack("<II", *part))
+    folds = [] if tensor.fold is None else [tensor.fold]
+    return _text(tensor.name) + numbers + parts + _list(folds, lambda fold: struct.pack("<6I", *astuple(fold)))
 
 
 class _Reader:
@@ -179,20 +190,28 @@ class _Reader:
         if side != 1:
             raise PackageError(f"the program has a section of kind {side} before byte {self.position}")
         inputs, outputs = self.items(self.tensor), self.items(self.tensor)
-        arena_bytes, image = self.number("Q"), self.take(self.number("Q"))
+        macs, arena_bytes, image = self.number("Q"), self.number("Q"), self.take(self.number("Q"))
+        if arena_bytes > MOST_BYTES:
+            raise PackageError(f"the program wants {arena_bytes} bytes of memory; the NPU reaches {MOST_BYTES}")
         for tensor in (*inputs, *outputs):
             if not len(image) <= tensor.offset <= arena_bytes - tensor.size:
                 raise PackageError(f"tensor {tensor.name!r} of the program lies outside its memory")
-        return NpuSection(inputs, outputs, arena_bytes, image)
+        return NpuSection(inputs, outputs, macs, arena_bytes, image)
 
     def tensor(self) -> MemoryTensor:
         name, form = self.text(), self.number("B")
         if form >= len(FORMS):
             raise PackageError(f"tensor {name!r} of the program has form {form}, which does not exist")
         height, width, channels = self.number("I"), self.number("I"), self.number("I")
-        offset, step = self.number("Q"), self.number("I")
+        offset, step, row_step = self.number("Q"), self.number("I"), self.number("I")
         parts = self.items(lambda: (self.number("I"), self.number("I")))
-        inside = all(start + count <= step for start, count in parts)
-        if not inside or sum(count for _, count in parts) != channels:
+        folds = self.items(lambda: Fold(*(self.number("I") for _ in range(6))))
+        fold = folds[0] if folds else None
+        if fold is not None and max(astuple(fold)) >= MOST_COLUMNS:
+            raise PackageError(f"tensor {name!r} of the program is folded beyond what a descriptor can describe")
+        columns, taps = (width, 1) if fold is None else (fold.width, fold.taps)
+        inside = all(start + count <= step for start, count in parts) and columns * step <= row_step
+        if not inside or sum(count for _, count in parts) != channels * taps:
             raise PackageError(f"the channels of tensor {name!r} of the program do not fill its pixels")
-        return MemoryTensor(name, FeatureMap(height, width, channels, FORMS[form]), offset, step, parts)
+        size = FeatureMap(height, width, channels, FORMS[form])
+        return MemoryTensor(name, size, offset, step, row_step, parts, fold)

@@ -14,6 +14,7 @@ from fieldwave.compiler.operations import FeatureMap
 from fieldwave.compiler.shapes import TensorType
 from fieldwave.golden import Window
 from fieldwave.graph import Node
+from fieldwave.npu import Configuration
 from fieldwave.npu.isa import COMPUTE
 
 __all__ = ["MOST_SHIFT", "Refused", "Scope", "checked", "highest"]
@@ -34,7 +35,8 @@ class Scope:
     constants: Mapping[str, NDArray[Any]]
     types: Mapping[str, TensorType]
     maps: Mapping[str, FeatureMap]
-    readers: Sequence[Node] = ()
+    readers: Sequence[Node]
+    configuration: Configuration
 
     def activations(self) -> list[str]:
         """The tensors that it reads and makes, without constants."""

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldwave.compiler.fold import Fold
 from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.operations import FeatureMap
+from fieldwave.errors import TensorError
 from fieldwave.npu import Configuration
 
 __all__ = ["MemoryTensor", "in_memory"]
@@ -17,26 +19,34 @@ __all__ = ["MemoryTensor", "in_memory"]
 
 @dataclass(frozen=True)
 class MemoryTensor:
-    """One tensor: channels-last bytes, ``pixel_step`` bytes from pixel to pixel.
+    """One tensor: channels-last bytes.
 
     Attributes:
         name: in the ONNX graph.
         map: size, and form of the array that `pack` takes and `unpack` gives.
         offset: first byte, from the program's header on.
-        pixel_step: bytes.
+        pixel_step, row_step: bytes from pixel to pixel and from row to row.
         parts: ``(first byte in the pixel, channels)`` of each run of channels, in order.
+        fold: an input of which each pixel in memory holds several columns; `unpack` does not take it.
     """
 
     name: str
     map: FeatureMap
     offset: int
     pixel_step: int
+    row_step: int
     parts: tuple[tuple[int, int], ...]
+    fold: Fold | None = None
+
+    @property
+    def width(self) -> int:
+        """Pixels in a row in memory."""
+        return self.map.width if self.fold is None else self.fold.width
 
     @property
     def size(self) -> int:
         """Bytes in memory."""
-        return self.map.pixels * self.pixel_step
+        return self.map.height * self.row_step
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -47,12 +57,23 @@ class MemoryTensor:
         return (1, height, width, channels) if self.map.form == "nhwc" else (1, channels, height, width)
 
     def pack(self, array: NDArray[np.uint8], memory: NDArray[np.uint8]) -> None:
-        """Write a uint8 array of `shape` into the program's memory."""
+        """Write a uint8 array of `shape` into the program's memory.
+
+        Raises:
+            TensorError: the array is another.
+        """
+        if array.dtype != np.uint8 or array.shape != self.shape:
+            raise TensorError(
+                f"tensor {self.name!r} is {array.dtype} {list(array.shape)}; "
+                f"the program takes uint8 {list(self.shape)}"
+            )
         size = (self.map.height, self.map.width, self.map.channels)
         if self.map.form == "nhwc":
             values = array.reshape(size)
         else:
             values = array.reshape(size[2], size[0], size[1]).transpose(1, 2, 0)
+        if self.fold is not None:
+            values = self.fold.columns(values)
         target, channel = self._pixels(memory), 0
         for start, count in self.parts:
             target[:, :, start : start + count] = values[:, :, channel : channel + count]
@@ -67,17 +88,29 @@ class MemoryTensor:
         return np.ascontiguousarray(values).reshape(self.shape)
 
     def _pixels(self, memory: NDArray[np.uint8]) -> NDArray[Any]:
-        size = (self.map.height, self.map.width, self.pixel_step)
-        return memory[self.offset : self.offset + self.size].reshape(size)
+        size = (self.map.height, self.width, self.pixel_step)
+        own = memory[self.offset : self.offset + self.size]
+        return np.ndarray(size, np.uint8, own.data, strides=(self.row_step, self.pixel_step, 1))
 
 
 def in_memory(
-    name: str, size: FeatureMap, layout: Layout, offset: int, configuration: Configuration
+    name: str,
+    size: FeatureMap,
+    layout: Layout,
+    offset: int,
+    configuration: Configuration,
+    fold: Fold | None = None,
 ) -> MemoryTensor:
-    """The tensor as LOAD and STORE lay it out; the pixels of a part of a joined one begin at whole beats."""
+    """The tensor as LOAD and STORE lay it out: rows begin at beats, and the pixels of a joined one's part too."""
     step = layout.words * configuration.input_lanes
     if layout.pitch != layout.words:
-        step = -(-step // configuration.port_bytes) * configuration.port_bytes
+        step = _beats(step, configuration)
+    row_step = _beats(step * layout.map.width, configuration)
     breaks = np.flatnonzero(np.diff(layout.lanes) != 1) + 1
     parts = tuple((int(run[0]), len(run)) for run in np.split(layout.lanes, breaks))
-    return MemoryTensor(name, size, offset, step, parts)
+    return MemoryTensor(name, size, offset, step, row_step, parts, fold)
+
+
+def _beats(size: int, configuration: Configuration) -> int:
+    """Bytes of the beats that hold ``size`` bytes."""
+    return -(-size // configuration.port_bytes) * configuration.port_bytes

@@ -20,6 +20,7 @@ import numpy as np
 
 from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.operations import Operation
+from fieldwave.compiler.strips import Strip
 from fieldwave.errors import ModelError
 from fieldwave.npu import Configuration
 from fieldwave.npu.isa import COMPUTE, Opcode
@@ -69,17 +70,20 @@ class Tiling:
         return (self.blocks - 1) * self.block_pixels + self.last_pixels
 
 
-def tile(operation: Operation, layouts: Mapping[str, Layout], configuration: Configuration) -> Tiling:
-    """Cut one operation; pixels are split evenly (196 is 2 x 98, not 128 and 68).
+def tile(
+    operation: Operation, strip: Strip, layouts: Mapping[str, Layout], configuration: Configuration
+) -> Tiling:
+    """Cut a strip of an operation; pixels are split evenly (196 is 2 x 98, not 128 and 68).
 
     Raises:
         ModelError: more steps or blocks than a descriptor can count.
     """
     source, result = layouts[operation.input], layouts[operation.output]
     runs = tuple(_runs(operation, source, result, configuration))
-    blocks = -(-result.map.pixels // configuration.block_pixels)
-    block_pixels = -(-result.map.pixels // blocks)
-    blocks = -(-result.map.pixels // block_pixels)
+    pixels = strip.height * result.map.width
+    blocks = -(-pixels // configuration.block_pixels)
+    block_pixels = -(-pixels // blocks)
+    blocks = -(-pixels // block_pixels)
     taps = operation.window.kernel[0] * operation.window.kernel[1]
     steps = [taps * run.input_words for run in runs]
     for what, count, field in (("steps", max(steps), "steps"), ("blocks of pixels", blocks, "blocks")):
@@ -93,7 +97,7 @@ def tile(operation: Operation, layouts: Mapping[str, Layout], configuration: Con
         operation.opcode == Opcode.CONV and blocks > 1 and count * configuration.tile_beats > room
         for count in steps
     )
-    return Tiling(runs, blocks, block_pixels, result.map.pixels - (blocks - 1) * block_pixels, repeat)
+    return Tiling(runs, blocks, block_pixels, pixels - (blocks - 1) * block_pixels, repeat)
 
 
 def _runs(operation: Operation, source: Layout, result: Layout, configuration: Configuration) -> Iterator[Run]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,8 +26,8 @@ from fieldwave.package import Package
 
 __all__ = ["RtlDevice", "SimulatedCore"]
 
-BUSY, DONE = 1, 2
-"""Bits of register STATUS."""
+DONE = 2
+"""Bit of register STATUS."""
 WATCHDOG = 2_000_000_000
 """Cycles after which a core is taken for hung: ten seconds at 200 MHz."""
 
@@ -87,6 +87,7 @@ class RtlDevice:
         watchdog: int = WATCHDOG,
     ) -> None:
         self.configuration = configuration(npu) if isinstance(npu, str) else npu
+        self._name = npu if isinstance(npu, str) else None
         self._memory = memory or MemoryModel()
         self._watchdog = watchdog
         self._ownership = Ownership(self.name)
@@ -95,7 +96,7 @@ class RtlDevice:
         self._package: Package | None = None
         self._network: Network | None = None
         self._tracing: Network | None = None
-        self._counters = Counters(0, 0.0, 0)
+        self._counters = Counters(0, 0.0, 0, 0, self.configuration.multipliers)
 
     def open(self) -> None:
         """Become the owner; builds the simulator where it is not in the cache. See `Device.open`.
@@ -104,12 +105,7 @@ class RtlDevice:
             MissingExtraError: the extra ``gateware`` is not installed.
         """
         self._ownership.claim()
-        try:
-            self._core = SimulatedCore(Simulation(self.configuration), self._memory, self._watchdog)
-        except BaseException:
-            self._ownership.release()
-            raise
-        self._counters = Counters(0, 0.0, 0)
+        self._power_up()
 
     def load(self, package: Package) -> None:
         """Make ``package`` the network that runs; see `Device.load`.
@@ -118,12 +114,13 @@ class RtlDevice:
 
         Raises:
             DeviceError: the program was made for another configuration.
+            PackageError: the program is damaged, or of another network.
             ModelError: the network does not fit this NPU.
             MissingExtraError: the network has to be compiled, and ``onnx`` is not installed.
         """
         self._ownership.check()
         program = self._stored(package) or compile_network(from_onnx(package.model), self.configuration).program
-        network = Network(program, self._opened())
+        network = self._network_of(package, program)
         with self._running:
             self._ownership.check()
             self._package, self._network, self._tracing = package, network, None
@@ -155,7 +152,7 @@ class RtlDevice:
                 raise TensorError(f"a trace takes 1 image, these are {images}; trace them one by one")
             if self._tracing is None:
                 compiled = compile_network(from_onnx(package.model), self.configuration, trace=True)
-                self._tracing = Network(compiled.program, self._opened())
+                self._tracing = self._network_of(package, compiled.program)
             tensors = self._timed(self._tracing, inputs)
             outputs = {spec.name for spec in package.manifest.outputs}
             return {name: value for name, value in tensors.items() if name in outputs or value.dtype == np.uint8}
@@ -178,7 +175,8 @@ class RtlDevice:
             self._ownership.release()
 
     def __enter__(self) -> Self:
-        self.open()
+        if self._ownership.enter():
+            self._power_up()
         return self
 
     def __exit__(
@@ -189,22 +187,37 @@ class RtlDevice:
     ) -> None:
         self.close()
 
+    def _power_up(self) -> None:
+        try:
+            self._core = SimulatedCore(Simulation(self.configuration), self._memory, self._watchdog)
+        except BaseException:
+            self._ownership.release()
+            raise
+        self._counters = Counters(0, 0.0, 0, 0, self.configuration.multipliers)
+
     def _stored(self, package: Package) -> Program | None:
         """The package's program for this configuration.
 
         Raises:
             DeviceError: it has one of that name, for other hardware.
         """
+        fingerprint = f"{self.configuration.fingerprint:016x}"
         for stored in package.manifest.programs:
+            if fingerprint != stored.fingerprint and self._name != stored.configuration:
+                continue
             program = read_program(package.files[stored.file])
-            if program.fingerprint == self.configuration.fingerprint:
-                return program
-            if configuration(program.configuration) == self.configuration:
+            if program.fingerprint != self.configuration.fingerprint:
                 raise DeviceError(
-                    f"the program of {package.manifest.network} for {program.configuration} has fingerprint "
-                    f"{program.fingerprint:016x}, this NPU {self.configuration.fingerprint:016x}; convert it again"
+                    f"the program of {package.manifest.network} for {stored.configuration} has fingerprint "
+                    f"{program.fingerprint:016x}, this NPU {fingerprint}; convert it again"
                 )
+            return program
         return None
+
+    def _network_of(self, package: Package, program: Program) -> Network:
+        manifest = package.manifest
+        inputs, outputs = ([spec.name for spec in specs] for specs in (manifest.inputs, manifest.outputs))
+        return Network(program, self._opened(), inputs=inputs, outputs=outputs)
 
     def _opened(self) -> SimulatedCore:
         self._ownership.check()
@@ -221,7 +234,13 @@ class RtlDevice:
         start = time.perf_counter()
         tensors, cycles = network.run(inputs)
         seconds, before = time.perf_counter() - start, self._counters
-        self._counters = Counters(before.images + 1, before.busy_seconds + seconds, (before.cycles or 0) + cycles)
+        self._counters = replace(
+            before,
+            images=before.images + 1,
+            busy_seconds=before.busy_seconds + seconds,
+            cycles=(before.cycles or 0) + cycles,
+            macs=(before.macs or 0) + network.macs,
+        )
         return tensors
 
 

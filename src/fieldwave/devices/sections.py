@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fieldwave.compiler import HostSection, NpuSection, Program
 from fieldwave.devices.exactness import exactness
 from fieldwave.devices.session import one_line, open_session
-from fieldwave.errors import DeviceError
+from fieldwave.errors import DeviceError, PackageError
 
 __all__ = ["Core", "Network"]
 
@@ -46,13 +46,24 @@ class _Npu:
 class Network:
     """One program, loaded: sessions opened, images in memory.
 
+    Args:
+        program: what to run.
+        core: on what.
+        inputs, outputs: names of the tensors that go in and that must come out.
+
+    Attributes:
+        macs: multiply-accumulates on the NPU for one image.
+
     Raises:
+        PackageError: the program needs tensors that are not there, or does not make the outputs.
         DeviceError: ONNX Runtime cannot load what stays on the host.
         MissingExtraError: this processor needs that rewritten, and ``onnx`` is not installed.
     """
 
-    def __init__(self, program: Program, core: Core) -> None:
+    def __init__(self, program: Program, core: Core, *, inputs: Collection[str], outputs: Collection[str]) -> None:
+        _check_flow(program, inputs, outputs)
         self._core = core
+        self.macs = sum(part.macs for part in program.sections if isinstance(part, NpuSection))
         self._parts = [_host(part) if isinstance(part, HostSection) else _npu(part) for part in program.sections]
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], int]:
@@ -77,6 +88,27 @@ class Network:
             cycles += self._core.execute(part.memory)
             tensors.update((tensor.name, tensor.unpack(part.memory)) for tensor in part.section.outputs)
         return tensors, cycles
+
+
+def _check_flow(program: Program, inputs: Collection[str], outputs: Collection[str]) -> None:
+    made = set(inputs)
+    for section in program.sections:
+        taken, left = (
+            [name if isinstance(name, str) else name.name for name in names]
+            for names in (section.inputs, section.outputs)
+        )
+        _check_made(program, taken, made)
+        made.update(left)
+    _check_made(program, outputs, made)
+
+
+def _check_made(program: Program, wanted: Iterable[str], made: Collection[str]) -> None:
+    for name in wanted:
+        if name not in made:
+            raise PackageError(
+                f"the program of {program.network} for {program.configuration} does not make tensor {name!r}; "
+                "convert it again"
+            )
 
 
 def _host(section: HostSection) -> _Host:

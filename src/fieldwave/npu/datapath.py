@@ -97,12 +97,13 @@ class Datapath(wiring.Component):
         # Issue.
         token = addresses.tokens.payload
         uses_weights = compute.opcode == Opcode.CONV
+        # A step of few pixels waits until the last one's sums are back, also where the bank made it wait between two.
         age = Signal(range(MINIMUM_STEP + 1), init=MINIMUM_STEP)
+        long_step, settled = Signal(), Signal()
+        m.d.comb += settled.eq(long_step | (age == MINIMUM_STEP))
         weights, output, bank, issue = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            weights.eq(
-                ~token.swap | (Mux(uses_weights, self.tile_ready, 1) & (age == MINIMUM_STEP) & ~self.preparing)
-            ),
+            weights.eq(~token.swap | (Mux(uses_weights, self.tile_ready, 1) & settled & ~self.preparing)),
             output.eq(~token.last | (room != 0)),
             self.read.valid.eq(addresses.tokens.valid & weights & output & ~token.padding),
             self.read.payload.bank.eq(compute.input_bank),
@@ -117,8 +118,8 @@ class Datapath(wiring.Component):
             self.output_wait.eq(addresses.tokens.valid & weights & ~output),
             self.bank_wait.eq(addresses.tokens.valid & weights & output & ~bank),
         ]
-        with m.If(issue & token.swap):
-            m.d.sync += age.eq(1)
+        with m.If(issue):
+            m.d.sync += [age.eq(1), long_step.eq(token.pixel >= MINIMUM_STEP - 1)]
         with m.Elif(age != MINIMUM_STEP):
             m.d.sync += age.eq(age + 1)
 
