@@ -33,7 +33,7 @@ wire: .venv/installed-tests
 	  echo "python's venv module is incomplete here: apt-get install python3-venv, then again"; exit 1; }
 
 .venv/installed: pyproject.toml | .venv/bin/python
-	$(PIP) install -e '.[convert]'
+	$(PIP) install -e '.[convert,gateware]'
 	@touch $@
 
 .venv/installed-tests: pyproject.toml | .venv/bin/python

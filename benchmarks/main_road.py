@@ -124,6 +124,14 @@ def interleaved(paths: dict[str, Callable[[], Any]], calls: int) -> dict[str, fl
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def rounded(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures with as many digits as mean something."""
+    return {
+        name: rounded(value) if isinstance(value, dict) else round(value, 4) if isinstance(value, float) else value
+        for name, value in figures.items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="replace the committed figures")
@@ -146,7 +154,7 @@ def main() -> None:
         figures["cpu_device"] = compare_with_onnxruntime(package, arguments.calls)
         figures["service"] = service(package, path, arguments.calls)
     figures["peak_megabytes_of_this_benchmark"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    text = json.dumps(figures, indent=2, default=lambda value: round(value, 4)) + "\n"
+    text = json.dumps(rounded(figures), indent=2) + "\n"
     print(text, end="")
     if arguments.write:
         RESULTS.write_text(text)

@@ -52,15 +52,15 @@ def test_the_package_of_the_digits_network(digits: Conversion) -> None:
 
 def test_accuracy_on_labelled_folders(tmp_path: Path, folder: Path) -> None:
     images = digits_images()
-    for index, label in enumerate(images.heldout_labels[:60]):
+    for index, label in enumerate(images.heldout_labels):
         place = tmp_path / "heldout" / str(label)
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{index}.png").write_bytes(digit_png(images.heldout_images[index]))
     made = convert("digits", calibration=folder, evaluation=tmp_path / "heldout", output=tmp_path / "d.zip")
-    assert made.report.images == 60
+    assert made.report.images == 360
     assert made.report.float_accuracy is not None and made.report.float_accuracy >= 0.975
     assert made.report.int8_accuracy is not None
-    assert made.report.float_accuracy - made.report.int8_accuracy <= 0.02
+    assert made.report.float_accuracy - made.report.int8_accuracy <= 0.005
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path, folder: Path) -> None:
@@ -93,7 +93,9 @@ def test_an_empty_calibration_folder(tmp_path: Path) -> None:
 def test_a_calibration_file_that_is_no_image(tmp_path: Path, folder: Path) -> None:
     (folder / "9.png").write_bytes(b"hello, I am a text")
     said = refused(ImageError, folder, tmp_path / "x.zip")
-    assert said.startswith(f"{folder / '9.png'}: not an image: the first bytes are 68656c6c6f")
+    assert said == (
+        f"{folder / '9.png'}: not an image: the first bytes are 68656c6c6f2c2049, expected a JPEG or PNG file"
+    )
 
 
 def test_an_evaluation_folder_of_another_network(tmp_path: Path, folder: Path) -> None:

@@ -133,6 +133,33 @@ def test_a_tensor_read_before_its_relu_keeps_its_sign(photos: list[NDArray[np.fl
     assert ours["r4_quantized"].min() == 128
 
 
+@pytest.mark.parametrize("gain", [0.0, 1e-44, 1e-12, 1e-6])
+def test_channels_that_are_all_but_dead(photos: list[NDArray[np.float32]], gain: float) -> None:
+    """Weights near zero beside a bias that is not: such channels are constants, and keep their value."""
+    source = residual_network(np.random.default_rng(7))
+    source.constants["gamma"][:5] = gain  # type: ignore[index]
+    source.constants["beta"][:5] = 0.3  # type: ignore[index]
+    made = quantize(source, photos)
+    theirs, ours = run(made.graph, photos[0]), golden.run(made.graph, {"x": photos[0]})
+    np.testing.assert_array_equal(ours["r1_quantized"], theirs["r1_quantized"])
+    layer = next(layer for layer in made.report.layers if layer.tensor == "r1")
+    values = ours["r1_quantized"][0, :5].astype(np.float64) * 2.0**layer.exponent
+    assert np.abs(values - 0.3).max() <= 2.0 ** (layer.exponent - 1) * 1.01
+    assert layer.snr > 25
+
+
+def test_more_products_than_int32_holds() -> None:
+    node = Node("Gemm", "fc", ("f", "w"), ("y",))
+    values = (Value("f", "float32", (None, 70000)),), (Value("y", "float32", (None, 1)),)
+    graph = Graph("wide", *values, (node,), {"w": np.ones((70000, 1), np.float32)})
+    image = np.ones((1, 70000), np.float32)
+    with pytest.raises(ModelError) as caught:
+        quantize(graph, [image])
+    assert str(caught.value) == (
+        "node 'fc': 70000 products are summed for one output, which int32 cannot hold for int8"
+    )
+
+
 def test_no_images() -> None:
     with pytest.raises(CalibrationError) as caught:
         quantize(residual_network(np.random.default_rng(0)), [])

@@ -146,7 +146,7 @@ def test_the_model_may_be_named() -> None:
         (
             {"images": [b"GIF89a-and-more"]},
             ImageError,
-            "input 'images': the image is a GIF file, expected a JPEG or PNG file; convert it",
+            "input 'images': the image is in GIF format, expected a JPEG or PNG file; convert it",
         ),
         (
             {"images": [png(pixels()[0]), b""]},

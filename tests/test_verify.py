@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from fieldwave import golden
 from fieldwave.conversion import Conversion
 from fieldwave.devices import create_device
+from fieldwave.devices.cpu import CpuDevice
+from fieldwave.errors import DeviceError
 from fieldwave.package import Package
 from fieldwave.preprocess import preprocess
 from fieldwave.verify import verify
@@ -74,14 +77,13 @@ def test_the_cpu_device_equals_golden(digits: Conversion) -> None:
         checks = list(verify(digits.package, device, images))
     assert len(checks) == 10
     for one in checks:
-        assert len(one) == 14
-        assert [check.differing for check in one] == [0] * 14
-        assert one[-1].size == 10
+        assert len(one.checks) == one.tensors == 14
+        assert [check.differing for check in one.checks] == [0] * 14
+        assert one.checks[-1].size == 10
 
 
 def test_a_wrong_device_is_found_out(digits: Conversion) -> None:
     """A device whose weights differ in one place returns other bytes, and the proof counts them."""
-    from fieldwave.devices.cpu import CpuDevice
 
     class Wrong(CpuDevice):
         def trace(self, inputs: Any) -> dict[str, NDArray[Any]]:
@@ -92,7 +94,37 @@ def test_a_wrong_device_is_found_out(digits: Conversion) -> None:
 
     image = {"images:0": np.zeros((1, 8, 8, 1), np.float32)}
     with Wrong() as device:
-        (checks,) = verify(digits.package, device, [image])
-    wrong = [check for check in checks if check.differing]
+        (one,) = verify(digits.package, device, [image])
+    wrong = [check for check in one.checks if check.differing]
     assert [check.tensor for check in wrong] == ["digits/pool2/MaxPool:0_quantized"]
     assert 0 < wrong[0].differing < wrong[0].size
+
+
+class Partial(CpuDevice):
+    """A device whose trace holds the tensors that ``keep`` lets through."""
+
+    keep: Callable[[str, NDArray[Any]], NDArray[Any] | None]
+
+    def trace(self, inputs: Any) -> dict[str, NDArray[Any]]:
+        kept = {name: type(self).keep(name, value) for name, value in super().trace(inputs).items()}
+        return {name: value for name, value in kept.items() if value is not None}
+
+
+def test_a_device_that_shows_nothing_proves_nothing(digits: Conversion) -> None:
+    class Silent(Partial):
+        keep = staticmethod(lambda name, value: None)
+
+    with Silent() as device, pytest.raises(DeviceError) as caught:
+        list(verify(digits.package, device, [{"images:0": np.zeros((1, 8, 8, 1), np.float32)}]))
+    assert str(caught.value) == (
+        "device cpu shows no 'digits/logits/BiasAdd:0_quantized', the last quantized tensor: nothing is proved"
+    )
+
+
+def test_a_tensor_of_another_shape_is_no_match(digits: Conversion) -> None:
+    class Flat(Partial):
+        keep = staticmethod(lambda name, value: value[:, :1])
+
+    with Flat() as device, pytest.raises(DeviceError) as caught:
+        list(verify(digits.package, device, [{"images:0": np.zeros((1, 8, 8, 1), np.float32)}]))
+    assert str(caught.value) == "device cpu makes 'images:0_quantized' of shape (1, 1, 8, 1), not (1, 8, 8, 1)"

@@ -14,7 +14,7 @@ from fieldwave.client import PredictionClient
 from fieldwave.devices import Counters, create_device
 from fieldwave.package import Package
 
-__all__ = ["Latency", "bench_device", "bench_service", "example_input", "measure"]
+__all__ = ["HardwareTime", "Latency", "bench_device", "bench_service", "example_input", "hardware_time", "measure"]
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,35 @@ class Latency:
     rate: float
 
 
-def measure(call: Callable[[], object], *, seconds: float = 3.0, warm_up: int = 3, most: int = 100_000) -> Latency:
-    """Call again and again for ``seconds``, at least three times and at most ``most`` times."""
+@dataclass(frozen=True)
+class HardwareTime:
+    """What one image costs an NPU.
+
+    Attributes:
+        cycles: clock cycles from start to done, host sections not counted.
+        macs: multiply-accumulates of the network.
+        utilisation: ``macs`` over what the multipliers could do in these cycles, 0 to 1.
+    """
+
+    cycles: float
+    macs: int
+    utilisation: float
+
+    def milliseconds(self, megahertz: float) -> float:
+        """Latency of the NPU at a clock."""
+        return self.cycles / (megahertz * 1e3)
+
+
+def measure(call: Callable[[], object], *, seconds: float = 3.0, warm_up: int = 3) -> Latency:
+    """Call again and again for ``seconds``, at least once, after a warm-up of at most as long."""
+    begin = time.perf_counter()
     for _ in range(warm_up):
         call()
+        if time.perf_counter() - begin > seconds:
+            break
     times: list[float] = []
     begin = now = time.perf_counter()
-    while len(times) < 3 or (now - begin < seconds and len(times) < most):
+    while not times or now - begin < seconds:
         call()
         before, now = now, time.perf_counter()
         times.append(now - before)
@@ -63,8 +85,10 @@ def example_input(package: Package) -> dict[str, NDArray[Any]]:
     }
 
 
-def bench_device(package: Package, device: str = "cpu", *, seconds: float = 3.0) -> tuple[Latency, Counters]:
-    """Latency of a device, without any network between.
+def bench_device(
+    package: Package, device: str = "cpu", *, seconds: float = 3.0
+) -> tuple[Latency, HardwareTime | None]:
+    """Latency of a device, without any network between, and what its own clock says where it has one.
 
     Raises:
         NotFoundError: no device of that name.
@@ -73,7 +97,16 @@ def bench_device(package: Package, device: str = "cpu", *, seconds: float = 3.0)
     inputs = example_input(package)
     with create_device(device) as opened:
         opened.load(package)
-        return measure(lambda: opened.run(inputs), seconds=seconds), opened.counters()
+        latency = measure(lambda: opened.run(inputs), seconds=seconds)
+        counters = opened.counters()
+    return latency, hardware_time(counters)
+
+
+def hardware_time(counters: Counters) -> HardwareTime | None:
+    """What an image costs, from a device's counters; None where it has no clock of its own."""
+    if counters.cycles is None or counters.macs is None or counters.utilisation is None:
+        return None
+    return HardwareTime(counters.cycles / counters.images, counters.macs // counters.images, counters.utilisation)
 
 
 def bench_service(

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave.errors import CalibrationError, ImageError, NotFoundError, StorageError
-from fieldwave.package import Package, TensorSpec, write_package
+from fieldwave.package import Package, Program, TensorSpec, write_package
 
 if TYPE_CHECKING:
+    from fieldwave.graph import Graph
     from fieldwave.preprocess import Preprocessing
     from fieldwave.quantize import Report
 
@@ -46,6 +47,7 @@ def convert(
     output: str | os.PathLike[str],
     weights: str = "",
     evaluation: str | os.PathLike[str] | None = None,
+    npu: Sequence[str] = (),
     progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> Conversion:
     """Quantize a network of the zoo on the user's images and write the package.
@@ -59,10 +61,12 @@ def convert(
         weights: a .safetensors file, ``random:SEED``, or nothing for the network's own, where it has some.
         evaluation: a folder with one sub-folder of images for each class, named by its label, to measure the
             accuracy on; the calibration images serve to compare float and int8 otherwise.
+        npu: names of NPU configurations to compile programs for; the package carries them all.
         progress: called with what is being done and the share of it that is done, 0 to 1.
 
     Raises:
-        NotFoundError: no such network or folder.
+        NotFoundError: no such network, folder or NPU configuration.
+        ModelError: the network does not fit an NPU.
         WeightsError: the weights are missing, damaged, or of another network.
         CalibrationError: a folder holds no image, or one of another class.
         ImageError: a file of the folder is no image.
@@ -71,9 +75,12 @@ def convert(
     """
     from fieldwave import zoo
     from fieldwave.graph import from_onnx, to_onnx
+    from fieldwave.npu import configuration
     from fieldwave.quantize import quantize
 
     target = Path(output)
+    for name in npu:
+        configuration(name)  # a wrong name fails before a minute is spent
     if not target.parent.is_dir():
         raise StorageError(f"cannot write {target}: there is no folder {target.parent}; make it first")
     description = zoo.network(network)
@@ -91,6 +98,7 @@ def convert(
         labels=[label for _, label in labelled] if labelled else None,
         progress=progress,
     )
+    programs = _compile(quantized.graph, npu, progress)
     report = json.dumps(quantized.report.to_json(), indent=1, sort_keys=True).encode() + b"\n"
     package = write_package(
         target,
@@ -100,9 +108,23 @@ def convert(
         outputs=[_spec(tensor.name, tensor.aliases, tensor.shape) for tensor in description.outputs],
         preprocessing=spec,
         labels=description.labels,
+        programs=programs,
         extra={"report.json": report},
     )
     return Conversion(target, package, quantized.report)
+
+
+def _compile(graph: Graph, npu: Sequence[str], progress: Callable[[str, float], None]) -> dict[Program, bytes]:
+    from fieldwave.compiler import compile_network, write_program
+    from fieldwave.npu import configuration
+
+    programs = {}
+    for index, name in enumerate(npu):
+        progress(f"compiling for {name}", index / len(npu))
+        parameters = configuration(name)
+        entry = Program(file=f"{name}.npu", configuration=name, fingerprint=f"{parameters.fingerprint:016x}")
+        programs[entry] = write_program(compile_network(graph, parameters).program)
+    return programs
 
 
 def _spec(name: str, aliases: Sequence[str], shape: Sequence[int]) -> TensorSpec:

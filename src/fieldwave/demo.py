@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave import zoo
+from fieldwave.bench import HardwareTime, hardware_time
 from fieldwave.conversion import Conversion, convert
 from fieldwave.deploy import LocalTarget, Service
 from fieldwave.devices import create_device
 from fieldwave.package import Package
 from fieldwave.preprocess import preprocess
-from fieldwave.verify import TensorCheck, verify
+from fieldwave.verify import verify
 from fieldwave.workspace import Workspace
 
-__all__ = ["Demo", "Example", "Proof", "Scores"]
+__all__ = ["Demo", "Example", "Proof", "Scores", "Simulated"]
 
 SERVICE = "digits"
 
@@ -52,6 +53,7 @@ class Scores:
 
     Attributes:
         images: PNG files sent, one a request.
+        answers: the probabilities of each.
         right: how many it labelled right.
         identical: how many of its answers equal the device's, bit for bit.
         p50, p99: latency that the client saw, in milliseconds.
@@ -59,11 +61,29 @@ class Scores:
     """
 
     images: int
+    answers: tuple[NDArray[np.float32], ...]
     right: int
     identical: int
     p50: float
     p99: float
     examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """The held-out images on the gateware in simulation, beside the answers of the service.
+
+    Attributes:
+        npu: the configuration's name.
+        images: how many were run.
+        identical: how many answers equal the service's, bit for bit.
+        hardware: what one image costs.
+    """
+
+    npu: str
+    images: int
+    identical: int
+    hardware: HardwareTime
 
 
 class Demo:
@@ -109,12 +129,10 @@ class Demo:
 
     def prove(self, package: Package, device: str, images: int) -> Proof:
         """Compare every quantized tensor of some held-out digits on a device with the golden model."""
-        checks: list[tuple[TensorCheck, ...]] = []
         with create_device(device) as opened:
-            checks.extend(verify(package, opened, [self._input(package, index) for index in range(images)]))
-        flat = [check for one in checks for check in one]
-        size, differing = sum(check.size for check in flat), sum(check.differing for check in flat)
-        return Proof(images, len(checks[0]), size, differing)
+            found = list(verify(package, opened, [self._input(package, index) for index in range(images)]))
+        size, differing = sum(one.size for one in found), sum(one.differing for one in found)
+        return Proof(images, len(found[0].checks), size, differing)
 
     def deploy(self, package: Path) -> Service:
         """Start the service, a process of its own, and wait until it is ready."""
@@ -143,7 +161,32 @@ class Demo:
             Example(self._digits.heldout_images[index], int(labels[index]), answers[index])
             for index in range(examples)
         )
-        return Scores(len(answers), right, identical, float(p50), float(p99), shown)
+        return Scores(len(answers), tuple(answers), right, identical, float(p50), float(p99), shown)
+
+    def simulate(
+        self,
+        package: Package,
+        npu: str,
+        answers: Sequence[NDArray[np.float32]],
+        progress: Callable[[str, float], None],
+    ) -> Simulated:
+        """Run the first ``len(answers)`` held-out digits on the gateware, cycle by cycle.
+
+        Raises:
+            MissingExtraError: ``fieldwave[gateware]`` is not installed.
+            DeviceError: there is no C++ compiler to build the simulation with.
+        """
+        identical = 0
+        progress(f"building the simulation of {npu}", 0.0)
+        with create_device(f"rtl:{npu}") as device:
+            device.load(package)
+            for index, answer in enumerate(answers):
+                (simulated,) = device.run(self._input(package, index)).values()
+                identical += simulated[0].tobytes() == answer.tobytes()
+                progress("simulating", (index + 1) / len(answers))
+            hardware = hardware_time(device.counters())
+        assert hardware is not None
+        return Simulated(npu, len(answers), identical, hardware)
 
     def _input(self, package: Package, index: int) -> dict[str, NDArray[np.float32]]:
         spec = package.preprocessing

@@ -115,11 +115,18 @@ def from_onnx(model: ModelProto | bytes) -> Graph:
     except ImportError as error:
         raise MissingExtraError("reading ONNX models", "convert") from error
     if isinstance(model, bytes):
+        if not model:
+            raise ModelError("not an ONNX model: there are no bytes")
         try:
             model = onnx.load_model_from_string(model)
         except Exception as error:
             raise ModelError(f"not an ONNX model: {error}") from error
     graph = model.graph
+    for tensor in graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise ModelError(
+                f"tensor {tensor.name!r} lives in another file; save the model with its weights inside"
+            )
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     nodes = []
     for index, proto in enumerate(graph.node):

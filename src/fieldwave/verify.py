@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave.devices import Device
+from fieldwave.errors import DeviceError
 from fieldwave.golden import run
 from fieldwave.graph import from_onnx
 from fieldwave.package import Package
 
-__all__ = ["TensorCheck", "verify"]
+__all__ = ["Comparison", "TensorCheck", "verify"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,30 @@ class TensorCheck:
     differing: int
 
 
-def verify(
-    package: Package, device: Device, inputs: Sequence[Mapping[str, NDArray[Any]]]
-) -> Iterator[tuple[TensorCheck, ...]]:
+@dataclass(frozen=True)
+class Comparison:
+    """One image on a device and in the golden model.
+
+    Attributes:
+        checks: each quantized tensor that both have.
+        tensors: how many quantized tensors the network has; those that a device fuses away are never there.
+    """
+
+    checks: tuple[TensorCheck, ...]
+    tensors: int
+
+    @property
+    def size(self) -> int:
+        """Values compared."""
+        return sum(check.size for check in self.checks)
+
+    @property
+    def differing(self) -> int:
+        """Values that differ."""
+        return sum(check.differing for check in self.checks)
+
+
+def verify(package: Package, device: Device, inputs: Sequence[Mapping[str, NDArray[Any]]]) -> Iterator[Comparison]:
     """Yield, image by image, what the device's tensors are against the golden model's.
 
     Args:
@@ -42,16 +64,24 @@ def verify(
         inputs: network inputs by tensor name, one image each.
 
     Raises:
-        DeviceError: the device failed, or left out a tensor that it should have made.
+        DeviceError: the device failed, left out the network's last quantized tensor, or made one of another shape.
     """
     graph = from_onnx(package.model)
     device.load(package)
     for one in inputs:
-        golden = run(graph, one)
+        golden = {name: value for name, value in run(graph, one).items() if value.dtype == np.uint8}
         traced = device.trace(one)
-        names = [name for name in golden if name in traced and name not in one]
-        yield tuple(
-            TensorCheck(name, golden[name].size, int(np.count_nonzero(golden[name] != traced[name])))
-            for name in names
-            if golden[name].dtype == np.uint8
-        )
+        last = next(reversed(golden))
+        if last not in traced:
+            raise DeviceError(
+                f"device {device.name} shows no {last!r}, the last quantized tensor: nothing is proved"
+            )
+        shared = [name for name in golden if name in traced]
+        checks = tuple(_check(name, golden[name], traced[name], device.name) for name in shared)
+        yield Comparison(checks, len(golden))
+
+
+def _check(name: str, golden: NDArray[Any], found: NDArray[Any], device: str) -> TensorCheck:
+    if golden.shape != found.shape:
+        raise DeviceError(f"device {device} makes {name!r} of shape {found.shape}, not {golden.shape}")
+    return TensorCheck(name, golden.size, int(np.count_nonzero(golden != found)))

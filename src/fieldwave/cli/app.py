@@ -30,6 +30,7 @@ _MODULES = {
     "serve": "fieldwave.cli.serve",
     "verify": "fieldwave.cli.verify",
     "bench": "fieldwave.cli.bench",
+    "npu": "fieldwave.cli.npu",
     "demo": "fieldwave.cli.demo",
 }
 

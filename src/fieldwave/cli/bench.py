@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,7 @@ from fieldwave.cli.examples import examples
 from fieldwave.cli.options import Json
 
 if TYPE_CHECKING:
-    from fieldwave.bench import Latency
+    from fieldwave.bench import HardwareTime, Latency
 
 __all__ = ["app"]
 
@@ -24,16 +24,17 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
     epilog=examples(
         "fieldwave bench rn50.zip",
         "fieldwave bench rn50 --image cat.jpg",
-        "fieldwave bench rn50.zip --seconds 10 --json",
+        "fieldwave bench rn50.zip --device rtl --clock 150",
     )
 )
 def bench(
     target: Annotated[
         str, typer.Argument(metavar="PACKAGE|SERVICE", help="A package's file, or a service's name or HOST:PORT.")
     ],
-    device: Annotated[str, typer.Option(help="What computes; for a package.")] = "cpu",
+    device: Annotated[str, typer.Option(help="What computes, for a package: cpu, rtl, rtl:NPU.")] = "cpu",
     image: Annotated[Path | None, typer.Option(help="A JPEG or PNG to send; for a service.")] = None,
     seconds: Annotated[float, typer.Option(min=0.0, help="How long to measure.")] = 3.0,
+    clock: Annotated[float, typer.Option(min=1.0, help="MHz of the NPU, to turn cycles into time.")] = 200.0,
     as_json: Json = False,
 ) -> None:
     """Measure the latency of one image at a time: of a package on a device, or of a running service.
@@ -41,11 +42,12 @@ def bench(
     A service gets the image's bytes, or noise in the shape of the network's input where no image is given.
     """
     if Path(target).is_file():
-        figures, extra = _device(Path(target), device, seconds)
+        figures, hardware = _device(Path(target), device, seconds)
     else:
-        figures, extra = _service(target, image, seconds)
+        figures, hardware = _service(target, image, seconds), None
     if as_json:
-        output.to_json({**extra, **asdict(figures)})
+        facts = {} if hardware is None else {**asdict(hardware), "milliseconds": hardware.milliseconds(clock)}
+        output.to_json({"target": target, **asdict(figures), **facts})
         return
     output.table(
         ["P50 MS", "P90 MS", "P99 MS", "BEST MS", "IMAGES/S", "CALLS"],
@@ -57,20 +59,24 @@ def bench(
             ]
         ],
     )
+    if hardware is not None:
+        output.data(
+            f"{hardware.cycles:,.0f} cycles an image, {hardware.macs:,} multiply-accumulates, "
+            f"utilisation of the array {hardware.utilisation:.1%}"
+        )
+        output.data(f"latency at {clock:g} MHz: {hardware.milliseconds(clock):.3f} ms")
 
 
-def _device(path: Path, device: str, seconds: float) -> tuple[Latency, dict[str, Any]]:
+def _device(path: Path, device: str, seconds: float) -> tuple[Latency, HardwareTime | None]:
     from fieldwave.bench import bench_device
     from fieldwave.package import read_package
 
     package = read_package(path)
     with output.waiting(f"running {package.manifest.network} on {device}"):
-        figures, counters = bench_device(package, device, seconds=seconds)
-    cycles = {} if counters.cycles is None else {"cycles": counters.cycles}
-    return figures, {"target": str(path), "device": device, "package": package.digest, **cycles}
+        return bench_device(package, device, seconds=seconds)
 
 
-def _service(name: str, image: Path | None, seconds: float) -> tuple[Latency, dict[str, Any]]:
+def _service(name: str, image: Path | None, seconds: float) -> Latency:
     from fieldwave.bench import bench_service, example_input
     from fieldwave.deploy import LocalTarget
     from fieldwave.errors import NotFoundError
@@ -92,4 +98,4 @@ def _service(name: str, image: Path | None, seconds: float) -> tuple[Latency, di
     except OSError as error:
         raise NotFoundError(f"cannot read {image}: {error.strerror}") from None
     with client, output.waiting(f"sending to {name}"):
-        return bench_service(client, data, seconds=seconds), {"target": name}
+        return bench_service(client, data, seconds=seconds)

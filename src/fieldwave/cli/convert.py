@@ -21,7 +21,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 @app.command(
     epilog=examples(
-        "fieldwave convert --network resnet50 --weights random:0 --calibration photos --output rn50.zip"
+        "fieldwave convert --network resnet50 --weights random:0 --calibration photos --output rn50.zip",
+        "fieldwave convert --network digits --calibration digits/ --npu sim16 --output digits.zip",
     )
 )
 def convert(
@@ -36,6 +37,10 @@ def convert(
     evaluation: Annotated[
         Path | None,
         typer.Option(help="Folder with a sub-folder of images for each class, to measure the accuracy on."),
+    ] = None,
+    npu: Annotated[
+        list[str] | None,
+        typer.Option(help="Compile a program for this NPU too; may be repeated. [dim]fieldwave npu list[/dim]"),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -52,6 +57,7 @@ def convert(
             weights=weights,
             calibration=calibration,
             evaluation=evaluation,
+            npu=npu or (),
             output=output_file,
             progress=progress,
         )

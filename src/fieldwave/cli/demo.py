@@ -1,4 +1,4 @@
-"""``fieldwave demo``: the whole road on real digits, in half a minute."""
+"""``fieldwave demo``: the whole road on real digits."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ import fieldwave
 from fieldwave.cli import output
 from fieldwave.cli.examples import examples
 from fieldwave.cli.pictures import side_by_side
-from fieldwave.errors import FieldwaveError
+from fieldwave.errors import FieldwaveError, MissingExtraError
 
 if TYPE_CHECKING:
     from fieldwave.demo import Demo, Example, Proof, Scores
+    from fieldwave.package import Package
     from fieldwave.quantize import Report
 
 __all__ = ["app"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
+_NPU, _CLOCK = "sim16", 200
+"""Configuration that is simulated, and the clock in MHz that turns its cycles into time."""
 _PROVED = 50
 """Held-out images whose every tensor is compared; all of them are scored."""
 
 
 @app.command(epilog=examples("fieldwave demo"))
 def demo() -> None:
-    """Walk the whole road on real digits: convert, prove, deploy, score, clean up."""
+    """Walk the whole road on real digits: convert, prove, deploy, score, simulate the FPGA, clean up."""
     from fieldwave.demo import Demo
 
     with Demo() as road:
@@ -35,7 +38,7 @@ def demo() -> None:
             f"on {road.heldout} handwritten digits that the network has not seen\n"
         )
         _walk(road)
-    _step(5, "clean up", "service deleted, files removed, no process left")
+    _step(6, "clean up", "service deleted, files removed, no process left")
 
 
 def _walk(road: Demo) -> None:
@@ -59,6 +62,29 @@ def _walk(road: Demo) -> None:
     for line in side_by_side([one.pixels for one in scores.examples], list(map(_caption, scores.examples))):
         _more(line)
     output.data("")
+    _simulate(road, made.package, scores)
+
+
+def _simulate(road: Demo, package: Package, scores: Scores) -> None:
+    try:
+        with output.progress() as progress:
+            simulated = road.simulate(package, _NPU, scores.answers, progress)
+    except MissingExtraError as error:
+        _step(5, "simulate", f"left out: {error}")
+        return
+    if simulated.identical != simulated.images:
+        raise FieldwaveError(f"{simulated.images - simulated.identical} answers of the simulated FPGA differ")
+    _step(
+        5,
+        "simulate",
+        f"the FPGA's gateware, cycle by cycle ({simulated.npu}): {simulated.images} digits, "
+        f"all answers {_identical()} to the CPU's",
+    )
+    hardware = simulated.hardware
+    _more(
+        f"{hardware.cycles:,.0f} cycles an image, {hardware.milliseconds(_CLOCK):.3f} ms at {_CLOCK} MHz; "
+        f"array {hardware.utilisation:.0%} busy"
+    )
 
 
 def _accuracy(report: Report) -> str:
@@ -75,21 +101,23 @@ def _verdict(device: str, proof: Proof) -> str:
         raise FieldwaveError(
             f"{proof.differing} of {proof.size} bytes differ between {device} and the golden model"
         )
-    identical = output.styled("identical", fg="green", bold=True)
     return (
         f"{device} against the golden model, {proof.tensors} tensors of {proof.images} images, "
-        f"{proof.size:,} bytes: {identical}"
+        f"{proof.size:,} bytes: {_identical()}"
     )
 
 
 def _answers(scores: Scores) -> str:
     if scores.identical != scores.images:
         raise FieldwaveError(f"{scores.images - scores.identical} answers of the service differ from the device's")
-    identical = output.styled("identical", fg="green", bold=True)
     return (
         f"{scores.images} PNG files over gRPC: {scores.right} right ({scores.right / scores.images:.2%}), "
-        f"all answers {identical} to the CPU's"
+        f"all answers {_identical()} to the CPU's"
     )
+
+
+def _identical() -> str:
+    return output.styled("identical", fg="green", bold=True)
 
 
 def _caption(one: Example) -> str:

@@ -23,6 +23,7 @@ __all__ = ["app"]
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 _BAR_WIDTH = 24
+_PATIENCE, _SIMULATED_PATIENCE = 10.0, 600.0
 
 
 @app.command(
@@ -38,12 +39,16 @@ def predict(
     output_name: Annotated[
         str, typer.Option("--output", help="The output with the scores; the only one if not given.")
     ] = "",
-    timeout: Annotated[float, typer.Option(help="Seconds for each image.")] = 10.0,
+    timeout: Annotated[
+        float | None,
+        typer.Option(help="Seconds for each image.", show_default="10, or 600 where the device is simulated"),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Score images with a service and print the likeliest classes."""
-    client, labels = _connect(service, timeout)
+    client, labels, patience = _connect(service)
+    timeout = timeout or patience
     found: list[tuple[Path, list[Prediction]]] = []
     with client, output.progress() as progress:
         for number, image in enumerate(images):
@@ -65,16 +70,19 @@ def predict(
             )
 
 
-def _connect(service: str, timeout: float) -> tuple[PredictionClient, tuple[str, ...]]:
+def _connect(service: str) -> tuple[PredictionClient, tuple[str, ...], float]:
+    """A client, the labels that the service's package has, and how long an image may take, in seconds."""
     if ":" in service:
         from fieldwave.client import PredictionClient
 
-        return PredictionClient(service), ()
+        return PredictionClient(service), (), _PATIENCE
     from fieldwave.deploy import LocalTarget
 
     target = LocalTarget()
-    running = target.get(service).wait(timeout)
-    return running.client(), target.package(service).manifest.labels
+    found = target.get(service)
+    patience = _SIMULATED_PATIENCE if found.device.startswith("rtl") else _PATIENCE
+    running = found.wait(patience)
+    return running.client(), target.package(service).manifest.labels, patience
 
 
 def _score(

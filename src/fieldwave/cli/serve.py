@@ -24,7 +24,7 @@ def serve(
     package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="What 'fieldwave convert' wrote.")],
     grpc_port: Annotated[int, typer.Option(help="Where to listen; 0 for a free port.")] = 50051,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    device: Annotated[str, typer.Option(help="What computes.")] = "cpu",
+    device: Annotated[str, typer.Option(help="What computes: cpu, rtl, rtl:NPU.")] = "cpu",
     name: Annotated[str, typer.Option(help="The model's name; the network's if not given.")] = "",
     quiet: Quiet = False,
 ) -> None:

@@ -33,10 +33,10 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The service's name.")
 def deploy(
     package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="What 'fieldwave convert' wrote.")],
     name: Annotated[str, typer.Option("--name", "-n", help="What to call it; else as the file.")] = "",
-    device: Annotated[str, typer.Option(help="What computes.")] = "cpu",
+    device: Annotated[str, typer.Option(help="What computes: cpu, rtl, rtl:NPU.")] = "cpu",
     port: Annotated[int, typer.Option(help="Where it listens; 0 for a free port, which it keeps.")] = 0,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Return when it answers, or at once.")] = True,
-    timeout: Annotated[float, typer.Option(help="Seconds until it must answer.")] = 60.0,
+    timeout: Annotated[float, typer.Option(help="Seconds until it must answer.")] = 600.0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -25,7 +25,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 def verify(
     package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="What 'fieldwave convert' wrote.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="JPEG or PNG files.")],
-    device: Annotated[str, typer.Option(help="What computes.")] = "cpu",
+    device: Annotated[str, typer.Option(help="What computes: cpu, rtl, rtl:NPU.")] = "cpu",
     as_json: Json = False,
 ) -> None:
     """Run images on a device and compare every quantized tensor with the normative model, byte by byte.
@@ -40,15 +40,15 @@ def verify(
     inputs = [_input(opened, image) for image in images]
     rows: list[dict[str, Any]] = []
     with create_device(device) as owned, output.progress() as progress:
-        for image, checks in zip(images, compare(opened, owned, inputs), strict=True):
-            worst = next((check.tensor for check in checks if check.differing), "")
+        for image, one in zip(images, compare(opened, owned, inputs), strict=True):
             rows.append(
                 {
                     "image": str(image),
-                    "tensors": len(checks),
-                    "bytes": sum(check.size for check in checks),
-                    "differing": sum(check.differing for check in checks),
-                    "first_differing_tensor": worst,
+                    "tensors": len(one.checks),
+                    "tensors_of_the_network": one.tensors,
+                    "bytes": one.size,
+                    "differing": one.differing,
+                    "first_differing_tensor": next((c.tensor for c in one.checks if c.differing), ""),
                 }
             )
             progress("comparing", len(rows) / len(images))
@@ -59,7 +59,15 @@ def verify(
         header = ["IMAGE", "TENSORS", "BYTES", "DIFFERING"]
         output.table(
             header,
-            [[row["image"], str(row["tensors"]), f"{row['bytes']:,}", f"{row['differing']:,}"] for row in rows],
+            [
+                [
+                    row["image"],
+                    f"{row['tensors']} of {row['tensors_of_the_network']}",
+                    f"{row['bytes']:,}",
+                    f"{row['differing']:,}",
+                ]
+                for row in rows
+            ],
         )
         total = sum(row["bytes"] for row in rows)
         verdict = "identical" if differing == 0 else "NOT identical"

@@ -53,21 +53,20 @@ class LocalTarget:
         device: str = "cpu",
         port: int = 0,
         wait: bool = True,
-        timeout: float = 60.0,
+        timeout: float = 600.0,
     ) -> Service:
         """Run a package as a service; see `Target.deploy`.
 
         With ``wait``, a serving process that dies before it was ready once ends the attempt: what keeps a first
         start from coming up seldom goes away by itself.
         """
-        from fieldwave.devices import device_names
+        from fieldwave.devices import create_device
         from fieldwave.package import read_package
 
         check_name(name)
         if (self._services / name).exists():
             raise self._taken(name)
-        if device not in device_names():
-            raise NotFoundError(f"no device {device!r}; there are: {', '.join(device_names())}")
+        create_device(device)  # a wrong name fails before anything is started
         content = read_package(package)
         self._check_port(port)
         with ExitStack() as stack:

@@ -32,7 +32,7 @@ class Target(Protocol):
         device: str = "cpu",
         port: int = 0,
         wait: bool = True,
-        timeout: float = 60.0,
+        timeout: float = 600.0,
     ) -> Service:
         """Run a package as a service, and return when it answers.
 

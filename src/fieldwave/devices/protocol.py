@@ -26,11 +26,22 @@ class Counters:
         images: images run; a batch of N counts N.
         busy_seconds: time spent in runs.
         cycles: clock cycles of the NPU, or None where there is none.
+        macs: multiply-accumulates that the networks asked of the NPU, or None where there is none.
+        multipliers: multiply-accumulates that the NPU can do in a cycle, or None where there is none.
     """
 
     images: int
     busy_seconds: float
     cycles: int | None = None
+    macs: int | None = None
+    multipliers: int | None = None
+
+    @property
+    def utilisation(self) -> float | None:
+        """``macs`` over what the multipliers could have done in these cycles, 0 to 1; None where nothing ran."""
+        if not self.cycles or self.macs is None or self.multipliers is None:
+            return None
+        return self.macs / (self.cycles * self.multipliers)
 
 
 class Device(Protocol):

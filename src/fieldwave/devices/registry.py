@@ -14,6 +14,8 @@ _KINDS = {
     "cpu": ("fieldwave.devices.cpu", "CpuDevice"),
     "rtl": ("fieldwave.devices.rtl", "RtlDevice"),
 }
+_WITH_NPU = {"rtl"}
+"""Devices that are built for one configuration of the NPU."""
 
 
 def device_names() -> tuple[str, ...]:
@@ -25,15 +27,18 @@ def create_device(name: str, **options: Any) -> Device:
     """A device that is not opened yet.
 
     Args:
-        name: one of `device_names`.
+        name: one of `device_names`; the rtl device takes an NPU configuration behind a colon: ``rtl:tiny``.
         options: the keyword arguments of that device's class.
 
     Raises:
-        NotFoundError: there is no device of that name; the message lists the names.
+        NotFoundError: there is no device, or no NPU configuration, of that name; the message lists the names.
     """
-    if name not in _KINDS:
-        raise NotFoundError(f"no device {name!r}; there are: {', '.join(_KINDS)}")
-    module, kind = _KINDS[name]
+    base, _, npu = name.partition(":")
+    if base not in _KINDS or (npu and base not in _WITH_NPU):
+        raise NotFoundError(f"no device {name!r}; there are: {', '.join(_KINDS)}, rtl:NPU")
+    if npu:
+        options["npu"] = npu
+    module, kind = _KINDS[base]
     return cast(Device, getattr(importlib.import_module(module), kind)(**options))
 
 

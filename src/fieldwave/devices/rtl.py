@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -96,7 +96,7 @@ class RtlDevice:
         self._package: Package | None = None
         self._network: Network | None = None
         self._tracing: Network | None = None
-        self._counters = Counters(0, 0.0, 0)
+        self._counters = Counters(0, 0.0, 0, 0, self.configuration.multipliers)
 
     def open(self) -> None:
         """Become the owner; builds the simulator where it is not in the cache. See `Device.open`.
@@ -161,17 +161,6 @@ class RtlDevice:
         """Images, seconds and cycles since `open`."""
         return self._counters
 
-    def utilisation(self) -> float:
-        """The share of the array's multiplications since `open` that the network asked for, 0 to 1.
-
-        Of the network that is loaded; images of another one before it would count as its own.
-        """
-        _, network = self._loaded()
-        counters = self._counters
-        if not counters.cycles:
-            return 0.0
-        return network.macs * counters.images / (counters.cycles * self.configuration.multipliers)
-
     @property
     def core_counters(self) -> dict[str, int]:
         """The hardware's own counters after the last run, by name."""
@@ -204,7 +193,7 @@ class RtlDevice:
         except BaseException:
             self._ownership.release()
             raise
-        self._counters = Counters(0, 0.0, 0)
+        self._counters = Counters(0, 0.0, 0, 0, self.configuration.multipliers)
 
     def _stored(self, package: Package) -> Program | None:
         """The package's program for this configuration.
@@ -245,7 +234,13 @@ class RtlDevice:
         start = time.perf_counter()
         tensors, cycles = network.run(inputs)
         seconds, before = time.perf_counter() - start, self._counters
-        self._counters = Counters(before.images + 1, before.busy_seconds + seconds, (before.cycles or 0) + cycles)
+        self._counters = replace(
+            before,
+            images=before.images + 1,
+            busy_seconds=before.busy_seconds + seconds,
+            cycles=(before.cycles or 0) + cycles,
+            macs=(before.macs or 0) + network.macs,
+        )
         return tensors
 
 

@@ -96,16 +96,15 @@ def all_tensors(
     graph: Graph, names: Sequence[str], images: Sequence[NDArray[Any]]
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """Run the graph on each image and yield the named tensors, whatever else the graph calls its outputs."""
-    import onnxruntime
+    from fieldwave.devices.exactness import exactness
+    from fieldwave.devices.session import open_session
 
     inside = [name for name in names if name != graph.inputs[0].name]
     watched = replace(graph, outputs=tuple(Value(name, "float32", ()) for name in inside))
     model = to_onnx(watched)
     for info in model.graph.output:
         info.ClearField("type")  # inferred by ONNX Runtime
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(exactness().rewritten(model.SerializeToString()))
     for image in images:
         results = session.run(inside, {graph.inputs[0].name: image})
         yield {graph.inputs[0].name: image, **dict(zip(inside, results, strict=True))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,9 @@ from fieldwave.quantize.plan import CLAMPS, MOVES, Plan, clamp_limits
 
 __all__ = ["emit", "quantized_name"]
 
+_FINEST = 2.0**-40
+"""A product of one activation step and one weight step, in steps of the output: far below anything that rounds."""
+
 
 def quantized_name(tensor: str) -> str:
     """The name of the uint8 form of a float tensor."""
@@ -25,7 +29,7 @@ def emit(graph: Graph, plan: Plan, scales: Mapping[str, Scale]) -> Graph:
     """The quantized graph, with the inputs and outputs of the float one.
 
     Raises:
-        ModelError: a bias so large that sums could leave int32; the message names the node.
+        ModelError: a layer that sums more products than int32 can hold; the message names the node.
     """
     return _Emitter(graph, plan, scales).graph()
 
@@ -111,30 +115,36 @@ class _Emitter:
         """int8 weights, one scale for each output channel along ``axis``, and the int32 bias."""
         real = self.source.constants[node.inputs[1]].astype(np.float64)
         others = tuple(other for other in range(real.ndim) if other != axis)
-        peak = np.abs(real).max(others)
-        scale = np.where(peak > 0, peak / 127, 1.0).astype(np.float32)
+        bias = np.zeros(real.shape[axis])
+        if len(node.inputs) > 2 and node.inputs[2]:
+            bias = np.broadcast_to(self.source.constants[node.inputs[2]].astype(np.float64), bias.shape)
+        scale = self.weight_scale(node, np.abs(real).max(others), bias, math.prod(real.shape[i] for i in others))
         spread = [-1 if index == axis else 1 for index in range(real.ndim)]
-        steps = np.clip(np.rint(real / scale.astype(np.float64).reshape(spread)), -127, 127)
+        weights = np.clip(np.rint(real / scale.astype(np.float64).reshape(spread)), -127, 127)
+        step = (np.float32(self.scales[node.inputs[0]].value) * scale).astype(np.float64)
         names = (
-            self.constant(f"{node.name}/weights_int8", steps.astype(np.int8)),
+            self.constant(f"{node.name}/weights_int8", weights.astype(np.int8)),
             self.constant(f"{node.name}/weights_scale", scale),
             self.constant(f"{node.name}/weights_zero_point", np.zeros(scale.shape, np.int8)),
         )
-        if len(node.inputs) < 3 or not node.inputs[2]:
-            bias = np.zeros(scale.shape, np.int32)
-        else:
-            step = np.float32(self.scales[node.inputs[0]].value) * scale
-            real_bias = np.broadcast_to(self.source.constants[node.inputs[2]].astype(np.float64), scale.shape)
-            wanted = np.rint(real_bias / step.astype(np.float64))
-            room = 2**31 - 1 - 255 * np.abs(steps).sum(others)
-            worst = int(np.argmax(np.abs(wanted) - room))
-            if not np.abs(wanted[worst]) <= room[worst]:
-                raise ModelError(
-                    f"node {node.name!r}: the bias of channel {worst} is {real_bias[worst]:.6g}, too large beside "
-                    "its weights: the sums would leave int32"
-                )
-            bias = wanted.astype(np.int32)
-        return names, (self.constant(f"{node.name}/bias_int32", bias),)
+        return names, (self.constant(f"{node.name}/bias_int32", np.rint(bias / step).astype(np.int32)),)
+
+    def weight_scale(
+        self, node: Node, peak: NDArray[np.float64], bias: NDArray[np.float64], taps: int
+    ) -> NDArray[np.float32]:
+        """One step for each output channel: as fine as int8 weights allow, but no finer than the bias allows.
+
+        A trained network has channels that are all but dead: weights near zero beside a bias that is not. There
+        the step is the one at which the bias, and with it every sum, still fits int32.
+        """
+        room = 2**31 - 1 - 255 * 127 * taps
+        if room <= 0:
+            raise ModelError(
+                f"node {node.name!r}: {taps} products are summed for one output, which int32 cannot hold for int8"
+            )
+        x, y = self.scales[node.inputs[0]].value, self.scales[self.plan.result(node)].value
+        finest = np.maximum(np.abs(bias) / (0.999 * room * x), _FINEST * y / x)
+        return np.maximum(peak / 127, finest).astype(np.float32)
 
     def conv(self, node: Node) -> None:
         x, (weights, bias) = self.input(node), self.weights(node, 0)

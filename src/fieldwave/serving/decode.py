@@ -11,11 +11,11 @@ from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
 from fieldwave.errors import ImageError, InputError, NotFoundError, TensorError
-from fieldwave.package import TensorSpec
 from fieldwave.preprocess import Preprocessing, normalise, preprocess
+from fieldwave.serving.accepted import Accepted
 from fieldwave.serving.signature import Signature, quoted
 from fieldwave.wire import from_tensor_proto
-from fieldwave.wire.messages import PredictRequest
+from fieldwave.wire.contents import parse_request
 from fieldwave.wire.methods import DEFAULT_SIGNATURE, MODEL_VERSION
 
 __all__ = ["Prediction", "UnknownSignatureError", "check_model", "decode"]
@@ -53,25 +53,27 @@ def decode(data: bytes, signature: Signature, *, max_batch: int) -> Prediction:
         UnknownSignatureError: the request names another signature.
     """
     try:
-        request = PredictRequest.FromString(data)
+        request, contents = parse_request(data)
     except DecodeError:
         raise TensorError("the bytes received are no tensorflow.serving.PredictRequest") from None
     check_model(request.model_spec, signature)
     outputs = _outputs(request, signature)
-    protos: dict[str, tuple[str, Message]] = {}
+    protos: dict[str, tuple[str, Message, memoryview | None]] = {}
     for name, proto in request.inputs.items():
         spec = signature.input(name)
         if spec.name in protos:
             first, second = sorted((protos[spec.name][0], name))
             raise TensorError(f"{quoted(first)} and {quoted(second)} are names of one input; send one of them")
-        protos[spec.name] = (name, proto)
+        protos[spec.name] = (name, proto, contents.get(name))
     missing = [spec for spec in signature.inputs if spec.name not in protos]
     if missing:
         raise TensorError(f"input {missing[0].name!r} is missing; {signature.inputs_text()}")
-    inputs = {spec.name: _input(*protos[spec.name], spec, signature, max_batch) for spec in signature.inputs}
-    _check_batches(inputs, signature)
-    aliases = {alias for spec in signature.inputs for alias in spec.aliases}
-    return Prediction(inputs, outputs, by_alias=not aliases.isdisjoint(request.inputs))
+    inputs = {
+        spec.name: _input(*protos[spec.name], signature.accepted(spec), max_batch) for spec in signature.inputs
+    }
+    if len(inputs) > 1:
+        _check_batches(inputs, signature)
+    return Prediction(inputs, outputs, by_alias=not signature.aliases.isdisjoint(request.inputs))
 
 
 def check_model(model_spec: Message, signature: Signature) -> None:
@@ -106,40 +108,19 @@ def _outputs(request: Message, signature: Signature) -> tuple[str, ...]:
     return names
 
 
-def _input(name: str, proto: Message, spec: TensorSpec, signature: Signature, max_batch: int) -> NDArray[Any]:
-    images = signature.preprocessing if signature.takes_images(spec) else None
+def _input(
+    name: str, proto: Message, content: memoryview | None, accepted: Accepted, max_batch: int
+) -> NDArray[Any]:
     try:
-        array = from_tensor_proto(proto)
-        _check_tensor(array, spec, images is not None)
-        if spec.shape[:1] == (None,) and not 1 <= len(array) <= max_batch:
-            raise TensorError(f"a batch of {len(array)}; send 1 to {max_batch}")
-        if images is not None and array.dtype != np.float32:
-            return _decode_images(array, images) if array.dtype == object else normalise(array, images)
+        array = from_tensor_proto(proto, content)
+        accepted.check(array, max_batch)
+        if accepted.images is not None and array.dtype != np.float32:
+            files = array.dtype == object
+            return (_decode_images if files else normalise)(array, accepted.images)
     except InputError as error:
         raise type(error)(f"input {quoted(name)}: {error}") from None
     # A value that stands for the whole tensor becomes one only here, after its shape has been checked.
     return np.ascontiguousarray(array)
-
-
-def _check_tensor(array: NDArray[Any], spec: TensorSpec, takes_images: bool) -> None:
-    accepted: dict[str, tuple[int | None, ...]] = {spec.dtype: spec.shape}
-    if takes_images:
-        accepted |= {"uint8": spec.shape, "string": spec.shape[:1]}
-    dtype = "string" if array.dtype == object else array.dtype.name
-    if dtype not in accepted:
-        raise TensorError(
-            f"dtype {dtype}; send {' or '.join(_described(dtype, shape) for dtype, shape in accepted.items())}"
-        )
-    expected = accepted[dtype]
-    if array.ndim != len(expected) or any(
-        want not in (None, got) for want, got in zip(expected, array.shape, strict=True)
-    ):
-        raise TensorError(f"shape {list(array.shape)}; send {_described(dtype, expected)}")
-
-
-def _described(dtype: str, shape: tuple[int | None, ...]) -> str:
-    sizes = ", ".join("N" if size is None else str(size) for size in shape)
-    return f"{dtype} [{sizes}]" + (" (image files)" if dtype == "string" else "")
 
 
 def _decode_images(files: NDArray[Any], images: Preprocessing) -> NDArray[np.float32]:
@@ -155,7 +136,7 @@ def _decode_images(files: NDArray[Any], images: Preprocessing) -> NDArray[np.flo
 
 
 def _check_batches(inputs: Mapping[str, NDArray[Any]], signature: Signature) -> None:
-    batches = {spec.name: len(inputs[spec.name]) for spec in signature.inputs if spec.shape[:1] == (None,)}
+    batches = {spec.name: len(inputs[spec.name]) for spec in signature.inputs if signature.accepted(spec).batched}
     if len(set(batches.values())) > 1:
         listed = ", ".join(f"{size} in {name!r}" for name, size in batches.items())
         raise TensorError(f"the inputs have batches of different sizes: {listed}; send equal ones")

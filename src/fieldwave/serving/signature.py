@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from fieldwave.errors import TensorError
 from fieldwave.package import Package, TensorSpec
 from fieldwave.preprocess import Preprocessing
+from fieldwave.serving.accepted import Accepted, accepted_for
 from fieldwave.wire.dtypes import BY_NAME
 from fieldwave.wire.messages import SignatureDef, TensorInfo
 from fieldwave.wire.methods import PREDICT_METHOD_NAME
@@ -68,10 +69,9 @@ class Signature:
         """Which inputs there are, for a message."""
         return f"this model takes {_listed(self.inputs)}"
 
-    def takes_images(self, spec: TensorSpec) -> bool:
-        """Whether image files and pixels are accepted for the input ``spec``."""
-        images = self.preprocessing
-        return images is not None and spec.shape[1:] == (images.height, images.width, images.channels)
+    def accepted(self, spec: TensorSpec) -> Accepted:
+        """What may be sent for the input ``spec``."""
+        return self._accepted[spec.name]
 
     def to_proto(self) -> Message:
         """The ``SignatureDef``: each tensor once, under its first alias, with the graph's name in the value."""
@@ -80,6 +80,15 @@ class Signature:
             for spec in specs:
                 infos[(*spec.aliases, spec.name)[0]].CopyFrom(_tensor_info(spec))
         return proto
+
+    @cached_property
+    def aliases(self) -> frozenset[str]:
+        """The names of inputs that are not in the graph."""
+        return frozenset(alias for spec in self.inputs for alias in spec.aliases)
+
+    @cached_property
+    def _accepted(self) -> Mapping[str, Accepted]:
+        return {spec.name: accepted_for(spec, self.preprocessing) for spec in self.inputs}
 
     @cached_property
     def _inputs_by_name(self) -> Mapping[str, TensorSpec]:

@@ -65,8 +65,11 @@ def to_tensor_proto(array: ArrayLike | bytes, *, content: bool = False) -> Messa
     return proto
 
 
-def from_tensor_proto(proto: Message) -> NDArray[Any]:
+def from_tensor_proto(proto: Message, content: memoryview | None = None) -> NDArray[Any]:
     """The array in ``proto``; byte strings come as an array of dtype object.
+
+    Parameters:
+        content: the bytes of ``tensor_content``, if they are not in ``proto`` but elsewhere.
 
     The array may be read-only: it shares memory with the message's bytes, and where one value stands for the
     whole tensor it is a view of that value.
@@ -78,8 +81,9 @@ def from_tensor_proto(proto: Message) -> NDArray[Any]:
     if wire_type is None:
         raise TensorError(f"dtype {dtype_name(proto.dtype)} is not supported; use one of {', '.join(BY_NAME)}")
     shape = _shape(proto)
-    if proto.tensor_content:
-        return _from_content(proto, wire_type, shape)
+    data = proto.tensor_content if content is None else content
+    if data:
+        return _from_content(proto, data, wire_type, shape)
     return _from_values(proto, wire_type, shape)
 
 
@@ -143,27 +147,28 @@ def _shape(proto: Message) -> tuple[int, ...]:
     rank = len(shape_proto.dim)
     if rank > MAX_RANK:
         raise TensorError(f"the shape has {rank} dimensions; at most {MAX_RANK} are supported")
-    shape = tuple(dim.size for dim in shape_proto.dim)
-    if any(size < 0 for size in shape):
+    shape = tuple([dim.size for dim in shape_proto.dim])
+    if min(shape, default=0) < 0:
         raise TensorError(f"shape {list(shape)} has a negative dimension; send the sizes of all dimensions")
     # Dimensions of 0 do not count: numpy's own limit ignores them too.
-    if math.prod(size for size in shape if size) > MAX_TENSOR_BYTES:
+    if math.prod([size for size in shape if size]) > MAX_TENSOR_BYTES:
         raise TensorError(f"shape {list(shape)} is too large; the limit is {MAX_TENSOR_BYTES} elements")
     return shape
 
 
-def _from_content(proto: Message, wire_type: WireType, shape: tuple[int, ...]) -> NDArray[Any]:
+def _from_content(
+    proto: Message, data: bytes | memoryview, wire_type: WireType, shape: tuple[int, ...]
+) -> NDArray[Any]:
     if wire_type is STRING:
         raise TensorError("strings must be sent in string_val, not in tensor_content")
     if len(getattr(proto, wire_type.field)):
         raise TensorError(f"both tensor_content and {wire_type.field} are filled; send one of them")
-    data = proto.tensor_content
     expected = math.prod(shape) * wire_type.dtype.itemsize
     if len(data) != expected:
         raise TensorError(
             f"shape {list(shape)} of {wire_type.name} takes {expected} bytes, but tensor_content has {len(data)}"
         )
-    if wire_type.name == "bool" and data.strip(b"\0\1"):
+    if wire_type.name == "bool" and bytes(data).strip(b"\0\1"):
         raise TensorError("tensor_content of a bool tensor has bytes other than 0 and 1")
     return np.frombuffer(data, dtype=wire_type.dtype).reshape(shape)
 
@@ -192,9 +197,10 @@ def _values(field: Any, wire_type: WireType) -> NDArray[Any]:
         return strings
     if not len(field):
         return np.empty(0, dtype=wire_type.dtype)
-    values = np.array(field)
+    # The dtype is said, because older protobufs hand out Python's numbers, of which numpy makes its own choice.
     if wire_type.field not in ("int_val", "half_val"):
-        return values.astype(wire_type.dtype, copy=False)
+        return np.array(field, dtype=wire_type.dtype)
+    values = np.array(field, dtype=np.int32)
     stored = np.dtype(np.uint16) if wire_type.name == "float16" else wire_type.dtype
     bounds = np.iinfo(stored)
     if values.min() < bounds.min or values.max() > bounds.max:
