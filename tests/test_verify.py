@@ -17,8 +17,6 @@ from fieldwave.conversion import Conversion
 from fieldwave.devices import create_device
 from fieldwave.devices.cpu import CpuDevice
 from fieldwave.errors import DeviceError
-from fieldwave.package import Package
-from fieldwave.preprocess import preprocess
 from fieldwave.verify import verify
 
 
@@ -32,17 +30,11 @@ def bare_onnxruntime(model: bytes, image: dict[str, NDArray[Any]]) -> dict[str, 
     return dict(zip(names, session.run(names, image), strict=True))
 
 
-def network_input(package: Package, path: Path) -> dict[str, NDArray[Any]]:
-    assert package.preprocessing is not None
-    pixels = preprocess(path.read_bytes(), package.preprocessing)
-    return {package.manifest.inputs[0].name: pixels[np.newaxis]}
-
-
 @pytest.mark.parametrize("name", ["snowleopardgaze.jpg", "meeting.jpg", "cat_346.jpg"])
 def test_resnet50_in_bare_onnxruntime_equals_golden(
     resnet50: Conversion, photographs: list[Path], name: str
 ) -> None:
-    image = network_input(resnet50.package, next(path for path in photographs if path.name == name))
+    image = resnet50.package.image_input(next(path for path in photographs if path.name == name).read_bytes())
     theirs = bare_onnxruntime(resnet50.package.model, image)
     ours = golden.run(resnet50.package.model, image)
     quantized = [tensor for tensor, value in theirs.items() if value.dtype == np.uint8]
@@ -61,7 +53,7 @@ def test_different_photographs_give_different_answers(resnet50: Conversion, phot
         device.load(resnet50.package)
         answers = []
         for path in photographs:
-            (scores,) = device.run(network_input(resnet50.package, path)).values()
+            (scores,) = device.run(resnet50.package.image_input(path.read_bytes())).values()
             assert scores.sum() == pytest.approx(1, abs=1e-5)
             answers.append(scores[0])
     assert len({int(scores.argmax()) for scores in answers}) >= 3

@@ -19,7 +19,6 @@ from fieldwave.conversion import Conversion, convert
 from fieldwave.deploy import LocalTarget, Service
 from fieldwave.devices import create_device
 from fieldwave.package import Package
-from fieldwave.preprocess import preprocess
 from fieldwave.verify import verify
 from fieldwave.workspace import Workspace
 
@@ -189,7 +188,4 @@ class Demo:
         return Simulated(npu, len(answers), identical, hardware)
 
     def _input(self, package: Package, index: int) -> dict[str, NDArray[np.float32]]:
-        spec = package.preprocessing
-        assert spec is not None, "the digits network takes images"
-        image = preprocess(zoo.digit_png(self._digits.heldout_images[index]), spec)
-        return {package.manifest.inputs[0].name: image[np.newaxis]}
+        return package.image_input(zoo.digit_png(self._digits.heldout_images[index]))

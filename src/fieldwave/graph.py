@@ -124,9 +124,7 @@ def from_onnx(model: ModelProto | bytes) -> Graph:
     graph = model.graph
     for tensor in graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise ModelError(
-                f"tensor {tensor.name!r} lives in another file; save the model with its weights inside"
-            )
+            raise ModelError(f"tensor {tensor.name!r} lives in another file; save the model with all its weights")
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     nodes = []
     for index, proto in enumerate(graph.node):

@@ -78,20 +78,11 @@ def verify(
 
 
 def _input(package: Package, image: Path) -> dict[str, NDArray[Any]]:
-    import numpy as np
+    from fieldwave.errors import ImageError, NotFoundError
 
-    from fieldwave.errors import ImageError, NotFoundError, PackageError
-    from fieldwave.preprocess import preprocess
-
-    spec = package.preprocessing
-    if spec is None:
-        raise PackageError(
-            f"network {package.manifest.network!r} takes no images, so there is nothing to verify with"
-        )
     try:
-        pixels = preprocess(image.read_bytes(), spec)
+        return package.image_input(image.read_bytes())
     except ImageError as error:
         raise ImageError(f"{image}: {error}") from None
     except OSError as error:
         raise NotFoundError(f"cannot read {image}: {error.strerror}") from None
-    return {package.manifest.inputs[0].name: pixels[np.newaxis]}

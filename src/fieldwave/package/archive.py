@@ -33,6 +33,9 @@ from fieldwave.package.manifest import (
 from fieldwave.version import __version__
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fieldwave.preprocess import Preprocessing
 
 __all__ = ["Package", "parse_package", "read_package", "write_package"]
@@ -66,6 +69,20 @@ class Package:
         """How an image becomes the network's input, or None when the network takes no images."""
         model = self.manifest.preprocessing
         return model.preprocessing() if model else None
+
+    def image_input(self, data: bytes) -> dict[str, NDArray[np.float32]]:
+        """The network's input, by tensor name, from the bytes of one JPEG or PNG.
+
+        Raises:
+            ImageError: the bytes are no image within the bounds.
+            PackageError: the network takes no images.
+        """
+        from fieldwave.preprocess import preprocess
+
+        spec = self.preprocessing
+        if spec is None:
+            raise PackageError(f"network {self.manifest.network!r} takes no images, so no image can be its input")
+        return {self.manifest.inputs[0].name: preprocess(data, spec)[None]}
 
 
 def write_package(
