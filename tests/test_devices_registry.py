@@ -27,7 +27,7 @@ def test_an_opened_device() -> None:
 def test_an_unknown_name_lists_the_names(make: object) -> None:
     with pytest.raises(NotFoundError) as error:
         make("gpu")  # type: ignore[operator]
-    assert str(error.value) == f"no device 'gpu'; there are: {', '.join(device_names())}"
+    assert str(error.value) == f"no device 'gpu'; there are: {', '.join(device_names())}, rtl:NPU"
 
 
 def test_naming_the_devices_imports_no_runtime() -> None:
