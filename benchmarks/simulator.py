@@ -4,8 +4,8 @@
 
     .venv/bin/python benchmarks/simulator.py sim16 sim32 --write
 
-Each configuration is built in an empty cache, as a newcomer's first run is, started again from that cache in a fresh
-process, and then runs a 3 x 3 convolution of 256 to 256 channels over 14 x 14 pixels (115.6 million
+Each configuration is built in an empty cache, as a newcomer's first run is, started again from that cache in a
+fresh process, and then runs a 3 x 3 convolution of 256 to 256 channels over 14 x 14 pixels (115.6 million
 multiply-accumulates) on one thread, five times; the fastest run tells the rate. The result is compared with the
 golden model.
 """

@@ -168,6 +168,8 @@ def test_serve_says_why_it_cannot(shell: Shell, package: str) -> None:
     code, out, err = shell.run("serve", package, "--grpc-port", "0", "--device", "fpga9")
     assert (code, out) == (1, "")
     assert err.startswith("error: no device 'fpga9'; there are: cpu")
+    refused = shell.run("serve", package, "--workers", "0")
+    assert refused == (1, "", "error: workers is 0; it must be at least 1\n")
 
 
 def test_predict_says_that_nobody_is_there(shell: Shell) -> None:

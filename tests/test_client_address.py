@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fieldwave.client.address import target_of
+from fieldwave.client.address import is_loopback, target_of
 from fieldwave.errors import InputError
 
 
@@ -45,3 +45,19 @@ def test_what_is_no_address_is_refused(address: Any, port: int | None, text: str
     with pytest.raises(InputError) as caught:
         target_of(address, port, use_ssl=False)
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.1.2.3", "localhost", "LocalHost.", "::1", "[::1]:50051"])
+def test_an_address_on_this_machine(address: str) -> None:
+    assert is_loopback(target_of(address, None, use_ssl=False))
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "localhost.example", "board:127", "2001:db8::1"])
+def test_an_address_elsewhere(address: str) -> None:
+    assert not is_loopback(target_of(address, None, use_ssl=False))
+
+
+def test_a_port_is_a_number() -> None:
+    with pytest.raises(InputError) as caught:
+        target_of("localhost", "80", use_ssl=False)  # type: ignore[arg-type]
+    assert str(caught.value) == "port is '80'; give a number from 1 to 65535"

@@ -19,7 +19,7 @@ from fieldwave.serving import ServeOptions, Server
 from fieldwave.wire import to_tensor_proto
 from fieldwave.wire.messages import GetModelMetadataResponse, PredictRequest, PredictResponse
 from tests.scripted import failing, scripted
-from tests.served import Affine, package, tensor
+from tests.served import Affine, affine, package, serving, tensor
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
@@ -38,7 +38,7 @@ def client_of(port: int, **options: object) -> PredictionClient:
     return PredictionClient("127.0.0.1", port, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("code", [UNAVAILABLE, grpc.StatusCode.CANCELLED])
+@pytest.mark.parametrize("code", [UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED])
 def test_a_service_that_loads_or_stops_is_tried_again(code: grpc.StatusCode) -> None:
     with scripted(Predict=failing(code, "loading", times=2, then=ONE)) as script:
         with client_of(script.port) as client:
@@ -63,7 +63,6 @@ def test_a_service_that_stays_unavailable_is_given_up_within_the_deadline() -> N
         grpc.StatusCode.NOT_FOUND,
         grpc.StatusCode.UNAUTHENTICATED,
         grpc.StatusCode.PERMISSION_DENIED,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.FAILED_PRECONDITION,
         grpc.StatusCode.INTERNAL,
         grpc.StatusCode.UNKNOWN,
@@ -76,6 +75,52 @@ def test_what_a_service_refuses_is_not_tried_again(code: grpc.StatusCode) -> Non
         assert str(caught.value) == f"127.0.0.1:{script.port} answered {code.name}: no, never"
         assert caught.value.code == code.name
         assert len(script.requests) == 1
+
+
+def test_a_service_that_stays_busy_is_given_up_within_the_deadline() -> None:
+    refuse = failing(grpc.StatusCode.RESOURCE_EXHAUSTED, "8 predictions are in hand")
+    with scripted(Predict=refuse) as script, client_of(script.port) as client:
+        with pytest.raises(ServiceError) as caught:
+            client.score_image(b"x", timeout=0.3)
+        expected = f"127.0.0.1:{script.port} is busy, tried for 0.3 s: 8 predictions are in hand"
+        assert (str(caught.value), caught.value.code) == (expected, "RESOURCE_EXHAUSTED")
+        assert len(script.requests) > 1
+
+
+def test_a_message_that_is_too_large_is_not_tried_again() -> None:
+    text = "SERVER: Received message larger than max (2 vs. 1)"
+    refuse = failing(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+    with scripted(Predict=refuse) as script, client_of(script.port) as client:
+        with pytest.raises(ServiceError) as caught:
+            client.score_image(b"x")
+        assert str(caught.value) == f"127.0.0.1:{script.port} answered RESOURCE_EXHAUSTED: {text}"
+        assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_proxy_in_the_environment_is_not_asked_for_this_machine(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_grpc_proxy", "no_proxy", "grpc_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with (
+        scripted(address="localhost", Predict=lambda *_: ONE) as script,
+        PredictionClient(host, script.port) as client,
+    ):
+        assert client.score_image(b"x").tolist() == [1, 1]
+
+
+def test_more_clients_than_the_service_takes_are_all_answered() -> None:
+    with serving(workers=1) as server, ThreadPoolExecutor(12) as pool:
+
+        def ten_calls(seed: int) -> list[bool]:
+            with client_of(server.port) as client:
+                array = tensor(seed=seed)
+                answers = [client.score_numpy_arrays({"images": array}, "output_alias") for _ in range(10)]
+            return [np.array_equal(scores, affine(array)) for scores in answers]
+
+        assert list(pool.map(ten_calls, range(12))) == [[True] * 10] * 12
 
 
 def test_an_invalid_argument_is_a_tensor_error_in_the_service_s_words() -> None:
@@ -117,6 +162,7 @@ def test_closing_a_client_ends_its_calls() -> None:
         with pytest.raises(ServiceError) as caught:
             call.result()
         done.set()
+        assert str(caught.value) == f"the call to 127.0.0.1:{script.port} was ended by close()"
         assert caught.value.code == "CANCELLED"
         assert len(script.requests) == 1
 

@@ -207,6 +207,35 @@ def test_there_is_no_call_without_a_deadline(client: PredictionClient, timeout: 
     assert str(caught.value) == f"timeout is {timeout}; give more than 0 seconds"
 
 
+@pytest.mark.parametrize("timeout", [None, float("inf"), 1e300, "10"])
+def test_a_deadline_is_a_finite_number(client: PredictionClient, timeout: Any) -> None:
+    for call in (lambda: client.score_image(IMAGE, timeout=timeout), lambda: client.wait_until_ready(timeout)):
+        with pytest.raises(InputError) as caught:
+            call()
+        assert str(caught.value) == f"timeout is {timeout!r}; give a finite number of seconds"
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_an_image_may_be_in_any_buffer(client: PredictionClient, kind: Any) -> None:
+    scores = client.score_image(kind(IMAGE), outputs="output_alias")
+    assert np.array_equal(scores, client.score_image(IMAGE, outputs="output_alias"))
+
+
+def test_an_image_is_no_text(client: PredictionClient) -> None:
+    with pytest.raises(InputError) as caught:
+        client.score_image("photo.jpg")  # type: ignore[arg-type]
+    assert str(caught.value) == "the image is a str; give the bytes of its file"
+
+
+def test_a_dtype_that_nobody_knows(client: PredictionClient) -> None:
+    with pytest.raises(TensorError) as caught:
+        client.score_tensors({"images": (b"", (0,), "floaty")})
+    assert str(caught.value) == (
+        "input 'images': dtype 'floaty' is not supported; use one of float32, float64, float16, int8, int16, "
+        "int32, int64, uint8, uint16, uint32, uint64, bool, string"
+    )
+
+
 def test_no_address_is_said_at_construction() -> None:
     with pytest.raises(InputError) as caught:
         PredictionClient(None)  # type: ignore[arg-type]

@@ -19,9 +19,11 @@ from fieldwave import golden
 from fieldwave.compiler import NpuSection, compile_network
 from fieldwave.devices.simulator import MemoryModel, Simulation
 from fieldwave.errors import ModelError
+from fieldwave.golden import Window
 from fieldwave.npu import configuration
 from fieldwave.npu.isa import HEADER, Register
 from tests.programs import check, run_section
+from tests.random_networks import Builder
 from tests.random_operators import Case, convolutions, operators, pools, residuals
 
 LIMIT = 5_000_000
@@ -66,6 +68,17 @@ def compare(case: Case, name: str, model: MemoryModel) -> None:
 @given(operators(), models)
 def test_random_operators_on_the_gateware(name: str, case: Case, model: MemoryModel) -> None:
     compare(case, name, model)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_steps_of_few_pixels_beside_a_store(seed: int) -> None:
+    """A pool of three pixels reads its input while the transfer queue stores that from the same bank."""
+    b = Builder(seed)
+    copy = b.max_pool(b.input(60, 6, 8), Window((1, 1)))
+    three = b.average_pool(copy, Window((6, 6)), include=False)
+    graph = b.graph(three)
+    model = MemoryModel(latency=1 + seed, stall=(0.0, 0.4)[seed % 2], seed=seed + 1)
+    check(graph, b.feeds(), configuration("tiny"), executor("tiny", model))
 
 
 def in_strips(case: Case, name: str, model: MemoryModel) -> None:

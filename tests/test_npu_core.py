@@ -154,6 +154,37 @@ def test_residual_with_a_stride_of_its_own_in_place(simulation: Simulation, seed
     assert np.array_equal(program.read(arena, result, offset), expected)
 
 
+def test_units_that_want_the_same_bank_wait_for_one_another(simulation: Simulation) -> None:
+    """Input, residual, output and two transfers, all in bank 0, at once."""
+    rng = np.random.default_rng(8)
+    x = rng.integers(0, 256, (8, 8, 30), dtype=np.uint8)
+    shortcut = rng.integers(0, 256, (8, 8, 20), dtype=np.uint8)
+    other = rng.integers(0, 256, (16, 16, 30), dtype=np.uint8)
+    settings = {**random_convolution(rng, 30, 20, (3, 3)), "x_zero": 0, "y_zero": 128}
+    program = Program(simulation.configuration)
+    words = program.configuration.input_lanes
+    source, residual = Tensor(0, 0, 8, 8, 30), Tensor(0, 300, 8, 8, 20)
+    result, third = Tensor(0, 600, 8, 8, 20), Tensor(0, 1000, 16, 16, 30)
+    program.load(source, x)
+    program.load(residual, shortcut)
+    program.convolve(source, result, **settings, pad=(1, 1), wait=2)
+    program.compute[-1] |= {
+        "residual": 1, "residual_bank": 0, "residual_base": 300, "residual_x_step": -(-20 // words),
+        "residual_y_step": 8 * -(-20 // words), "residual_tile_step": 1, "residual_a_zero": 0,
+        "residual_b_zero": 0, "output_zero": 0,
+    }  # fmt: skip
+    program.load(third, other)
+    copies = program.store(third, wait=0), program.store(result, wait=1), program.store(source, wait=1)
+    arena = execute(simulation, program, memory(rng))
+    shifts = {"a_shift": 0, "b_shift": 0, "shift": 0}
+    expected = add(
+        convolve(x, **settings, pads=(1, 1, 1, 1)), shortcut, a_zero=128, b_zero=128, y_zero=128, **shifts
+    )
+    assert np.array_equal(program.read(arena, third, copies[0]), other)
+    assert np.array_equal(program.read(arena, result, copies[1]), expected)
+    assert np.array_equal(program.read(arena, source, copies[2]), x)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_max_pool(simulation: Simulation, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fieldwave.errors import FieldwaveError, ImageError, NotFoundError, TensorError
 from fieldwave.package import TensorSpec
 from fieldwave.preprocess import normalise, preprocess
 from fieldwave.serving.decode import Prediction, UnknownSignatureError, decode
+from fieldwave.serving.execution import CallerGoneError
 from fieldwave.serving.signature import Signature
 from fieldwave.wire import to_tensor_proto
 from fieldwave.wire.messages import PredictRequest, TensorProto
 from fieldwave.wire.requests import encode_request
-from tests.served import FEATURES, IMAGES, SCORES, package, pixels, png, tensor
+from tests.served import FEATURES, IMAGES, SCORES, package, pixels, png, png_header, tensor
 
 SIGNATURE = Signature.of(package())
 
@@ -235,3 +238,46 @@ def test_a_model_with_several_inputs_and_outputs_lists_them_all() -> None:
         refusal(TensorError, encode_request({"a": a, "b": b}), signature)
         == "the inputs have batches of different sizes: 2 in 'a', 3 in 'b'; send equal ones"
     )
+
+
+def test_a_caller_who_goes_away_ends_the_decoding_between_two_images() -> None:
+    asked = 0
+
+    def gone_after_two() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 3:  # before the batch, the first and the second image
+            raise CallerGoneError
+
+    files = [png(pixels()[0])] * 2 + [b"not decoded"] * 62
+    with pytest.raises(CallerGoneError):
+        decode(encode_request({"images": files}), SIGNATURE, max_batch=64, go_on=gone_after_two)
+
+
+def test_the_pixels_of_one_request_are_limited_before_any_is_decoded() -> None:
+    assert refusal(ImageError, encode_request({"images": [png_header(8000, 2501)] * 2})) == (
+        "input 'images': the 2 images have 40016000 pixels in all, the limit is 40000000 pixels; "
+        "send fewer or smaller ones"
+    )
+    allowed = refusal(ImageError, encode_request({"images": [png_header(8000, 2500)] * 2}))
+    assert allowed.startswith("input 'images': image 1 of 2: the PNG is truncated")
+
+
+def test_the_pixels_of_jpeg_files_count_too() -> None:
+    buffer = BytesIO()
+    Image.new("RGB", (1000, 800)).save(buffer, "JPEG")
+    assert refusal(ImageError, encode_request({"images": [buffer.getvalue()] * 51})) == (
+        "input 'images': the 51 images have 40800000 pixels in all, the limit is 40000000 pixels; "
+        "send fewer or smaller ones"
+    )
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_the_device_s_array_is_aligned_wherever_the_tensor_is_in_the_request(shift: int) -> None:
+    array = tensor(80)  # of a size that is not copied out of the request
+    # An empty model spec takes two bytes, the field that nobody knows three: they move what comes after them.
+    before = (b"", b"\x78\x80\x01", b"\x0a\x00", b"\x78\x80\x01\x0a\x00")[shift]
+    data = before + encode_request({"images": array})
+    received = decode(data, SIGNATURE, max_batch=80).inputs["Placeholder:0"]
+    assert received.flags.aligned and received.flags.c_contiguous
+    assert np.array_equal(received, array)

@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from fieldwave.errors import ConflictError, DeviceError, InputError, NotFoundError, ServiceError
+from fieldwave.preprocess import MAX_IMAGE_BYTES
 from fieldwave.serving import ServeOptions, Server
 from fieldwave.serving.listen import is_loopback
 from fieldwave.wire.messages import GetModelMetadataResponse, PredictResponse, SignatureDefMap
@@ -212,6 +213,17 @@ def test_a_request_above_the_limit_is_refused() -> None:
         assert scores_of(call(server, bare_request()))
 
 
+def test_the_largest_image_file_and_the_largest_batch_are_no_larger_than_a_request() -> None:
+    image = pixels()[0]
+    with serving() as server:
+        answer = call(server, encode_request({"images": [png(image).ljust(MAX_IMAGE_BYTES, b"\0")]}))
+    network_input = (image.astype(np.float32) - np.array([1, 2, 3], np.float32)) * np.float32(0.5)
+    assert scores_of(answer) == affine(network_input[np.newaxis])[0].tolist()
+    options = ServeOptions(package=package())
+    largest = encode_request({"images": np.zeros((options.max_batch, 224, 224, 3), np.float32)})
+    assert len(largest) <= options.max_message_bytes
+
+
 def test_an_unforeseen_error_tells_the_client_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def fail(run: int) -> None:
         if run == 2:
@@ -230,13 +242,27 @@ def test_a_failing_device_makes_the_service_unhealthy_until_it_answers_again() -
         if run == 2:
             raise DeviceError("the device is on fire; restart the service")
 
-    with serving(Affine(fail)) as server, channel(server) as opened:
+    with serving(Affine(fail), recovery_seconds=3600) as server, channel(server) as opened:
         health = health_pb2_grpc.HealthStub(opened)
         status = (grpc.StatusCode.UNAVAILABLE, "the device is on fire; restart the service")
         assert refusal(server, bare_request()) == status
         assert health.Check(health_pb2.HealthCheckRequest(), timeout=10).status == NOT_SERVING
         assert scores_of(call(server, bare_request()))
         assert health.Check(health_pb2.HealthCheckRequest(), timeout=10).status == SERVING
+
+
+def test_a_device_that_recovers_makes_the_service_healthy_without_a_request() -> None:
+    def fail(run: int) -> None:
+        if run in (2, 3):
+            raise DeviceError("the device is on fire; restart the service")
+
+    device = Affine(fail)
+    with serving(device, recovery_seconds=0.01) as server, channel(server) as opened:
+        watch = health_pb2_grpc.HealthStub(opened).Watch(health_pb2.HealthCheckRequest(), timeout=30)
+        assert next(watch).status == SERVING
+        assert refusal(server, bare_request())[0] is grpc.StatusCode.UNAVAILABLE
+        assert [next(watch).status for _ in range(2)] == [NOT_SERVING, SERVING]
+        assert device.runs == 4
 
 
 class Gate:

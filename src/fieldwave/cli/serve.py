@@ -29,6 +29,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     device: Annotated[str, typer.Option(help="What computes: cpu, rtl, rtl:NPU.")] = "cpu",
     name: Annotated[str, typer.Option(help="The model's name; the network's if not given.")] = "",
+    workers: Annotated[int, typer.Option(help="Predictions in hand at once; as many again wait.")] = 4,
     quiet: Quiet = False,
 ) -> None:
     """Serve a package in the foreground.
@@ -45,7 +46,9 @@ def serve(
         near = _bracketed(_LOOPBACK.get(host, host))
         output.hint(f"fieldwave predict {near}:{server.port} IMAGE")
 
-    options = ServeOptions(package=package, name=name, device=device, host=host, grpc_port=grpc_port)
+    options = ServeOptions(
+        package=package, name=name, device=device, host=host, grpc_port=grpc_port, workers=workers
+    )
     serve_package(options, ready=ready)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from fieldwave.errors import InputError
 
-__all__ = ["target_of"]
+__all__ = ["is_loopback", "target_of"]
 
 
 def target_of(address: str | None, port: int | None, *, use_ssl: bool) -> str:
@@ -17,6 +19,8 @@ def target_of(address: str | None, port: int | None, *, use_ssl: bool) -> str:
         raise InputError(f"address is {address!r}; give the host name or the IP address of the service")
     if "/" in address:
         raise InputError(f"address {address!r} is no host name; leave out the scheme and the path")
+    if port is not None and not hasattr(port, "__index__"):
+        raise InputError(f"port is {port!r}; give a number from 1 to 65535")
     host, found = _split(address)
     if found is not None and port is not None and found != port:
         raise InputError(f"address {address!r} and port {port} contradict each other; give the port once")
@@ -24,6 +28,15 @@ def target_of(address: str | None, port: int | None, *, use_ssl: bool) -> str:
     if not 1 <= number <= 65535:
         raise InputError(f"port {number} does not exist; give one from 1 to 65535")
     return f"{host}:{number}"
+
+
+def is_loopback(target: str) -> bool:
+    """Whether ``target``, as `target_of` gives it, is on this machine."""
+    host = target.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
 
 
 def _split(address: str) -> tuple[str, int | None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 import random
+import threading
 import time
 
 import grpc
@@ -16,12 +18,13 @@ __all__ = ["call", "wait_until_serving"]
 
 # A server that shuts down also cancels the calls that reach it in that moment.
 _TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+_TOO_LARGE = "message larger than max"  # gRPC's words, on either side
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 
 
 def call(connection: Connection, method: str, data: bytes, timeout: float) -> bytes:
-    """Call ``method``; while the service is not available, again and again within ``timeout`` seconds.
+    """Call ``method``; while the service is busy or not available, again and again within ``timeout`` seconds.
 
     The pauses grow. Nothing else is tried again: what a service has refused it will refuse again.
 
@@ -35,9 +38,13 @@ def call(connection: Connection, method: str, data: bytes, timeout: float) -> by
     while True:
         try:
             return connection.call(method, data, max(deadline - time.monotonic(), 0.001))
-        except grpc.RpcError as error:
-            transient = error.code() in _TRANSIENT and connection.closings == closings
-            if not transient or time.monotonic() + pause >= deadline:
+        except (grpc.RpcError, ValueError) as error:
+            if connection.closings != closings:
+                raise ServiceError(f"the call to {connection.target} was ended by close()", "CANCELLED") from error
+            if isinstance(error, ValueError):
+                raise
+            again = error.code() in _TRANSIENT or _is_busy(error)
+            if not again or time.monotonic() + pause >= deadline:
                 raise _translated(error, connection.target, timeout) from error
         # Many clients of one service must not come back in step.
         time.sleep(pause * random.uniform(0.5, 1.0))
@@ -71,9 +78,16 @@ def wait_until_serving(connection: Connection, timeout: float) -> None:
 
 
 def _deadline(timeout: float) -> float:
+    if not isinstance(timeout, numbers.Real) or timeout > threading.TIMEOUT_MAX:
+        raise InputError(f"timeout is {timeout!r}; give a finite number of seconds")
     if not timeout > 0:
         raise InputError(f"timeout is {timeout}; give more than 0 seconds")
     return time.monotonic() + timeout
+
+
+def _is_busy(error: grpc.RpcError) -> bool:
+    """Whether a place may become free; a message that is too large, which has the same status, stays so."""
+    return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE not in (error.details() or "")
 
 
 def _translated(error: grpc.RpcError, target: str, timeout: float) -> Exception:
@@ -82,6 +96,8 @@ def _translated(error: grpc.RpcError, target: str, timeout: float) -> Exception:
         return TensorError(_one_line(error))
     if code is grpc.StatusCode.UNAVAILABLE:
         text = f"{target} is not available, tried for {timeout:g} s: {_one_line(error)}"
+    elif _is_busy(error):
+        text = f"{target} is busy, tried for {timeout:g} s: {_one_line(error)}"
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
         text = f"{target} did not answer within {timeout:g} s"
     else:

@@ -49,8 +49,8 @@ class PredictionClient:
         channel_shutdown_timeout: a connection that was idle for so long is made anew.
         root_certificates: the certificates to trust instead of the system's, in PEM form.
 
-    Every call has a deadline. Within it, a service that is not available (it restarts, its device is being
-    loaded) is tried again; other errors are raised at once. A client may be used from several threads.
+    Every call has a deadline. Within it, a service that is busy or not available (it restarts, its device is
+    being loaded) is tried again; other errors are raised at once. A client may be used from several threads.
 
     The scoring methods take the outputs' names in one of three ways: a name gives the array of that output, a
     list of names gives a list of arrays in that order, and None gives the array of the only output, or a dict of
@@ -109,14 +109,20 @@ class PredictionClient:
         return self.score_image(data, input_name, outputs, timeout)
 
     def score_image(
-        self, data: bytes, input_name: str = "images", outputs: Outputs = None, timeout: float = 10.0
+        self,
+        data: bytes | bytearray | memoryview,
+        input_name: str = "images",
+        outputs: Outputs = None,
+        timeout: float = 10.0,
     ) -> Scores:
         """Score one image, the bytes of a JPEG or PNG file.
 
         A single array comes without the batch dimension. Arrays in a list or a dict keep it, with size 1, as
         they did with the retired service's client: the SSD post-processing builds on it.
         """
-        scores = self.score_numpy_arrays({input_name: [data]}, outputs, timeout)
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise InputError(f"the image is a {type(data).__name__}; give the bytes of its file")
+        scores = self.score_numpy_arrays({input_name: [bytes(data)]}, outputs, timeout)
         return scores[0] if isinstance(scores, np.ndarray) else scores
 
     def score_numpy_arrays(
@@ -196,7 +202,10 @@ def _wire_type(name: str, dtype: int | DTypeLike) -> WireType:
     elif dtype == STRING.name:
         found = STRING
     else:
-        found = BY_NAME.get(np.dtype(dtype).name)
+        try:
+            found = BY_NAME.get(np.dtype(dtype).name)
+        except TypeError:
+            found = None
     if found is None:
         raise TensorError(f"input {name!r}: dtype {dtype!r} is not supported; use one of {', '.join(BY_NAME)}")
     return found

@@ -11,6 +11,8 @@ from typing import Any
 
 import grpc
 
+from fieldwave.client.address import is_loopback
+
 __all__ = ["Connection"]
 
 _OPTIONS = (
@@ -92,9 +94,11 @@ class Connection:
                 self._last_use = time.monotonic()
 
     def _connect(self) -> Any:
+        # A proxy for the network (http_proxy in the environment) is no way to this very machine.
+        options = (*_OPTIONS, ("grpc.enable_http_proxy", 0)) if is_loopback(self.target) else _OPTIONS
         if self._credentials is None:
-            return grpc.insecure_channel(self.target, options=_OPTIONS)
-        return grpc.secure_channel(self.target, self._credentials, options=_OPTIONS)
+            return grpc.insecure_channel(self.target, options=options)
+        return grpc.secure_channel(self.target, self._credentials, options=options)
 
     def _discard(self) -> None:
         if self._channel is not None:

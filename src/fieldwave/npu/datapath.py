@@ -97,7 +97,7 @@ class Datapath(wiring.Component):
         # Issue.
         token = addresses.tokens.payload
         uses_weights = compute.opcode == Opcode.CONV
-        # A step of few pixels waits until the last one's sums are back, also where the bank made it wait.
+        # A step of few pixels waits until the last one's sums are back, also where its bank held it up.
         age = Signal(range(MINIMUM_STEP + 1), init=MINIMUM_STEP)
         long_step, settled = Signal(), Signal()
         m.d.comb += settled.eq(long_step | (age == MINIMUM_STEP))

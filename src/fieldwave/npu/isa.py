@@ -95,7 +95,7 @@ COMPUTE = Record(
     (
         Field("opcode", 8, "", "CONV, MAX, AVERAGE, SUM or END."),
         Field("repeat", 1, "flag", "The stream holds a tile's weights once per block, not once per tile."),
-        Field("residual", 1, "flag", "Add a second tensor to the requantized result."),
+        Field("residual", 1, "flag", "CONV, SUM: add a second tensor to the requantized result."),
         Field("lookup", 1, "flag", "Pass every result through a table, which comes first in the stream."),
         Field("prescale", 1, "flag", "Scale-shift the input; the constants come before the parameters."),
         Field("padding_counts", 1, "flag", "AVERAGE: divide by the whole window, padding included."),
@@ -256,11 +256,17 @@ REGISTERS: dict[Register, tuple[str, str]] = {
     Register.WRITE_BEATS: ("read", "Beats written to memory."),
 }
 
+_RECORDS = (HEADER, COMPUTE, TRANSFER, PARAMETER, SCALE)
+
 CONTRACT = hashlib.sha256(
     repr(
-        (VERSION, HEADER, COMPUTE, TRANSFER, PARAMETER, SCALE, list(Opcode), list(ErrorCode), list(Register))
+        [
+            (VERSION, list(Opcode), list(ErrorCode), list(Register)),
+            *((record.size, [(f.name, f.bits, f.signed) for f in record.fields]) for record in _RECORDS),
+        ]
     ).encode()
 ).hexdigest()
+"""Changes with every name, number and width above, and with nothing else."""
 
 
 def disassemble(data: bytes, *, stride: int = RECORD_BYTES) -> list[str]:

@@ -2,9 +2,9 @@
 
 ::
 
-    results -> + bias -> requantize --+-> (+ residual, clamp) -> lookup -> write
-       \\-----> AVERAGE: divide ------+
-        \\----> MAX: as it is ---------/
+    results -> + bias -> CONV, SUM: requantize (+ residual) -+-> (lookup) -> write
+                 \\----> AVERAGE: divide --------------------+
+                  \\---> MAX: as it is ---------------------/
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ class OutputPipe(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         configuration, compute = self.configuration, self.compute
-        lanes, part = configuration.output_lanes, configuration.requantizer_lanes
+        lanes = configuration.output_lanes
         requantized = (compute.opcode == Opcode.CONV) | (compute.opcode == Opcode.SUM)
+        averaged = compute.opcode == Opcode.AVERAGE
 
         # The parameters of the tile that is leaving. They change when its last vector has left the register below.
         parameters = Signal(parameters_layout(configuration))
@@ -92,90 +93,32 @@ class OutputPipe(wiring.Component):
                 m.d.sync += biased.lanes[lane].eq(self.results.payload.lanes[lane] + bias)
 
         # Three ways to int8; a descriptor takes one of them.
-        vector = data.ArrayLayout(signed(8), lanes)
-        finished, finished_valid, finished_ready = Signal(vector), Signal(), Signal()
-        m.submodules.split = split = Split(Channel, lanes=lanes, part=part)
-        m.submodules.requantize = requantize = Requantize(part)
-        m.submodules.join = join = Join(signed(8), lanes=lanes, part=part)
-        wiring.connect(m, split.output, requantize.input)
-        wiring.connect(m, requantize.output, join.input)
-        m.d.comb += split.input.valid.eq(biased_valid & requantized)
+        channels, scaled = self._requantize(m)
+        divide = self._divide(m, biased)
+        m.d.comb += [channels.valid.eq(biased_valid & requantized), divide.input.valid.eq(biased_valid & averaged)]
         for lane in range(lanes):
             m.d.comb += [
-                split.input.payload[lane].acc.eq(biased.lanes[lane]),
-                split.input.payload[lane].scale.eq(parameters[lane].scale),
-                split.input.payload[lane].zero_point.eq(parameters[lane].zero),
-                split.input.payload[lane].low.eq(parameters[lane].low),
-                split.input.payload[lane].high.eq(parameters[lane].high),
+                channels.payload[lane].acc.eq(biased.lanes[lane]),
+                channels.payload[lane].scale.eq(parameters[lane].scale),
+                channels.payload[lane].zero_point.eq(parameters[lane].zero),
+                channels.payload[lane].low.eq(parameters[lane].low),
+                channels.payload[lane].high.eq(parameters[lane].high),
             ]
-        m.submodules.divide = divide = Divide(lanes, lanes // part)
-        quotient = divide.input.payload.common
-        m.d.comb += [
-            divide.input.valid.eq(biased_valid & (compute.opcode == Opcode.AVERAGE)),
-            quotient.divisor.eq(Mux(compute.padding_counts, compute.average_taps, biased.taps)),
-            quotient.shift.eq(compute.average_shift),
-            quotient.target.zero_point.eq(compute.output_zero),
-            quotient.target.low.eq(compute.clamp_low),
-            quotient.target.high.eq(compute.clamp_high),
-            *(divide.input.payload.data[lane].eq(biased.lanes[lane]) for lane in range(lanes)),
-        ]
+        finished = stream.Signature(data.ArrayLayout(signed(8), lanes)).create()
         with m.If(requantized):
-            m.d.comb += [
-                biased_leaves.eq(biased_valid & split.input.ready),
-                finished.eq(join.output.payload),
-                finished_valid.eq(join.output.valid),
-                join.output.ready.eq(finished_ready),
-            ]
-        with m.Elif(compute.opcode == Opcode.AVERAGE):
-            m.d.comb += [
-                biased_leaves.eq(biased_valid & divide.input.ready),
-                finished.eq(divide.output.payload),
-                finished_valid.eq(divide.output.valid),
-                divide.output.ready.eq(finished_ready),
-            ]
-        with m.Else():  # MAX
-            m.d.comb += [biased_leaves.eq(biased_valid & finished_ready), finished_valid.eq(biased_valid)]
-            m.d.comb += [finished[lane].eq(biased.lanes[lane] + compute.pad_value) for lane in range(lanes)]
-
-        # The residual add, and the way around it.
-        m.submodules.eltwise = eltwise = Eltwise(lanes)
-        m.submodules.residual = residual = ResidualReader(configuration)
-        m.d.comb += [
-            residual.start.eq(self.start & compute.residual),
-            residual.compute.eq(compute),
-            residual.word.eq(self.word),
-            eltwise.a.valid.eq(finished_valid & compute.residual),
-            eltwise.a.payload.data.eq(finished),
-            eltwise.a.payload.add.residual.eq(1),
-            eltwise.a.payload.add.zero_a.eq(compute.residual_a_zero),
-            eltwise.a.payload.add.zero_b.eq(compute.residual_b_zero),
-            eltwise.a.payload.add.shift_a.eq(compute.residual_a_shift),
-            eltwise.a.payload.add.shift_b.eq(compute.residual_b_shift),
-            eltwise.a.payload.add.shift.eq(compute.residual_shift),
-            eltwise.a.payload.add.target.zero_point.eq(compute.output_zero),
-            eltwise.a.payload.add.target.low.eq(compute.clamp_low),
-            eltwise.a.payload.add.target.high.eq(compute.clamp_high),
-        ]
-        added = stream.Signature(vector).create()
-        with m.If(compute.residual):
-            m.d.comb += [
-                added.payload.eq(eltwise.output.payload),
-                added.valid.eq(eltwise.output.valid),
-                eltwise.output.ready.eq(added.ready),
-                finished_ready.eq(eltwise.a.ready),
-            ]
+            m.d.comb += biased_leaves.eq(channels.valid & channels.ready)
+            _follow(m, scaled, finished)
+        with m.Elif(averaged):
+            m.d.comb += biased_leaves.eq(divide.input.valid & divide.input.ready)
+            _follow(m, divide.output, finished)
         with m.Else():
+            m.d.comb += [finished.valid.eq(biased_valid), biased_leaves.eq(biased_valid & finished.ready)]
             m.d.comb += [
-                added.payload.eq(finished),
-                added.valid.eq(finished_valid),
-                finished_ready.eq(added.ready),
+                finished.payload[lane].eq(biased.lanes[lane] + compute.pad_value) for lane in range(lanes)
             ]
-        wiring.connect(m, residual.read, wiring.flipped(self.read))
-        wiring.connect(m, residual.vectors, eltwise.b)
-
-        result = self._lookup(m, added)
 
         # Where to.
+        result = self._lookup(m, finished)
         m.submodules.walk = walk = Walk(configuration)
         m.d.comb += [
             walk.start.eq(self.start),
@@ -197,6 +140,60 @@ class OutputPipe(wiring.Component):
         ]
         return m
 
+    def _requantize(self, m: Module) -> tuple[Any, Any]:
+        """Requantizer and residual add, ``requantizer_lanes`` at a time; the wide streams in and out."""
+        configuration, compute = self.configuration, self.compute
+        lanes, part = configuration.output_lanes, configuration.requantizer_lanes
+        m.submodules.split = split = Split(Channel, lanes=lanes, part=part)
+        m.submodules.requantize = requantize = Requantize(part)
+        m.submodules.residual = residual = ResidualReader(configuration)
+        m.submodules.split_residual = split_residual = Split(signed(8), lanes=lanes, part=part)
+        m.submodules.eltwise = eltwise = Eltwise(part)
+        m.submodules.join = join = Join(signed(8), lanes=lanes, part=part)
+        wiring.connect(m, split.output, requantize.input)
+        wiring.connect(m, residual.read, wiring.flipped(self.read))
+        wiring.connect(m, residual.vectors, split_residual.input)
+        wiring.connect(m, split_residual.output, eltwise.b)
+        add = eltwise.a.payload.add
+        m.d.comb += [
+            residual.start.eq(self.start & compute.residual),
+            residual.compute.eq(compute),
+            residual.word.eq(self.word),
+            eltwise.a.payload.data.eq(requantize.output.payload),
+            add.residual.eq(1),
+            add.zero_a.eq(compute.residual_a_zero),
+            add.zero_b.eq(compute.residual_b_zero),
+            add.shift_a.eq(compute.residual_a_shift),
+            add.shift_b.eq(compute.residual_b_shift),
+            add.shift.eq(compute.residual_shift),
+            add.target.zero_point.eq(compute.output_zero),
+            add.target.low.eq(compute.clamp_low),
+            add.target.high.eq(compute.clamp_high),
+        ]
+        with m.If(compute.residual):
+            m.d.comb += [eltwise.a.valid.eq(requantize.output.valid), requantize.output.ready.eq(eltwise.a.ready)]
+            _follow(m, eltwise.output, join.input)
+        with m.Else():
+            _follow(m, requantize.output, join.input)
+        return split.input, join.output
+
+    def _divide(self, m: Module, sums: Any) -> Divide:
+        """The divider of averages. A window has four taps or more, so a quarter of the lanes keeps up with it."""
+        configuration, compute = self.configuration, self.compute
+        lanes = max(1, configuration.requantizer_lanes // 4)
+        m.submodules.divide = divide = Divide(configuration.output_lanes, configuration.output_lanes // lanes)
+        quotient = divide.input.payload.common
+        m.d.comb += [
+            quotient.divisor.eq(Mux(compute.padding_counts, compute.average_taps, sums.taps)),
+            quotient.shift.eq(compute.average_shift),
+            quotient.target.zero_point.eq(compute.output_zero),
+            quotient.target.low.eq(compute.clamp_low),
+            quotient.target.high.eq(compute.clamp_high),
+        ]
+        for lane in range(configuration.output_lanes):
+            m.d.comb += divide.input.payload.data[lane].eq(sums.lanes[lane])
+        return divide
+
     def _lookup(self, m: Module, vectors: Any) -> Any:
         """The stream behind the table, or ``vectors`` where there is none."""
         if not self.configuration.lookup:
@@ -212,3 +209,8 @@ class OutputPipe(wiring.Component):
             lookup.load.payload.value.eq(self.table_value),
         ]
         return lookup.output
+
+
+def _follow(m: Module, source: Any, sink: Any) -> None:
+    """Connect two streams, under the conditions that hold where it is called."""
+    m.d.comb += [sink.payload.eq(source.payload), sink.valid.eq(source.valid), source.ready.eq(sink.ready)]

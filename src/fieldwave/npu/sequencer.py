@@ -160,6 +160,7 @@ def compute_is_legal(configuration: Configuration, record: Any) -> Any:
         & (~record.lookup if not configuration.lookup else 1)
         & (~record.prescale if not configuration.prescale_words else 1)
         & (record.prescale_beats <= scale_beats)
+        & ~(record.residual & record.opcode.matches(Opcode.MAX, Opcode.AVERAGE))
     )
 
 

@@ -1,6 +1,6 @@
 """From the bytes of a JPEG or PNG file to the tensor that a network takes."""
 
-from fieldwave.preprocess.formats import decode
+from fieldwave.preprocess.formats import check_total_pixels, decode
 from fieldwave.preprocess.limits import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from fieldwave.preprocess.pipeline import normalise, preprocess
 from fieldwave.preprocess.spec import Order, Preprocessing, Resize
@@ -11,6 +11,7 @@ __all__ = [
     "Order",
     "Preprocessing",
     "Resize",
+    "check_total_pixels",
     "decode",
     "normalise",
     "preprocess",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave.errors import ImageError
 from fieldwave.preprocess import jpeg, png
-from fieldwave.preprocess.limits import check_bytes
+from fieldwave.preprocess.limits import MAX_IMAGE_PIXELS, check_bytes
 from fieldwave.preprocess.spec import Order, channels
 
-__all__ = ["decode"]
+__all__ = ["check_total_pixels", "decode"]
 
 # Formats that are images, but not ours: (first bytes, bytes from the eighth on, name).
 _FOREIGN = (
@@ -47,6 +49,32 @@ def decode(data: bytes | bytearray | memoryview, order: Order) -> NDArray[np.uin
     if encoded.startswith(png.MAGIC):
         return png.decode_png(encoded, count)
     raise ImageError(_foreign(encoded))
+
+
+def check_total_pixels(files: Iterable[bytes]) -> None:
+    """Refuse images whose headers promise more pixels than a single one may have, before any is decoded.
+
+    A file without a readable header counts nothing: `decode` says what is wrong with it.
+
+    Raises:
+        ImageError: more than ``MAX_IMAGE_PIXELS`` pixels in all.
+    """
+    sizes = [_promised_pixels(data) for data in files]
+    if sum(sizes) > MAX_IMAGE_PIXELS:
+        raise ImageError(
+            f"the {len(sizes)} images have {sum(sizes)} pixels in all, "
+            f"the limit is {MAX_IMAGE_PIXELS} pixels; send fewer or smaller ones"
+        )
+
+
+def _promised_pixels(data: bytes) -> int:
+    if data.startswith(jpeg.MAGIC):
+        width, height = jpeg.promised_size(data)
+    elif data.startswith(png.MAGIC):
+        width, height = png.promised_size(data)
+    else:
+        return 0
+    return width * height
 
 
 def _foreign(data: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from fieldwave.errors import ImageError
 from fieldwave.preprocess.limits import check_pixels
 
-__all__ = ["MAGIC", "decode_jpeg"]
+__all__ = ["MAGIC", "decode_jpeg", "promised_size"]
 
 MAGIC = b"\xff\xd8\xff"
 
@@ -53,6 +54,17 @@ def decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
     return _cmyk_to_rgb(pixels, inverted=header.adobe) if header.components == 4 else pixels
 
 
+def promised_size(data: bytes) -> tuple[int, int]:
+    """Width and height in the first frame header of a JPEG file; 0, 0 if there is none."""
+    try:
+        for marker, segment in _segments(data):
+            if marker in _FRAMES and len(segment) >= 5:
+                return int.from_bytes(segment[3:5], "big"), int.from_bytes(segment[1:3], "big")
+    except ImageError:
+        pass  # the decoder says it again
+    return 0, 0
+
+
 @dataclass(frozen=True)
 class _Header:
     factors: tuple[str, ...]  # of each component, horizontal x vertical
@@ -68,6 +80,22 @@ def _read_header(data: bytes) -> _Header:
     factors: tuple[str, ...] = ()
     adobe = False
     scans = 0
+    for marker, segment in _segments(data):
+        if marker in _FRAMES and not factors:
+            factors = _read_frame(marker, segment)
+        elif marker == _APP14:
+            adobe |= len(segment) >= 12 and segment.startswith(b"Adobe")
+        elif marker == _SOS:
+            scans += 1
+    if not factors:
+        raise _damaged("the frame header is missing")
+    if scans > _MAX_SCANS:
+        raise ImageError(f"the JPEG has {scans} scans, the limit is {_MAX_SCANS} scans; save it as baseline")
+    return _Header(factors, adobe)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and content of each segment up to the end of the image."""
     position = len(MAGIC) - 1
     for _ in range(_MAX_SEGMENTS):
         found = _MARKER.search(data, position)
@@ -75,26 +103,15 @@ def _read_header(data: bytes) -> _Header:
             raise _damaged("it ends before the EOI marker")
         marker, position = found[1][0], found.end()
         if marker == _EOI:
-            break
+            return
         if marker not in _TABLES and marker not in _FRAMES and marker != _SOS:
             continue
         end = position + max(2, int.from_bytes(data[position : position + 2], "big"))
         if end > len(data):
             raise _damaged("it ends before the EOI marker")
-        if marker in _FRAMES and not factors:
-            factors = _read_frame(marker, data[position + 2 : end])
-        elif marker == _APP14:
-            adobe |= end - position >= 14 and data.startswith(b"Adobe", position + 2)
-        elif marker == _SOS:
-            scans += 1
+        yield marker, data[position + 2 : end]
         position = end
-    else:
-        raise _damaged(f"there are more than {_MAX_SEGMENTS} segments")
-    if not factors:
-        raise _damaged("the frame header is missing")
-    if scans > _MAX_SCANS:
-        raise ImageError(f"the JPEG has {scans} scans, the limit is {_MAX_SCANS} scans; save it as baseline")
-    return _Header(factors, adobe)
+    raise _damaged(f"there are more than {_MAX_SEGMENTS} segments")
 
 
 def _read_frame(marker: int, segment: bytes) -> tuple[str, ...]:

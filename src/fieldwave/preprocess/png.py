@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fieldwave.errors import ImageError
 from fieldwave.preprocess.limits import check_pixels
 
-__all__ = ["MAGIC", "decode_png"]
+__all__ = ["MAGIC", "decode_png", "promised_size"]
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 
@@ -51,6 +51,15 @@ def decode_png(data: bytes, channels: int) -> NDArray[np.uint8]:
         colours = np.frombuffer(palette.ljust(768, b"\0"), np.uint8).reshape(256, 3)
         return _to_channels(colours.take(stored, axis=0), channels)
     return _to_channels(stored.reshape(header.height, header.width, -1), channels)
+
+
+def promised_size(data: bytes) -> tuple[int, int]:
+    """Width and height in the header at the start of a PNG file; 0, 0 if it is not there."""
+    start = len(MAGIC)
+    if data[start + 4 : start + 8] != b"IHDR" or len(data) < start + 16:
+        return 0, 0
+    width, height = struct.unpack_from(">II", data, start + 8)
+    return width, height
 
 
 def _to_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:

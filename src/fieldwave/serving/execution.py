@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fieldwave.devices import Device
 from fieldwave.errors import DeviceError
 
-__all__ = ["Caller", "CallerGoneError", "Executor"]
+__all__ = ["Caller", "CallerGoneError", "Executor", "check_waiting"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +31,13 @@ class CallerGoneError(Exception):
     """The caller cancelled, or its deadline passed, before the device was free."""
 
 
+def check_waiting(caller: Caller) -> None:
+    """Raise `CallerGoneError` if ``caller`` waits no longer."""
+    patience = caller.time_remaining()
+    if not caller.is_active() or (patience is not None and patience <= 0):
+        raise CallerGoneError
+
+
 class Executor:
     """Runs predictions on a device in turn.
 
@@ -45,6 +52,11 @@ class Executor:
         self._healthy = True
         self._turn = threading.Lock()
 
+    @property
+    def healthy(self) -> bool:
+        """Whether the device answered its last run."""
+        return self._healthy
+
     def run(self, inputs: Mapping[str, NDArray[Any]], caller: Caller) -> dict[str, NDArray[Any]]:
         """Wait for the device and run it.
 
@@ -57,9 +69,7 @@ class Executor:
         if not self._turn.acquire(timeout=timeout):
             raise CallerGoneError
         try:
-            patience = caller.time_remaining()
-            if not caller.is_active() or (patience is not None and patience <= 0):
-                raise CallerGoneError
+            check_waiting(caller)
             return self._run(inputs)
         finally:
             self._turn.release()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+import grpc
+from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import HealthServicer
 
-from fieldwave.wire.methods import PREDICTION_SERVICE
+from fieldwave.serving.receiving import Receiving
+from fieldwave.serving.status import BusyError, status_of
+from fieldwave.wire.methods import HEALTH_SERVICE, PREDICTION_SERVICE
 
 __all__ = ["Health"]
 
@@ -23,9 +26,39 @@ class Health:
         self._servicer = _EndingHealthServicer()
         self.report(False)
 
-    def add_to(self, server: Any) -> None:
-        """Serve grpc.health.v1 from ``server``, for ``""`` and for the prediction service."""
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+    def add_to(self, server: Any, receiving: Receiving) -> None:
+        """Serve grpc.health.v1 from ``server``, for ``""`` and for the prediction service.
+
+        Parameters:
+            receiving: where questions are waited for.
+        """
+
+        def question(requests: Iterator[Any], context: Any) -> Any:
+            try:
+                request = receiving.next(requests, context)
+            except BusyError as error:
+                context.abort(*status_of(error))
+            if request is None:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the call ended without a request")
+            return request
+
+        def check(requests: Iterator[Any], context: Any) -> Any:
+            return self._servicer.Check(question(requests, context), context)
+
+        def watch(requests: Iterator[Any], context: Any, send: Any) -> None:
+            self._servicer.Watch(question(requests, context), context, send)
+
+        watch.experimental_non_blocking = True  # type: ignore[attr-defined]
+        coding = {
+            "request_deserializer": health_pb2.HealthCheckRequest.FromString,
+            "response_serializer": health_pb2.HealthCheckResponse.SerializeToString,
+        }
+        # As taking streams, which on the wire is the same: gRPC would wait for a single request for ever.
+        handlers = {
+            "Check": grpc.stream_unary_rpc_method_handler(check, **coding),
+            "Watch": grpc.stream_stream_rpc_method_handler(watch, **coding),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(HEALTH_SERVICE, handlers),))
 
     def report(self, healthy: bool) -> None:
         """Say whether the device answers."""

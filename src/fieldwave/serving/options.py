@@ -21,10 +21,13 @@ class ServeOptions:
         device: the device's name, as `fieldwave.devices.create_device` takes it.
         host: the address to listen on.
         grpc_port: the port to listen on; 0 takes a free one.
-        max_message_bytes: the largest request.
+        max_message_bytes: the largest request. 40 MiB take 64 images of 224 x 224 as float32 (36.75 MiB), and any
+            image file that is decoded (20 MiB).
         max_batch: the most images in one request.
         workers: how many predictions are in hand at once: one on the device while others are received,
             decoded and answered. As many again may wait; whoever comes then is sent away at once.
+        receive_seconds: how long a request may take to arrive.
+        recovery_seconds: how often a device that failed is tried again while nobody asks for it.
         grace_seconds: how long requests in hand may take when the service is told to stop.
     """
 
@@ -33,9 +36,11 @@ class ServeOptions:
     device: str = "cpu"
     host: str = "127.0.0.1"
     grpc_port: int = 50051
-    max_message_bytes: int = 16 << 20
+    max_message_bytes: int = 40 << 20
     max_batch: int = 64
     workers: int = 4
+    receive_seconds: float = 30.0
+    recovery_seconds: float = 1.0
     grace_seconds: float = 10.0
 
     def __post_init__(self) -> None:
@@ -46,5 +51,8 @@ class ServeOptions:
         for name in ("max_message_bytes", "max_batch", "workers"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("receive_seconds", "recovery_seconds"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be more than 0")
         if not self.grace_seconds >= 0:
             raise InputError(f"grace_seconds is {self.grace_seconds}; it must be at least 0")

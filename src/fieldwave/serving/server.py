@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent import futures
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -12,14 +14,16 @@ import grpc
 import numpy as np
 
 from fieldwave.devices import Device, open_device
-from fieldwave.errors import ServiceError
+from fieldwave.errors import DeviceError, ServiceError
 from fieldwave.package import Package, read_package
 from fieldwave.serving.decode import decode
 from fieldwave.serving.encode import encode
-from fieldwave.serving.execution import Executor
+from fieldwave.serving.execution import Caller, CallerGoneError, Executor
 from fieldwave.serving.health import Health
 from fieldwave.serving.listen import listen, warn_if_exposed
 from fieldwave.serving.options import ServeOptions
+from fieldwave.serving.periodic import Periodic
+from fieldwave.serving.receiving import Receiving
 from fieldwave.serving.reflect import add_reflection
 from fieldwave.serving.service import PredictionService
 from fieldwave.serving.signature import Signature
@@ -29,9 +33,16 @@ __all__ = ["Server"]
 
 _log = logging.getLogger(__name__)
 
-# Threads and calls beyond the predictions: health checks are answered while the service is full.
-_SPARE_THREADS = 8
+# Every call that is let in has a thread: whoever says nothing keeps nobody else waiting. So each kind has a limit,
+# and what remains beyond them answers those that are refused.
+_SPARE_RECEIVERS = 24
+_REFLECTIONS = 8
+_CHECKS = 24
 _SPARE_CALLS = 64
+
+_SWEEP_SECONDS = 1.0
+_LAST_REQUEST_SECONDS = 1.0
+"""How long a request that is on its way may take to arrive when the service stops."""
 
 
 class Server:
@@ -53,6 +64,11 @@ class Server:
         self._grpc: grpc.Server | None = None
         self._service: PredictionService | None = None
         self._executor: Executor | None = None
+        self._predictions = Receiving(2 * options.workers + _SPARE_RECEIVERS, options.receive_seconds)
+        self._reflections = Receiving(_REFLECTIONS, options.receive_seconds)
+        self._checks = Receiving(_CHECKS, options.receive_seconds)
+        self._sweep = Periodic("sweep", min(_SWEEP_SECONDS, options.receive_seconds), self._end_overdue)
+        self._recovery = Periodic("recovery", options.recovery_seconds, self._recover)
         self._stopping = threading.Lock()
         self._stopped = threading.Event()
 
@@ -92,14 +108,23 @@ class Server:
                 return
             grace = self._options.grace_seconds if grace is None else grace
             self._health.drain()
+            self._recovery.stop()
             if self._grpc is not None:
-                self._grpc.stop(grace).wait()
+                done = self._grpc.stop(grace)
+                self._reflections.end()
+                if not done.wait(min(grace, _LAST_REQUEST_SECONDS)):
+                    self._predictions.end()
+                    self._checks.end()
+                done.wait()
+            self._sweep.stop()
             if self._service is not None:
                 self._service.executor = None
             if self._executor is not None:
                 self._executor.close(grace)
             elif self._device is not None:
                 self._device.close()
+            for task in (self._sweep, self._recovery):
+                task.join(_LAST_REQUEST_SECONDS)
             self._stopped.set()
 
     def __enter__(self) -> Self:
@@ -118,27 +143,55 @@ class Server:
         options = self._options
         package = options.package if isinstance(options.package, Package) else read_package(options.package)
         signature = Signature.of(package, options.name)
-        self._service = PredictionService(signature, max_batch=options.max_batch, capacity=2 * options.workers)
-        self._grpc = _grpc_server(options, self._service, self._health)
+        self._service = PredictionService(
+            signature,
+            max_batch=options.max_batch,
+            capacity=2 * options.workers,
+            receiving=self._predictions,
+        )
+        self._grpc = _grpc_server(options)
+        self._grpc.add_generic_rpc_handlers((self._service.handlers(),))
+        self._health.add_to(self._grpc, self._checks)
+        add_reflection(self._grpc, self._reflections)
         # The port first: that it is taken is said at once, and clients can wait for health while a device loads.
         self._port = listen(self._grpc, options.host, options.grpc_port)
         warn_if_exposed(options.host)
         self._grpc.start()
+        self._sweep.start()
         if self._device is None:
             self._device = open_device(options.device)
         self._device.load(package)
         self._executor = Executor(self._device, report=self._health.report)
-        _warm_up(self._executor, signature)
+        self._warm_up = partial(_warm_up, self._executor, signature)
+        self._warm_up(_Nobody())
         self._service.executor = self._executor
         self._health.report(True)
+        self._recovery.start()
         _log.info("serving %s on %s:%d, device %s", signature.model, options.host, self._port, self._device.name)
 
+    def _end_overdue(self) -> None:
+        self._predictions.end_overdue()
+        self._reflections.end_overdue()
+        self._checks.end_overdue()
 
-def _grpc_server(options: ServeOptions, service: PredictionService, health: Health) -> grpc.Server:
-    capacity = 2 * options.workers
-    server = grpc.server(
-        futures.ThreadPoolExecutor(capacity + _SPARE_THREADS, thread_name_prefix="fieldwave-grpc"),
-        maximum_concurrent_rpcs=capacity + _SPARE_CALLS,
+    def _recover(self) -> None:
+        """Without this, a service that nobody asks while it is unhealthy would stay so for ever."""
+        executor = self._executor
+        if executor is None or executor.healthy:
+            return
+        try:
+            self._warm_up(_Nobody(gone=self._recovery.stopped))
+        except (DeviceError, CallerGoneError):
+            return  # said when it failed; it is tried again
+        _log.info("the device answers again")
+
+
+def _grpc_server(options: ServeOptions) -> grpc.Server:
+    # Predictions are received first and then in hand, each kind up to its limit.
+    calls = 4 * options.workers + _SPARE_RECEIVERS + _REFLECTIONS + _CHECKS + _SPARE_CALLS
+    return grpc.server(
+        futures.ThreadPoolExecutor(calls, thread_name_prefix="fieldwave-grpc"),
+        maximum_concurrent_rpcs=calls,
         options=(
             ("grpc.so_reuseport", 0),  # or a second server would share the port without a word
             ("grpc.max_receive_message_length", options.max_message_bytes),
@@ -147,26 +200,25 @@ def _grpc_server(options: ServeOptions, service: PredictionService, health: Heal
             ("grpc.keepalive_timeout_ms", 20_000),
         ),
     )
-    server.add_generic_rpc_handlers((service.handlers(),))
-    health.add_to(server)
-    add_reflection(server)
-    return server
 
 
 class _Nobody:
-    """The caller of the warm-up, who waits for ever."""
+    """The caller of the warm-up, who waits until ``gone`` says otherwise."""
+
+    def __init__(self, gone: Callable[[], bool] = lambda: False) -> None:
+        self._gone = gone
 
     def is_active(self) -> bool:
-        return True
+        return not self._gone()
 
     def time_remaining(self) -> float | None:
         return None
 
 
-def _warm_up(executor: Executor, signature: Signature) -> None:
+def _warm_up(executor: Executor, signature: Signature, caller: Caller) -> None:
     """One prediction on the whole way but the network: the first one fills caches and finds what is broken."""
     inputs = {
         spec.name: np.zeros([size or 1 for size in spec.shape], np.dtype(spec.dtype)) for spec in signature.inputs
     }
     prediction = decode(encode_request(inputs), signature, max_batch=1)
-    encode(executor.run(prediction.inputs, _Nobody()), prediction, signature)
+    encode(executor.run(prediction.inputs, caller), prediction, signature)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -12,7 +13,8 @@ from google.protobuf.message import DecodeError
 from fieldwave.errors import TensorError
 from fieldwave.serving.decode import check_model, decode
 from fieldwave.serving.encode import encode, fill_model_spec
-from fieldwave.serving.execution import Executor
+from fieldwave.serving.execution import Executor, check_waiting
+from fieldwave.serving.receiving import Receiving
 from fieldwave.serving.signature import Signature, quoted
 from fieldwave.serving.status import BusyError, NotReadyError, status_of
 from fieldwave.wire.messages import GetModelMetadataRequest, GetModelMetadataResponse, SignatureDefMap
@@ -35,30 +37,32 @@ class PredictionService:
     Parameters:
         signature: of the model.
         max_batch: the most images in one request.
-        capacity: the most predictions in hand; whoever comes then is refused before the request is received.
+        capacity: the most predictions in hand; whoever comes then is refused.
+        receiving: where requests are waited for. One that has not arrived takes none of the places.
 
     Attributes:
         executor: set once the model is loaded, None before and after.
     """
 
-    def __init__(self, signature: Signature, *, max_batch: int, capacity: int) -> None:
+    def __init__(self, signature: Signature, *, max_batch: int, capacity: int, receiving: Receiving) -> None:
         self.executor: Executor | None = None
         self._signature = signature
         self._max_batch = max_batch
         self._capacity = capacity
+        self._receiving = receiving
         self._free = threading.Semaphore(capacity)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The handlers to add to a server.
 
-        Predict is registered as taking a stream, which on the wire is the same: so the handler can refuse a
-        request before its body has been received.
+        They are registered as taking a stream, which on the wire is the same: so a handler can refuse a request
+        before its body has been received, and does not wait for it for ever.
         """
         return grpc.method_handlers_generic_handler(
             PREDICTION_SERVICE,
             {
                 "Predict": grpc.stream_unary_rpc_method_handler(_answered(self._predict)),
-                "GetModelMetadata": grpc.unary_unary_rpc_method_handler(_answered(self._metadata)),
+                "GetModelMetadata": grpc.stream_unary_rpc_method_handler(_answered(self._metadata)),
             },
         )
 
@@ -66,19 +70,25 @@ class PredictionService:
         executor = self.executor
         if executor is None:
             raise NotReadyError(f"model {self._signature.model!r} is not ready; try again")
+        data = self._request(requests, context)
         if not self._free.acquire(blocking=False):
             raise BusyError(f"{self._capacity} predictions are in hand, no more are taken; try again later")
         try:
-            data = next(requests, None)
-            if data is None:
-                raise TensorError("the call ended without a request")
-            prediction = decode(data, self._signature, max_batch=self._max_batch)
+            waiting = partial(check_waiting, context)
+            prediction = decode(data, self._signature, max_batch=self._max_batch, go_on=waiting)
             results = executor.run(prediction.inputs, context)
             return encode(results, prediction, self._signature, once=_wants_names_once(context))
         finally:
             self._free.release()
 
-    def _metadata(self, data: bytes, context: _Context) -> bytes:
+    def _request(self, requests: Iterator[bytes], context: _Context) -> bytes:
+        data: bytes | None = self._receiving.next(requests, context)
+        if data is None:
+            raise TensorError("the call ended without a request")
+        return data
+
+    def _metadata(self, requests: Iterator[bytes], context: _Context) -> bytes:
+        data = self._request(requests, context)
         try:
             request = GetModelMetadataRequest.FromString(data)
         except DecodeError:
