@@ -24,10 +24,13 @@ SIZES = {
     "narrow": Configuration(16, 8, (1 << 16, 1 << 17), 1 << 14, 8, 4, block_pixels=32, lookup=False),
     # Two words to a beat, a requantizer for every lane.
     "wide": Configuration(8, 8, (1 << 16, 1 << 16), 1 << 14, 16, 8, block_pixels=16, prescale_words=16),
+    # The widest port, four words to a beat, a descriptor in one beat, two tiles to a word.
+    "broad": Configuration(32, 16, (1 << 17, 1 << 17), 1 << 14, 128, 8, block_pixels=64, prescale_words=8),
 }
+PARAMETERS = [pytest.param(name, marks=pytest.mark.slow) if name == "broad" else name for name in SIZES]
 
 
-@pytest.fixture(scope="module", params=SIZES)
+@pytest.fixture(scope="module", params=PARAMETERS)
 def simulation(request: pytest.FixtureRequest) -> Iterator[Simulation]:
     with Simulation(SIZES[request.param]) as simulation:
         yield simulation
