@@ -121,9 +121,7 @@ def bare_service(folder: Path, calls: int) -> dict[str, float]:
     pool = {"kernel_shape": [1, 1], "strides": [112, 112]}
     nodes = (
         Node("QuantizeLinear", "in", ("x", "scale", "zero"), ("x_quantized",)),
-        Node(
-            "MaxPool", "pool", ("x_quantized",), ("y_quantized",), {"kernel_shape": [1, 1], "strides": [112, 112]}
-        ),
+        Node("MaxPool", "pool", ("x_quantized",), ("y_quantized",), pool),
         Node("DequantizeLinear", "out", ("y_quantized", "scale", "zero"), ("y",)),
     )
     shapes = (Value("x", "float32", (None, *size)),), (Value("y", "float32", (None, 224, 2, 1)),)
