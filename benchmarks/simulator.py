@@ -66,7 +66,7 @@ def measure(name: str) -> dict[str, Any]:
         program = compile_network(graph, configuration(name)).program
         with Simulation(configuration(name)) as simulation:
             core = SimulatedCore(simulation, MemoryModel(latency=100))
-            network = Network(program, core)
+            network = Network(program, core, inputs=inputs, outputs=("y",))
             times = []
             for _ in range(5):
                 begin = time.perf_counter()
