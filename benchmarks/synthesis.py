@@ -106,7 +106,8 @@ def _call(tool: str, arguments: list[str], folder: Path) -> str:
     code = f"import sys, {tool}; sys.exit({tool}.{entry}(sys.argv[1:]))"
     done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=folder, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{tool}: {(done.stdout + done.stderr).strip().splitlines()[-1]}")
+        lines = (done.stdout + done.stderr).strip().splitlines() or ["no message"]
+        raise RuntimeError(f"{tool} ended with {done.returncode}: {lines[-1]}")
     return done.stdout + done.stderr
 
 

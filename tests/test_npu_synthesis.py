@@ -13,6 +13,10 @@ from benchmarks.synthesis import RESULTS, UNITS, synthesise, yosys_version
 
 TOLERANCE = 0.05
 
+# One after the other: on its first run in a new home Yosys compiles itself into a cache, and two at once get in
+# each other's way.
+pytestmark = pytest.mark.xdist_group("yosys")
+
 
 @pytest.mark.parametrize("name", UNITS)
 def test_cells(name: str, capsys: pytest.CaptureFixture[str]) -> None:
