@@ -50,6 +50,7 @@ UNITS: dict[str, Callable[[], Any]] = {
 }
 RESOURCES = ("LUT4", "CCU2C", "TRELLIS_FF", "TRELLIS_DPR16X4", "MULT18X18D", "DP16KD")
 SEEDS = (1, 2, 3)
+ATTEMPTS = 3
 
 # No latch and no combinational loop is let through; both are looked for before the cells become ECP5's.
 _YOSYS = """
@@ -104,7 +105,11 @@ def _place(folder: Path, seed: int) -> float:
 def _call(tool: str, arguments: list[str], folder: Path) -> str:
     entry = tool.replace("yowasp", "run")
     code = f"import sys, {tool}; sys.exit({tool}.{entry}(sys.argv[1:]))"
-    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=folder, capture_output=True, text=True)
+    command = [sys.executable, "-c", code, *arguments]
+    for _ in range(ATTEMPTS):
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        if done.returncode >= 0:  # below 0: a signal ended it, as happens while its cache in a new home is written
+            break
     if done.returncode:
         lines = (done.stdout + done.stderr).strip().splitlines() or ["no message"]
         raise RuntimeError(f"{tool} ended with {done.returncode}: {lines[-1]}")
