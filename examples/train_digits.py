@@ -1,8 +1,8 @@
 """Train the zoo's ``digits`` network on scikit-learn's handwritten digits, and write what the package ships.
 
-    python3 -m venv /tmp/torch
-    /tmp/torch/bin/pip install -e '.[convert]' torch==2.13.0 scikit-learn==1.9.1
-    /tmp/torch/bin/python examples/train_digits.py
+    python3 -m venv venv-torch
+    venv-torch/bin/pip install -e '.[convert]' torch==2.13.0 scikit-learn==1.9.1
+    venv-torch/bin/python examples/train_digits.py
 
 About half a minute on one core. Writes ``digits.safetensors`` (the weights) and ``digits.npz`` (the held-out
 images, and some of the training images for calibration) to ``src/fieldwave/zoo/data``, and prints the

@@ -33,7 +33,7 @@ def tensor_types(graph: Graph) -> dict[str, TensorType]:
     Raises:
         ModelError: an input with a free size other than the batch, or a graph that ONNX Runtime does not run.
     """
-    import onnxruntime as ort
+    from fieldwave.onnx_runtime import onnxruntime as ort
 
     inputs = {}
     for value in graph.inputs:

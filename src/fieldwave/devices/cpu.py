@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-import onnxruntime
 from numpy.typing import NDArray
 
 from fieldwave.devices.exactness import exactness
@@ -19,6 +18,7 @@ from fieldwave.devices.session import one_line, open_session
 from fieldwave.devices.tensors import check_inputs
 from fieldwave.devices.trace import Tracer
 from fieldwave.errors import DeviceError, PackageError, TensorError
+from fieldwave.onnx_runtime import onnxruntime
 from fieldwave.package import Manifest, Package, TensorSpec
 
 __all__ = ["CpuDevice"]

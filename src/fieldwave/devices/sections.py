@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from fieldwave.compiler import HostSection, NpuSection, Program
 from fieldwave.devices.exactness import exactness
 from fieldwave.devices.session import one_line, open_session
 from fieldwave.errors import DeviceError, PackageError
+from fieldwave.onnx_runtime import onnxruntime
 
 __all__ = ["Core", "Network"]
 

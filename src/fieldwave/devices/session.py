@@ -8,9 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-
 from fieldwave.errors import DeviceError
+from fieldwave.onnx_runtime import onnxruntime
 
 __all__ = ["default_threads", "one_line", "open_session"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import onnxruntime
 from numpy.typing import NDArray
 
 from fieldwave.devices.session import open_session
 from fieldwave.errors import MissingExtraError
+from fieldwave.onnx_runtime import onnxruntime
 
 __all__ = ["Tracer"]
 
