@@ -1,4 +1,4 @@
-"""From a network and its weights to a package: emit, quantize, compare, write."""
+"""From a float network to a package: quantize, compare, compile, write."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldwave.errors import CalibrationError, ImageError, NotFoundError, StorageError
+from fieldwave.errors import CalibrationError, ImageError, ModelError, NotFoundError, StorageError
 from fieldwave.package import Package, Program, TensorSpec, write_package
 
 if TYPE_CHECKING:
-    from fieldwave.graph import Graph
+    from fieldwave.graph import Graph, Value
+    from fieldwave.model import FloatModel
     from fieldwave.preprocess import Preprocessing
     from fieldwave.quantize import Report
 
@@ -41,7 +42,7 @@ class Conversion:
 
 
 def convert(
-    network: str,
+    model: str | FloatModel,
     *,
     calibration: str | os.PathLike[str],
     output: str | os.PathLike[str],
@@ -50,15 +51,16 @@ def convert(
     npu: Sequence[str] = (),
     progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> Conversion:
-    """Quantize a network of the zoo on the user's images and write the package.
+    """Quantize a network on the user's images and write the package.
 
     The same arguments give the same bytes.
 
     Args:
-        network: a name of ``fieldwave.zoo.names()``.
+        model: a name of ``fieldwave.zoo.names()``, or a float network with its preprocessing.
         calibration: a folder of JPEG and PNG files like those that the service will see; 16 or more are good.
         output: the package's file.
-        weights: a .safetensors file, ``random:SEED``, or nothing for the network's own, where it has some.
+        weights: for a name: a .safetensors file, ``random:SEED``, or nothing for the network's own, where it
+            has some.
         evaluation: a folder with one sub-folder of images for each class, named by its label, to measure the
             accuracy on; the calibration images serve to compare float and int8 otherwise.
         npu: names of NPU configurations to compile programs for; the package carries them all.
@@ -66,7 +68,7 @@ def convert(
 
     Raises:
         NotFoundError: no such network, folder or NPU configuration.
-        ModelError: the network does not fit an NPU.
+        ModelError: the network has no preprocessing, or does not fit an NPU.
         WeightsError: the weights are missing, damaged, or of another network.
         CalibrationError: a folder holds no image, or one of another class.
         ImageError: a file of the folder is no image.
@@ -74,7 +76,7 @@ def convert(
         StorageError: the package cannot be written.
     """
     from fieldwave import zoo
-    from fieldwave.graph import from_onnx, to_onnx
+    from fieldwave.graph import to_onnx
     from fieldwave.npu import configuration
     from fieldwave.quantize import quantize
 
@@ -83,16 +85,20 @@ def convert(
         configuration(name)  # a wrong name fails before a minute is spent
     if not target.parent.is_dir():
         raise StorageError(f"cannot write {target}: there is no folder {target.parent}; make it first")
-    description = zoo.network(network)
-    spec = description.preprocessing
+    if isinstance(model, str):
+        network = zoo.network(model)
+        spec, labels = network.preprocessing, network.labels
+    else:
+        spec, labels = _preprocessing(model), model.labels
     images = _load(_images(Path(calibration)), spec, "reading calibration images", progress)
-    labelled = _labelled(Path(evaluation), description.labels) if evaluation is not None else []
+    labelled = _labelled(Path(evaluation), labels) if evaluation is not None else []
     compared = _load([path for path, _ in labelled], spec, "reading evaluation images", progress) or None
-    progress("loading the weights", 0.0)
-    model = zoo.to_onnx(description, zoo.load_weights(description, weights))
-    progress("loading the weights", 1.0)
+    if isinstance(model, str):
+        progress("loading the weights", 0.0)
+        model = zoo.float_model(network, zoo.load_weights(network, weights))
+        progress("loading the weights", 1.0)
     quantized = quantize(
-        from_onnx(model),
+        model.graph,
         images,
         evaluation=compared,
         labels=[label for _, label in labelled] if labelled else None,
@@ -102,16 +108,25 @@ def convert(
     report = json.dumps(quantized.report.to_json(), indent=1, sort_keys=True).encode() + b"\n"
     package = write_package(
         target,
-        network=description.name,
+        network=model.name,
         model=to_onnx(quantized.graph).SerializeToString(deterministic=True),
-        inputs=[_spec(description.input.name, description.input.aliases, description.input.shape)],
-        outputs=[_spec(tensor.name, tensor.aliases, tensor.shape) for tensor in description.outputs],
+        inputs=[_spec(value, model) for value in model.graph.inputs],
+        outputs=[_spec(value, model) for value in model.graph.outputs],
         preprocessing=spec,
-        labels=description.labels,
+        labels=labels,
         programs=programs,
         extra={"report.json": report},
     )
     return Conversion(target, package, quantized.report)
+
+
+def _preprocessing(model: FloatModel) -> Preprocessing:
+    if model.preprocessing is None:
+        raise ModelError(
+            f"network {model.name!r} says nothing of its preprocessing: give a Preprocessing, "
+            "so that the calibration images become its input"
+        )
+    return model.preprocessing
 
 
 def _compile(graph: Graph, npu: Sequence[str], progress: Callable[[str, float], None]) -> dict[Program, bytes]:
@@ -127,8 +142,9 @@ def _compile(graph: Graph, npu: Sequence[str], progress: Callable[[str, float], 
     return programs
 
 
-def _spec(name: str, aliases: Sequence[str], shape: Sequence[int]) -> TensorSpec:
-    return TensorSpec(name=name, aliases=tuple(aliases), dtype="float32", shape=(None, *shape))
+def _spec(value: Value, model: FloatModel) -> TensorSpec:
+    aliases = model.aliases.get(value.name, ())
+    return TensorSpec(name=value.name, aliases=aliases, dtype="float32", shape=(None, *value.shape[1:]))
 
 
 def _images(folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from fieldwave.zoo.catalogue import names, network
 from fieldwave.zoo.digits import DigitsImages, digit_png, digits_images
 from fieldwave.zoo.labels import imagenet_labels
 from fieldwave.zoo.network import Network, Tensor
-from fieldwave.zoo.onnx_emitter import to_onnx
+from fieldwave.zoo.onnx_emitter import float_model, to_onnx
 from fieldwave.zoo.weights import check_weights, load_weights, save_weights
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "check_weights",
     "digit_png",
     "digits_images",
+    "float_model",
     "imagenet_labels",
     "load_weights",
     "names",

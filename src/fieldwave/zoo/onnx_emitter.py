@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave.errors import MissingExtraError, ModelError
+from fieldwave.graph import from_onnx
+from fieldwave.model import FloatModel
 from fieldwave.zoo.layers import (
     Add,
     AveragePool,
@@ -33,7 +35,7 @@ from fieldwave.zoo.weights import check_weights
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["to_onnx"]
+__all__ = ["float_model", "to_onnx"]
 
 _OPSET = 17
 _IR_VERSION = 8  # the one that came with opset 17; every ONNX Runtime since 1.12 reads it
@@ -96,6 +98,22 @@ def to_onnx(network: Network, weights: Mapping[str, NDArray[np.float32]]) -> onn
         opset_imports=[helper.make_opsetid("", _OPSET)],
         ir_version=_IR_VERSION,
         producer_name="fieldwave",
+    )
+
+
+def float_model(network: Network, weights: Mapping[str, NDArray[np.float32]]) -> FloatModel:
+    """The network with its weights, ready to be quantized.
+
+    Raises:
+        WeightsError: a weight is missing, of another shape or dtype, or not finite.
+        MissingExtraError: onnx is not installed.
+    """
+    return FloatModel(
+        name=network.name,
+        graph=from_onnx(to_onnx(network, weights)),
+        preprocessing=network.preprocessing,
+        labels=network.labels,
+        aliases={tensor.name: tensor.aliases for tensor in (network.input, *network.outputs)},
     )
 
 
