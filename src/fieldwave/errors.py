@@ -7,6 +7,7 @@
      │    ├── ImageError                not an image, truncated, too large
      │    ├── TensorError               wrong tensor name, shape or dtype
      │    ├── PackageError              damaged, unsafe or of another format
+     │    ├── ArtifactError             content of a store that is not what its name says
      │    ├── WeightsError              missing, damaged, or of another network
      │    ├── CalibrationError          no usable calibration images
      │    └── ModelError                a graph that cannot be quantized, named by node
@@ -24,6 +25,7 @@ Every message is one line that says what was wrong (the value), where, and what 
 from __future__ import annotations
 
 __all__ = [
+    "ArtifactError",
     "CalibrationError",
     "ConflictError",
     "DeviceBusyError",
@@ -60,6 +62,10 @@ class TensorError(InputError):
 
 class PackageError(InputError):
     """The package is damaged, unsafe, or of another format."""
+
+
+class ArtifactError(InputError):
+    """Content of a store that is damaged, unsafe, or not of the format that it is said to have."""
 
 
 class WeightsError(InputError):

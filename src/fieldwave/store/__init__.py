@@ -1,0 +1,9 @@
+"""One content-addressed store for models, packages, images and their logs: a folder, or an OCI registry."""
+
+from __future__ import annotations
+
+from fieldwave.store.content import Descriptor, Manifest
+from fieldwave.store.layout import LayoutStore
+from fieldwave.store.protocol import Artifact, Layer, NextTag, Store, Tagged
+
+__all__ = ["Artifact", "Descriptor", "Layer", "LayoutStore", "Manifest", "NextTag", "Store", "Tagged"]
