@@ -1,4 +1,4 @@
-"""postprocess.py: the best classes of one image."""
+"""topk.py: the best classes of one image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the scores of a network to what a person reads."""
+"""From the scores of a classifier to what a person reads."""
 
 from __future__ import annotations
 
