@@ -91,10 +91,12 @@ class LayoutStore:
         return Tagged(repository, tag or "", descriptor)
 
     def repositories(self) -> list[str]:
-        return sorted({name.rpartition(":")[0] for name in self._names()})
+        return sorted({entry.repository for entry in self.tagged()})
 
-    def tagged(self, repository: str) -> list[Tagged]:
-        return sorted(_tagged(self._index(), check_repository(repository)), key=lambda entry: entry.tag)
+    def tagged(self, repository: str | None = None) -> list[Tagged]:
+        if repository is not None:
+            check_repository(repository)
+        return sorted(_tagged(self._index(), repository), key=lambda entry: (entry.repository, entry.tag))
 
     def manifest(self, repository: str, reference: str) -> tuple[Descriptor, Manifest]:
         descriptor = self._find(repository, reference)
@@ -202,9 +204,6 @@ class LayoutStore:
 
     def _bytes(self, entry: Descriptor) -> bytes:
         return b"".join(self.read(_repository(entry), entry))
-
-    def _names(self) -> Iterator[str]:
-        return (e.annotations[REF_NAME] for e in self._index() if ":" in e.annotations.get(REF_NAME, ""))
 
     def _find(self, repository: str, reference: str) -> Descriptor:
         check_repository(repository)
@@ -333,11 +332,11 @@ def _repository(entry: Descriptor) -> str:
     return name.rpartition(":")[0] if name else entry.annotations.get(_REFERS, "")
 
 
-def _tagged(index: Sequence[Descriptor], repository: str) -> list[Tagged]:
+def _tagged(index: Sequence[Descriptor], repository: str | None) -> list[Tagged]:
     found = []
     for entry in index:
         name, _, tag = entry.annotations.get(REF_NAME, "").rpartition(":")
-        if name == repository:
+        if name and repository in (name, None):
             own = {key: value for key, value in entry.annotations.items() if key != REF_NAME}
-            found.append(Tagged(repository, tag, replace(entry, annotations=own)))
+            found.append(Tagged(name, tag, replace(entry, annotations=own)))
     return found

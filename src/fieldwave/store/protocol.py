@@ -71,7 +71,7 @@ class Store(Protocol):
         """Store an artifact; the tag is empty in the answer where none was asked for.
 
         A tag that exists moves to the new artifact. With a function the tag is chosen by the tags that exist,
-        and no other writer gets the same, however many push at once.
+        and no other writer gets the same, however many push at once; what it raises ends the push untagged.
 
         Raises:
             StorageError: the disk is full, access is denied, or the registry is down; nothing was tagged.
@@ -80,8 +80,8 @@ class Store(Protocol):
     def repositories(self) -> list[str]:
         """The names of all repositories that have a tag, sorted."""
 
-    def tagged(self, repository: str) -> list[Tagged]:
-        """Everything that has a tag there, sorted by tag; nothing for an unknown repository."""
+    def tagged(self, repository: str | None = None) -> list[Tagged]:
+        """Everything that has a tag there, or anywhere, sorted; nothing for an unknown repository."""
 
     def manifest(self, repository: str, reference: str) -> tuple[Descriptor, Manifest]:
         """The manifest of a tag or a digest.
