@@ -42,9 +42,7 @@ def saved_model(tmp_path: Path) -> Path:
 
 
 def test_versions_count_from_one_for_each_name(registry: Registry, file: Path) -> None:
-    first = registry.register(
-        file, "digits", tags={"team": "a"}, properties={"top1": "1.0"}, description="Digits."
-    )
+    first = registry.register(file, "digits", tags={"a": "b"}, properties={"top1": "1"}, description="Digits.")
     second = registry.register(file, "digits")
     other = registry.register(file, "resnet50", source=second)
     assert [first.id, second.id, other.id] == ["digits:1", "digits:2", "resnet50:1"]
