@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +10,30 @@ from numpy.typing import NDArray
 
 from fieldwave.errors import CalibrationError, ModelError
 from fieldwave.graph import Graph
-from fieldwave.quantize.calibrate import Progress, calibrate
+from fieldwave.quantize.calibrate import Progress, Scale, calibrate
 from fieldwave.quantize.emit import emit
 from fieldwave.quantize.fold import drop_identities, fold_batch_norm
-from fieldwave.quantize.plan import make_plan
+from fieldwave.quantize.plan import Plan, make_plan
 from fieldwave.quantize.report import Report, compare
 
-__all__ = ["Quantized", "quantize"]
+__all__ = ["Prepared", "Quantized", "prepare", "quantize"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A float network rewritten for int8, and all that its int8 form needs beside the weights.
+
+    `emit(graph, plan, scales)` writes that form; fine-tuning changes the constants of ``graph`` before.
+
+    Attributes:
+        graph: the float network with batch norms folded.
+        plan: what becomes integer.
+        scales: of every quantized tensor.
+    """
+
+    graph: Graph
+    plan: Plan
+    scales: Mapping[str, Scale]
 
 
 @dataclass(frozen=True)
@@ -52,6 +69,19 @@ def quantize(
         CalibrationError: there are no images, or they make a tensor that is not finite.
         ModelError: the network has several inputs, nothing to quantize, or weights that int8 cannot hold.
     """
+    prepared = prepare(graph, calibration, progress=progress)
+    quantized = emit(prepared.graph, prepared.plan, prepared.scales)
+    images = calibration if evaluation is None else evaluation
+    return Quantized(quantized, compare(prepared.graph, quantized, prepared.scales, images, labels, progress))
+
+
+def prepare(
+    graph: Graph,
+    calibration: Sequence[NDArray[np.float32]],
+    *,
+    progress: Progress = lambda what, share: None,
+) -> Prepared:
+    """All of `quantize` but the last step, the int8 weights; arguments and errors are the same."""
     if not calibration:
         raise CalibrationError("there are no calibration images; give at least one, better 16 or more")
     if len(graph.inputs) != 1:
@@ -65,7 +95,4 @@ def quantize(
     plan = make_plan(folded)
     if not plan.integer:
         raise ModelError(f"network {graph.name!r} holds no layer that can be quantized")
-    scales = calibrate(folded, plan, calibration, progress)
-    quantized = emit(folded, plan, scales)
-    images = calibration if evaluation is None else evaluation
-    return Quantized(quantized, compare(folded, quantized, scales, images, labels, progress))
+    return Prepared(folded, plan, calibrate(folded, plan, calibration, progress))
