@@ -12,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldwave.conversion import Conversion, convert
+from fieldwave import zoo
+from fieldwave.conversion import Conversion, convert, write
 from fieldwave.errors import CalibrationError, FieldwaveError, ImageError, NotFoundError, StorageError
 from fieldwave.package import read_package
+from fieldwave.preprocess import preprocess
+from fieldwave.quantize import quantize
 from fieldwave.zoo import digit_png, digits_images
 
 
@@ -69,6 +72,17 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, folder: Path) -> No
     other = convert("digits", weights="random:8", calibration=folder, output=tmp_path / "3.zip")
     assert first.path.read_bytes() == second.path.read_bytes()
     assert first.package.digest == second.package.digest != other.package.digest
+
+
+def test_what_is_quantized_already_is_written_as_it_is(tmp_path: Path, folder: Path) -> None:
+    network = zoo.network("digits")
+    model = zoo.float_model(network, zoo.load_weights(network, ""))
+    images = [preprocess(path.read_bytes(), network.preprocessing)[None] for path in sorted(folder.iterdir())]
+    made = write(quantize(model.graph, images), model, output=tmp_path / "1.zip")
+    assert (
+        made.path.read_bytes()
+        == convert("digits", calibration=folder, output=tmp_path / "2.zip").path.read_bytes()
+    )
 
 
 def test_an_unknown_network(tmp_path: Path, folder: Path) -> None:

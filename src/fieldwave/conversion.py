@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from fieldwave.graph import Graph, Value
     from fieldwave.model import FloatModel
     from fieldwave.preprocess import Preprocessing
-    from fieldwave.quantize import Report
+    from fieldwave.quantize import Quantized, Report
 
-__all__ = ["Conversion", "convert"]
+__all__ = ["Conversion", "convert", "write"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -76,7 +76,6 @@ def convert(
         StorageError: the package cannot be written.
     """
     from fieldwave import zoo
-    from fieldwave.graph import to_onnx
     from fieldwave.npu import configuration
     from fieldwave.quantize import quantize
 
@@ -104,16 +103,45 @@ def convert(
         labels=[label for _, label in labelled] if labelled else None,
         progress=progress,
     )
+    return write(quantized, model, output=target, npu=npu, progress=progress)
+
+
+def write(
+    quantized: Quantized,
+    model: FloatModel,
+    *,
+    output: str | os.PathLike[str],
+    npu: Sequence[str] = (),
+    progress: Callable[[str, float], None] = lambda what, share: None,
+) -> Conversion:
+    """Write the package of a network that is quantized already: fine-tuned, say.
+
+    Args:
+        quantized: the int8 network; it goes into the package as it is, scales and all.
+        model: the float network that it was made from: name, preprocessing, labels, aliases.
+        output: the package's file.
+        npu: names of NPU configurations to compile programs for.
+        progress: called with what is being done and the share of it that is done, 0 to 1.
+
+    Raises:
+        NotFoundError: no such NPU configuration.
+        ModelError: the network does not fit an NPU.
+        MissingExtraError: ``fieldwave[convert]`` is not installed.
+        StorageError: the package cannot be written.
+    """
+    from fieldwave.graph import to_onnx
+
+    target = Path(output)
     programs = _compile(quantized.graph, npu, progress)
     report = json.dumps(quantized.report.to_json(), indent=1, sort_keys=True).encode() + b"\n"
     package = write_package(
         target,
         network=model.name,
         model=to_onnx(quantized.graph).SerializeToString(deterministic=True),
-        inputs=[_spec(value, model) for value in model.graph.inputs],
-        outputs=[_spec(value, model) for value in model.graph.outputs],
-        preprocessing=spec,
-        labels=labels,
+        inputs=[_spec(value, model) for value in quantized.graph.inputs],
+        outputs=[_spec(value, model) for value in quantized.graph.outputs],
+        preprocessing=model.preprocessing,
+        labels=model.labels,
         programs=programs,
         extra={"report.json": report},
     )
