@@ -71,14 +71,3 @@ def test_a_malformed_network_is_refused(arguments: dict[str, object], message: s
     with pytest.raises(ModelError) as error:
         network(*layers, **arguments)  # type: ignore[misc, arg-type]
     assert str(error.value) == message
-
-
-def test_the_zoo_lists_its_networks() -> None:
-    assert zoo.names() == ("digits", "resnet50")
-    assert [zoo.network(name).name for name in zoo.names()] == ["digits", "resnet50"]
-
-
-def test_an_unknown_network_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(NotFoundError) as error:
-        zoo.network("resnet51")
-    assert str(error.value) == "the zoo has no network 'resnet51': it has digits, resnet50"

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from fieldwave.zoo.catalogue import names, network
+from fieldwave.zoo.catalogue import names, network, variants
 from fieldwave.zoo.digits import DigitsImages, digit_png, digits_images
-from fieldwave.zoo.labels import imagenet_labels
-from fieldwave.zoo.network import Network, Tensor
+from fieldwave.zoo.labels import imagenet_labels, labels
+from fieldwave.zoo.network import Network, Task, Tensor
 from fieldwave.zoo.onnx_emitter import float_model, to_onnx
 from fieldwave.zoo.weights import check_weights, load_weights, save_weights
 
 __all__ = [
     "DigitsImages",
     "Network",
+    "Task",
     "Tensor",
     "check_weights",
     "digit_png",
     "digits_images",
     "float_model",
     "imagenet_labels",
+    "labels",
     "load_weights",
     "names",
     "network",
     "save_weights",
     "to_onnx",
+    "variants",
 ]

@@ -22,8 +22,12 @@ from fieldwave.zoo.slim import convolution
 __all__ = ["DigitsImages", "digit_png", "digits", "digits_images"]
 
 
-def digits() -> Network:
-    """A small ResNet v1: stem, identity unit, strided unit with projection, max pool, average, dense."""
+def digits(*, labels: tuple[str, ...] = ()) -> Network:
+    """A small ResNet v1: stem, identity unit, strided unit with projection, max pool, average, dense.
+
+    ``labels`` are other classes than the ten digits.
+    """
+    labels = labels or tuple("0123456789")
     images = Tensor("images:0", ("images",), (8, 8, 1))
     stem = convolution("digits/conv1", images.name, kernel=3, channels=_STEM)
     identity = _basic("digits/block1/unit_1/basic_v1", stem[-1].output, width=_STEM)
@@ -34,7 +38,7 @@ def digits() -> Network:
     logits = Dense(
         "digits/logits/BiasAdd",
         (squeezed.output,),
-        channels=10,
+        channels=len(labels),
         weights="digits/logits/weights",
         biases="digits/logits/biases",
     )
@@ -42,12 +46,12 @@ def digits() -> Network:
     return Network(
         name="digits",
         input=images,
-        outputs=(Tensor(predictions.output, ("output_alias",), (10,)),),
+        outputs=(Tensor(predictions.output, ("output_alias",), (len(labels),)),),
         layers=(*stem, *identity, *halved, pool, average, squeezed, logits, predictions),
         features=average.output,
         # Scaled by a power of two, so that grey levels survive 8-bit quantization unchanged.
         preprocessing=Preprocessing(height=8, width=8, order="GRAY", resize="stretch", mean=(0.0,), scale=1 / 256),
-        labels=tuple("0123456789"),
+        labels=labels,
     )
 
 

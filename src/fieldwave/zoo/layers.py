@@ -24,10 +24,12 @@ __all__ = [
     "Conv",
     "Dense",
     "GlobalAveragePool",
+    "L2Normalize",
     "Layer",
     "MaxPool",
     "Padding",
     "Relu",
+    "Reshape",
     "Shape",
     "Softmax",
     "Squeeze",
@@ -250,6 +252,41 @@ class Squeeze(Layer):
         image = self._spatial(inputs)
         self._require(image[:2] == (1, 1), f"needs (1, 1, channels), gets {image}")
         return (image[2],)
+
+
+@dataclass(frozen=True)
+class Reshape(Layer):
+    """The same values, the last axis running fastest, under the shape ``sizes`` of one image."""
+
+    sizes: Shape
+
+    def shape(self, *inputs: Shape) -> Shape:
+        shape = self._single(inputs)
+        self._require(prod(shape) == prod(self.sizes), f"cannot make {self.sizes} of {shape}")
+        return self.sizes
+
+
+@dataclass(frozen=True)
+class L2Normalize(Layer):
+    """Each pixel's channels divided by their Euclidean length, then scaled: ``gamma * x / max(|x|, floor)``.
+
+    The weight, one for each channel, is called ``{scope}/gamma``. ``floor`` is the square root of the epsilon of
+    TensorFlow's ``l2_normalize`` (Liu, Rabinovich, Berg: ParseNet, 2015).
+    """
+
+    scope: str
+    floor: float = 1e-6
+
+    def shape(self, *inputs: Shape) -> Shape:
+        return self._spatial(inputs)
+
+    def weight_shapes(self, *inputs: Shape) -> dict[str, Shape]:
+        return {self.gamma: (self._spatial(inputs)[2],)}
+
+    @property
+    def gamma(self) -> str:
+        """Name of the weight."""
+        return f"{self.scope}/gamma"
 
 
 @dataclass(frozen=True)

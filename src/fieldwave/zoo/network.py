@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
+from typing import Literal
 
 from fieldwave.errors import ModelError
 from fieldwave.preprocess import Preprocessing
 from fieldwave.zoo.layers import Layer, Shape
 
-__all__ = ["Network", "Tensor"]
+__all__ = ["Network", "Task", "Tensor"]
+
+Task = Literal["classification", "detection"]
+"""``classification``: one output, a score for each class. ``detection``: class logits [grid, grid, anchors,
+classes] of every feature map, then as many boxes [grid, grid, anchors, 4], class 0 being the background."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,10 @@ class Tensor:
 class Network:
     """A network as the zoo describes it, once for all frameworks.
 
-    ``features`` names the tensor at which the featurizer ends and the default classifier begins. ``layers``
-    stand in an order in which they can run. Everything is checked at construction.
+    ``features`` names the tensor at which the featurizer ends and the default classifier begins; it is empty
+    where there is no classifier, the outputs being the featurizer's own. ``layers`` stand in an order in which
+    they can run. ``variant`` says whose network is meant where several go by one name. The order of ``outputs``
+    is a promise. Everything is checked at construction.
 
     Raises:
         ModelError: a layer reads a tensor that no layer before it writes, two share a name, the shapes do not
@@ -42,6 +49,8 @@ class Network:
     features: str
     preprocessing: Preprocessing
     labels: tuple[str, ...] = ()
+    variant: str = "slim"
+    task: Task = "classification"
 
     def __post_init__(self) -> None:
         spec = self.preprocessing
@@ -59,7 +68,7 @@ class Network:
                     f"network {self.name!r}: the output {output.name!r} is {shapes[output.name]}, "
                     f"not {output.shape}"
                 )
-        if self.features not in shapes:
+        if self.features and self.features not in shapes:
             raise ModelError(f"network {self.name!r}: no layer writes the features {self.features!r}")
         _ = self.weight_shapes
 
@@ -86,6 +95,23 @@ class Network:
                     raise ModelError(f"layer {layer.name!r}: another layer has the weight {name!r} already")
                 shapes[name] = shape
         return MappingProxyType(shapes)
+
+    @cached_property
+    def featurizer(self) -> tuple[Layer, ...]:
+        """The layers that make the features, in order; all of them where there is no classifier."""
+        wanted = {self.features} if self.features else {output.name for output in self.outputs}
+        layers: list[Layer] = []
+        for layer in reversed(self.layers):
+            if layer.output in wanted:
+                wanted.update(layer.inputs)
+                layers.append(layer)
+        return tuple(reversed(layers))
+
+    @cached_property
+    def classifier(self) -> tuple[Layer, ...]:
+        """The layers behind the features."""
+        before = {layer.name for layer in self.featurizer}
+        return tuple(layer for layer in self.layers if layer.name not in before)
 
     @cached_property
     def macs(self) -> int:
