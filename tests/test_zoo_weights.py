@@ -139,7 +139,7 @@ def test_a_wrong_type(tmp_path: Path, digits: zoo.Network, weights: dict[str, np
     weights[CONV1] = weights[CONV1].astype(np.float16)
     path = write(tmp_path / "w.safetensors", weights)
     assert load_error(digits, path) == (
-        "w.safetensors: 'digits/conv1/weights' is F16, must be F32; convert it to float32"
+        "w.safetensors: 'digits/conv1/weights' is float16, must be float32; convert it"
     )
 
 
