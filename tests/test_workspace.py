@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldwave.errors import StorageError
-from fieldwave.workspace import Workspace
+from fieldwave.errors import InputError, StorageError
+from fieldwave.workspace import Settings, Workspace
 
 
 def test_the_nearest_fieldwave_toml_upwards_marks_the_project(tmp_path: Path) -> None:
@@ -91,3 +91,38 @@ def test_a_user_without_a_home_is_told_what_to_do(tmp_path: Path, monkeypatch: p
     )
     (tmp_path / "fieldwave.toml").touch()
     assert Workspace.find(tmp_path) == Workspace(tmp_path)
+
+
+def test_the_file_says_what_the_workspace_is(tmp_path: Path) -> None:
+    (tmp_path / "fieldwave.toml").write_text('name = "vision"\nlocation = "Oslo"\nstore = "models"\n')
+    workspace = Workspace.from_config(tmp_path)
+    assert workspace.settings == Settings("vision", "Oslo", "models", "local")
+    assert (workspace.name, workspace.store.folder) == ("vision", tmp_path / "models")
+
+
+def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
+    workspace = Workspace.create(tmp_path / "vision")
+    assert workspace.settings == Settings()
+    assert (workspace.name, workspace.store.folder) == ("vision", tmp_path / "vision" / ".fieldwave" / "store")
+
+
+def test_what_is_created_is_read_back(tmp_path: Path) -> None:
+    name = 'the "best" \\ vision ✓\n'
+    Workspace.create(tmp_path, name=name, location="Oslo")
+    assert Workspace.find(tmp_path).settings == Settings(name, "Oslo")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name = vision", "is no TOML: Invalid value (at line 1, column 8)"),
+        ("colour = 'red'", ": 'colour' is unknown; it may say name, location, store, compute"),
+        ("name = 3", ": name is 3, expected a text in quotes"),
+    ],
+)
+def test_a_wrong_file_is_said(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "fieldwave.toml"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        _ = Workspace.find(tmp_path).settings
+    assert str(error.value).removeprefix(str(path)).lstrip() == said

@@ -2,20 +2,67 @@
 
 A project is marked by a file ``fieldwave.toml`` in its top folder, and its state is kept beside it, in
 ``.fieldwave/``. Outside a project the state is the user's: ``$XDG_DATA_HOME/fieldwave``, or
-``~/.local/share/fieldwave`` (XDG Base Directory Specification 0.8).
+``~/.local/share/fieldwave`` (XDG Base Directory Specification 0.8). The file may be empty; what it may say::
+
+    name = "vision"           # what people call the workspace; else the folder's name
+    location = "Oslo"         # where it is, for people
+    store = "../models"       # the folder of models and images; else .fieldwave/store
+    compute = "local"         # where services run unless they are told otherwise
 """
 
 from __future__ import annotations
 
+import json
 import os
+import tomllib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fieldwave.errors import StorageError
+from fieldwave.errors import ConflictError, InputError, StorageError
+from fieldwave.files import write_atomically
 
-__all__ = ["Workspace"]
+if TYPE_CHECKING:
+    from fieldwave.registry import Registry
+    from fieldwave.store import LayoutStore
+
+__all__ = ["Settings", "Workspace"]
 
 _MARK = "fieldwave.toml"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``fieldwave.toml`` says; empty where it says nothing."""
+
+    name: str = ""
+    location: str = ""
+    store: str = ""
+    compute: str = "local"
+
+    @classmethod
+    def read(cls, path: Path) -> Settings:
+        """The settings of that file; the defaults where there is none.
+
+        Raises:
+            InputError: it is no TOML, or says something that is not known.
+            StorageError: it cannot be read.
+        """
+        try:
+            said = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return cls()
+        except OSError as error:
+            raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise InputError(f"{path} is no TOML: {error}") from None
+        for key, value in said.items():
+            if key not in cls.__dataclass_fields__:
+                raise InputError(f"{path}: {key!r} is unknown; it may say {', '.join(cls.__dataclass_fields__)}")
+            if not isinstance(value, str):
+                raise InputError(f"{path}: {key} is {value!r}, expected a text in quotes")
+        return cls(**said)
 
 
 @dataclass(frozen=True)
@@ -25,6 +72,9 @@ class Workspace:
     Parameters:
         root: the project's top folder, or the user's data folder.
         folder: the folder for the state itself; ``root/.fieldwave`` when it is not given.
+
+    Raises:
+        InputError: on the first use of its settings, if ``fieldwave.toml`` is wrong.
     """
 
     root: Path
@@ -49,6 +99,59 @@ class Workspace:
         home = _user_data_folder()
         return cls(home, home)
 
+    @classmethod
+    def create(cls, folder: str | os.PathLike[str], *, name: str = "", location: str = "") -> Workspace:
+        """Mark a folder as a project's, and make it if it is not there.
+
+        Raises:
+            ConflictError: it is one already.
+            StorageError: it cannot be written.
+        """
+        root = Path(folder).absolute()
+        if (root / _MARK).exists():
+            raise ConflictError(f"{root / _MARK} is there already; edit it, or choose another folder")
+        lines = [f"{key} = {_quoted(value)}\n" for key, value in (("name", name), ("location", location)) if value]
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot make {root}: {error.strerror or error}") from error
+        write_atomically(root / _MARK, "".join(lines).encode())
+        return cls(root)
+
+    @classmethod
+    def from_config(cls, start: str | os.PathLike[str] | None = None) -> Workspace:
+        """The same as :meth:`find`, under the name that scripts of the retired service use."""
+        return cls.find(start)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What ``fieldwave.toml`` says.
+
+        Raises:
+            InputError: it is no TOML, or says something that is not known.
+        """
+        return Settings.read(self.root / _MARK)
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.settings.name or self.root.name
+
+    @property
+    def store(self) -> LayoutStore:
+        """The store of models and images; its folder need not exist yet."""
+        from fieldwave.store import LayoutStore
+
+        configured = self.settings.store
+        return LayoutStore((self.root / configured).resolve() if configured else self.folder / "store")
+
+    @property
+    def registry(self) -> Registry:
+        """The models of its store."""
+        from fieldwave.registry import Registry
+
+        return Registry(self.store)
+
     @property
     def services_folder(self) -> Path:
         """The folder that holds one folder for each service; it need not exist yet."""
@@ -68,6 +171,11 @@ class Workspace:
         except OSError as error:
             raise StorageError(f"cannot make {self.services_folder}: {error.strerror or error}") from error
         return self.services_folder
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string: the same escapes as JSON's."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _upwards(start: str | os.PathLike[str] | None) -> tuple[Path, ...]:

@@ -25,7 +25,9 @@ __all__ = ["app", "main"]
 
 # In the order of the road. A module is imported when its command is used; its `app` has one command or several.
 _MODULES = {
+    "init": "fieldwave.cli.init",
     "convert": "fieldwave.cli.convert",
+    "models": "fieldwave.cli.models",
     "services": "fieldwave.cli.services",
     "predict": "fieldwave.cli.predict",
     "serve": "fieldwave.cli.serve",

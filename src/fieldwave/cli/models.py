@@ -1,0 +1,220 @@
+"""``fieldwave models``: register, list, show, tag, alias, download, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fieldwave.cli import output
+from fieldwave.cli.examples import examples
+from fieldwave.cli.options import Json, Quiet
+
+if TYPE_CHECKING:
+    from fieldwave.registry import RegisteredModel, Registry
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Register models in this workspace, and look after their versions.",
+    epilog=examples(
+        "fieldwave models register rn50.zip --name resnet50 --tag team=vision", "fieldwave models list"
+    ),
+)
+
+Reference = Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="The model; its latest version if none.")]
+Tags = Annotated[list[str] | None, typer.Option("--tag", "-t", help="KEY=VALUE; may be repeated.")]
+Properties = Annotated[
+    list[str] | None, typer.Option("--property", help="KEY=VALUE, which stays; may be repeated.")
+]
+
+
+@app.command(
+    epilog=examples(
+        "fieldwave models register rn50.zip --name resnet50 --tag team=vision",
+        "fieldwave models register saved_model/ --name resnet50",
+    )
+)
+def register(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A package, an ONNX file, a SavedModel or folder.")],
+    name: Annotated[str, typer.Option("--name", "-n", help="What to call it; else as the file.")] = "",
+    tag: Tags = None,
+    prop: Properties = None,
+    description: Annotated[str, typer.Option(help="What it is, in a sentence.")] = "",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Store a file or folder as the next version of a model."""
+    model = _registry().register(
+        path, name or path.stem, tags=_pairs(tag), properties=_pairs(prop), description=description
+    )
+    if as_json:
+        output.to_json(_facts(model))
+    else:
+        output.data(f"{model.id}  {_size(model.size)}  {model.digest}")
+    output.hint(f"fieldwave models show {model.id}")
+
+
+@app.command("list", epilog=examples("fieldwave models list", "fieldwave models list resnet50 --tag team=vision"))
+def list_models(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Only the versions of this model.")] = "",
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", "-t", help="KEY or KEY=VALUE that it must have.")
+    ] = None,
+    prop: Annotated[list[str] | None, typer.Option("--property", help="The same for a property.")] = None,
+    latest: Annotated[bool, typer.Option("--latest", help="Only the highest version of each.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the models of this workspace."""
+    models = _registry().find(name or None, tags=tag or (), properties=prop or (), latest=latest)
+    if as_json:
+        output.to_json([_facts(model) for model in models])
+    elif models:
+        output.table(
+            ["MODEL", "KIND", "SIZE", "CREATED", "ALIASES", "TAGS"],
+            [
+                [m.id, m.kind, _size(m.size), m.created, ",".join(m.aliases), _words(m.tags.items())]
+                for m in models
+            ],
+        )
+    else:
+        output.note("no such models in this workspace")
+        output.hint("fieldwave models register PACKAGE --name NAME")
+
+
+@app.command(epilog=examples("fieldwave models show resnet50", "fieldwave models show resnet50:3 --json"))
+def show(reference: Reference, as_json: Json = False) -> None:
+    """Show one version: what it is, what is said of it."""
+    facts = _facts(_registry().get(reference))
+    if as_json:
+        output.to_json(facts)
+        return
+    facts["aliases"] = ", ".join(facts["aliases"])
+    width = max(map(len, facts))
+    for key, value in facts.items():
+        text = _words(value.items()) if isinstance(value, dict) else value
+        if text not in ("", None):
+            output.data(f"{key.ljust(width)}  {text}")
+
+
+@app.command(
+    epilog=examples(
+        "fieldwave models tag resnet50:3 stage=production", "fieldwave models tag resnet50:3 --remove stage"
+    )
+)
+def tag(
+    reference: Reference,
+    pairs: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Tags to set.")] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="A tag to take away; may be repeated.")] = None,
+    prop: Properties = None,
+    description: Annotated[str | None, typer.Option(help="What it is, in a sentence.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Change what is said of a version; its bytes stay as they are."""
+    registry = _registry()
+    model = registry.update(
+        registry.get(reference),
+        add_tags=_pairs(pairs),
+        remove_tags=remove or (),
+        add_properties=_pairs(prop),
+        description=description,
+    )
+    output.data(f"{model.id}  {_words(model.tags.items())}")
+
+
+@app.command(epilog=examples("fieldwave models alias resnet50:3 production"))
+def alias(
+    reference: Reference,
+    name: Annotated[str, typer.Argument(metavar="ALIAS", help="Another name for this version.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take the alias away.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Give a version another name, such as production; it may move to another version later."""
+    registry = _registry()
+    model = registry.get(reference)
+    if remove:
+        registry.remove_alias(model.name, name)
+        output.note(f"{model.name}:{name} is no more")
+        return
+    model = registry.alias(model, name)
+    output.data(f"{model.name}:{name} is {model.id}")
+
+
+@app.command(epilog=examples("fieldwave models download resnet50:3 --output models/"))
+def download(
+    reference: Reference,
+    folder: Annotated[Path, typer.Option("--output", "-o", help="The folder to write to.")] = Path("."),
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite files that are there.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a version's files into a folder."""
+    registry = _registry()
+    for path in registry.download(registry.get(reference), folder, overwrite=force):
+        output.data(str(path))
+
+
+@app.command(epilog=examples("fieldwave models delete resnet50:2 --yes"))
+def delete(
+    references: Annotated[list[str], typer.Argument(metavar="NAME:VERSION", help="The versions to delete.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Delete versions; what uses one prevents it."""
+    registry = _registry()
+    models = [registry.get(_exact(reference)) for reference in references]
+    if not yes and not typer.confirm(f"Delete {', '.join(model.id for model in models)}?", err=True):
+        raise typer.Exit(1)
+    for model in models:
+        registry.delete(model)
+        output.note(f"{model.id} is deleted")
+
+
+def _registry() -> Registry:
+    from fieldwave.workspace import Workspace
+
+    return Workspace.find().registry
+
+
+def _exact(reference: str) -> str:
+    from fieldwave.errors import InputError
+
+    if ":" not in reference:
+        raise InputError(f"{reference!r} names no version; write {reference}:VERSION, so that the right one goes")
+    return reference
+
+
+def _pairs(texts: Iterable[str] | None) -> dict[str, str]:
+    from fieldwave.errors import InputError
+
+    pairs = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"{text!r} is no KEY=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+def _words(pairs: Iterable[tuple[str, str]]) -> str:
+    return " ".join(f"{key}={value}" for key, value in pairs)
+
+
+def _size(octets: int) -> str:
+    return f"{octets / 1e6:.1f} MB" if octets >= 100_000 else f"{octets / 1e3:.1f} kB"
+
+
+def _facts(model: RegisteredModel) -> dict[str, Any]:
+    names = ("id", "kind", "digest", "size", "created", "description", "source")
+    facts = {name: getattr(model, name) for name in names}
+    return {
+        **facts,
+        "aliases": list(model.aliases),
+        "tags": dict(model.tags),
+        "properties": dict(model.properties),
+        "facts": dict(model.facts),
+    }
