@@ -62,7 +62,7 @@ def test_list_and_show() -> None:
     shown = json.loads(out)
     assert (shown["id"], shown["aliases"], shown["properties"]) == ("digits:1", ["production"], {"top1": "0.99"})
     code, out, _ = run("models", "show", "digits")
-    assert "tags        team=vision\n" in out
+    assert "tags         team=vision" in out.splitlines()
 
 
 def test_an_empty_list_says_what_comes_next() -> None:
