@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from fieldwave import zoo
-from fieldwave.errors import ModelError, NotFoundError
+from fieldwave.errors import ModelError
 from fieldwave.preprocess import Preprocessing
 from fieldwave.zoo.layers import Conv, GlobalAveragePool, Layer, Relu, Shape
 
