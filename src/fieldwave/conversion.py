@@ -142,6 +142,7 @@ def write(
         outputs=[_spec(value, model) for value in quantized.graph.outputs],
         preprocessing=model.preprocessing,
         labels=model.labels,
+        detector=model.detector,
         programs=programs,
         extra={"report.json": report},
     )

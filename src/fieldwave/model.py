@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fieldwave.errors import ModelError
 from fieldwave.graph import Graph
+from fieldwave.postprocess import Detector
 from fieldwave.preprocess import Preprocessing
 
 __all__ = ["FloatModel"]
@@ -24,6 +25,7 @@ class FloatModel:
         labels: of the classes, in order; empty where there are none.
         aliases: other names that clients may use, by tensor name.
         notes: what the front end found, cut or changed, one line each, for the user to read.
+        detector: how the outputs become objects, where the network detects.
 
     Raises:
         ModelError: the graph has not exactly one input, or no output.
@@ -35,6 +37,7 @@ class FloatModel:
     labels: tuple[str, ...] = ()
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    detector: Detector | None = None
 
     def __post_init__(self) -> None:
         if len(self.graph.inputs) != 1:

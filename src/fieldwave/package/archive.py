@@ -24,6 +24,7 @@ from fieldwave.package.manifest import (
     FORMAT,
     MANIFEST,
     MODEL,
+    DetectionModel,
     FileDigest,
     Manifest,
     PreprocessingModel,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fieldwave.postprocess import Detector
     from fieldwave.preprocess import Preprocessing
 
 __all__ = ["Package", "parse_package", "read_package", "write_package"]
@@ -70,6 +72,12 @@ class Package:
         model = self.manifest.preprocessing
         return model.preprocessing() if model else None
 
+    @property
+    def detector(self) -> Detector | None:
+        """How the network's outputs become objects, or None when it does not detect."""
+        model = self.manifest.detection
+        return model.detector() if model else None
+
     def image_input(self, data: bytes) -> dict[str, NDArray[np.float32]]:
         """The network's input, by tensor name, from the bytes of one JPEG or PNG.
 
@@ -94,6 +102,7 @@ def write_package(
     outputs: Sequence[TensorSpec],
     preprocessing: Preprocessing | None = None,
     labels: Sequence[str] = (),
+    detector: Detector | None = None,
     programs: Mapping[Program, bytes] = MappingProxyType({}),
     extra: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Package:
@@ -106,6 +115,7 @@ def write_package(
         inputs, outputs: the tensors of ``model.onnx`` that clients see.
         preprocessing: how an image becomes the network's input.
         labels: the classes, in the order of the output's last dimension.
+        detector: how the outputs become objects, where the network detects.
         programs: compiled programs by what they are for.
         extra: further files by name, such as ``report.json``.
 
@@ -127,6 +137,7 @@ def write_package(
             outputs=tuple(outputs),
             preprocessing=PreprocessingModel.of(preprocessing) if preprocessing else None,
             labels=tuple(labels),
+            detection=DetectionModel.of(detector) if detector else None,
             programs=tuple(sorted(programs, key=lambda program: program.file)),
             files={name: _digest(data) for name, data in files.items()},
         )

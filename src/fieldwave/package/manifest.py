@@ -23,12 +23,15 @@ from pydantic import (
 )
 
 if TYPE_CHECKING:
+    from fieldwave.postprocess import Detector
     from fieldwave.preprocess import Preprocessing
 
 __all__ = [
     "FORMAT",
     "MANIFEST",
     "MODEL",
+    "DetectionModel",
+    "FeatureMapModel",
     "FileDigest",
     "Manifest",
     "PreprocessingModel",
@@ -113,6 +116,54 @@ class PreprocessingModel(_Model):
         return Preprocessing(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
+class FeatureMapModel(_Model):
+    """`fieldwave.postprocess.FeatureMap` as it stands in the manifest; the fields are explained there."""
+
+    rows: PositiveInt
+    columns: PositiveInt
+    step: FiniteFloat
+    size: FiniteFloat
+    next_size: FiniteFloat
+    ratios: tuple[FiniteFloat, ...] = Field(max_length=100)
+
+
+class DetectionModel(_Model):
+    """`fieldwave.postprocess.Detector` as it stands in the manifest; the fields are explained there."""
+
+    height: PositiveInt
+    width: PositiveInt
+    maps: tuple[FeatureMapModel, ...] = Field(min_length=1, max_length=50)
+    logits: tuple[Name, ...] = Field(min_length=1, max_length=50)
+    boxes: tuple[Name, ...] = Field(min_length=1, max_length=50)
+    offset: FiniteFloat
+    prior_scaling: tuple[FiniteFloat, ...] = Field(max_length=4)
+    background: int = Field(ge=0)
+    score_threshold: FiniteFloat
+    iou_threshold: FiniteFloat
+    candidates: PositiveInt
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self.detector()
+        return self
+
+    @classmethod
+    def of(cls, detector: Detector) -> Self:
+        """The model of ``detector``."""
+        maps = tuple(
+            FeatureMapModel(**{name: getattr(one, name) for name in FeatureMapModel.model_fields})
+            for one in detector.maps
+        )
+        return cls(**{name: getattr(detector, name) for name in cls.model_fields} | {"maps": maps})
+
+    def detector(self) -> Detector:
+        """The dataclass that ``fieldwave.postprocess`` takes."""
+        from fieldwave.postprocess import Detector, FeatureMap
+
+        maps = tuple(FeatureMap(**dict(one)) for one in self.maps)
+        return Detector(**{name: getattr(self, name) for name in type(self).model_fields} | {"maps": maps})
+
+
 class Program(_Model):
     """One compiled program: the same network for one configuration of the NPU."""
 
@@ -138,6 +189,9 @@ class Manifest(_Model):
     outputs: tuple[TensorSpec, ...] = Field(min_length=1, max_length=100)
     preprocessing: PreprocessingModel | None = None
     labels: tuple[str, ...] = ()
+    detection: DetectionModel | None = Field(
+        default=None, description="How the outputs become objects; left out of the file where there is none."
+    )
     programs: tuple[Program, ...] = Field(default=(), max_length=50)
     files: dict[FileName, FileDigest] = Field(description="Every file but manifest.json itself.")
 
@@ -152,12 +206,41 @@ class Manifest(_Model):
         for program in self.programs:
             if program.file not in self.files:
                 raise ValueError(f"programs names {program.file}, which files has not")
+        if self.detection is not None:
+            _check_detection(self.detection, self)
         return self
 
     def to_json(self) -> bytes:
         """The bytes of ``manifest.json``: keys sorted, ASCII only; equal manifests are equal bytes."""
-        value = self.model_dump(mode="json")
+        value = self.model_dump(mode="json", exclude={"detection"} if self.detection is None else None)
         return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def _check_detection(detection: DetectionModel, manifest: Manifest) -> None:
+    images = manifest.preprocessing
+    if images is not None and images.resize != "stretch":
+        raise ValueError(
+            f"detection needs the resize 'stretch', so that boxes are of the whole image, not {images.resize!r}"
+        )
+    if images is not None and (images.height, images.width) != (detection.height, detection.width):
+        raise ValueError(
+            f"detection is for {detection.width} x {detection.height} pixels, "
+            f"preprocessing makes {images.width} x {images.height}"
+        )
+    outputs = {spec.name: spec for spec in manifest.outputs}
+    names, count = (*detection.logits, *detection.boxes), len(detection.maps)
+    for name in names:
+        if name not in outputs:
+            raise ValueError(f"detection names the output {name!r}, which outputs has not")
+    shape = outputs[names[0]].shape
+    classes = len(manifest.labels) or (shape[-1] if shape else None)
+    for name, one, last in zip(names, detection.maps * 2, [classes] * count + [4] * count, strict=True):
+        expected = (None, one.rows, one.columns, 2 + len(one.ratios), last)
+        if outputs[name].shape != expected or last is None:
+            wanted = TensorSpec(name=name, shape=expected)
+            raise ValueError(f"detection needs an output {wanted}; outputs has {outputs[name]}")
+    if classes is not None and detection.background >= classes:
+        raise ValueError(f"detection has the background {detection.background}, but there are {classes} classes")
 
 
 def _check_distinct(field: str, tensors: Iterable[TensorSpec]) -> None:
