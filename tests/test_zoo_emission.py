@@ -27,9 +27,11 @@ from fieldwave.zoo.layers import (
     Conv,
     Dense,
     GlobalAveragePool,
+    L2Normalize,
     Layer,
     MaxPool,
     Relu,
+    Reshape,
     Shape,
     Softmax,
     Squeeze,
@@ -74,6 +76,12 @@ def convolved(
         first = group * taps.shape[2]
         outputs.append((seen[..., first : first + taps.shape[2]] * taps).sum(axis=(3, 4, 5)))
     return np.stack(outputs, axis=-1)
+
+
+def normalised(x: Array) -> Array:
+    """Each pixel over its length; pixels of zeros, of which the tests have some, stay zero."""
+    length = np.sqrt((x**2).sum(axis=3, keepdims=True))
+    return np.where(length > 0, x / np.maximum(length, 1e-300), 0)
 
 
 @dataclass(frozen=True)
@@ -160,6 +168,25 @@ CASES = [
         "squeeze",
         (MaxPool("m", ("images:0",), kernel=9, stride=9, padding="same"), Squeeze("last", ("m:0",))),
         lambda x, w: x.max(axis=(1, 2)),
+    ),
+    Case(
+        "reshape of an image, channels fastest",
+        (Reshape("last", ("images:0",), sizes=(HEIGHT, 3, WIDTH)),),
+        lambda x, w: x.reshape(BATCH, HEIGHT, 3, WIDTH),
+    ),
+    Case(
+        "reshape to four dimensions and back to one",
+        (
+            Reshape("r", ("images:0",), sizes=(HEIGHT, WIDTH, 1, 3)),
+            Reshape("last", ("r:0",), sizes=(HEIGHT * WIDTH * 3,)),
+        ),
+        lambda x, w: x.reshape(BATCH, -1),
+    ),
+    Case(
+        "L2 normalisation",
+        (Relu("r", ("images:0",)), L2Normalize("last", ("r:0",), scope="norm")),
+        lambda x, w: normalised(np.maximum(x, 0)) * w["norm/gamma"],
+        exact=False,
     ),
     Case(
         "dense",
@@ -258,7 +285,7 @@ def test_the_graph_carries_the_names_of_the_network() -> None:
         ("digits/predictions/Softmax:0", ["N", 10])
     ]
     assert (graph.name, model.producer_name, model.ir_version) == ("digits", "fieldwave", 8)
-    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17), ("com.microsoft", 1)]
 
 
 def test_kernels_are_turned_to_channels_first() -> None:
@@ -307,7 +334,7 @@ def test_without_onnx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingExtraError) as error:
         zoo.to_onnx(digits, weights)
-    assert str(error.value) == "emitting ONNX needs the extra 'convert': pip install 'fieldwave[convert]'"
+    assert str(error.value) == "writing ONNX models needs the extra 'convert': pip install 'fieldwave[convert]'"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from fieldwave.zoo.catalogue import names, network, variants
 from fieldwave.zoo.digits import DigitsImages, digit_png, digits_images
 from fieldwave.zoo.labels import imagenet_labels, labels
 from fieldwave.zoo.network import Network, Task, Tensor
-from fieldwave.zoo.onnx_emitter import float_model, to_onnx
+from fieldwave.zoo.onnx_emitter import float_model, to_graph, to_onnx
 from fieldwave.zoo.weights import check_weights, load_weights, save_weights
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "names",
     "network",
     "save_weights",
+    "to_graph",
     "to_onnx",
     "variants",
 ]

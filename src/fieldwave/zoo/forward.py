@@ -23,9 +23,11 @@ from fieldwave.zoo.layers import (
     Conv,
     Dense,
     GlobalAveragePool,
+    L2Normalize,
     Layer,
     MaxPool,
     Relu,
+    Reshape,
     Squeeze,
     Window,
 )
@@ -126,6 +128,17 @@ def _(layer: Concat, inputs: tuple[Array, ...], weights: Weights) -> Array:
 @_forward.register
 def _(layer: Squeeze, inputs: tuple[Array, ...], weights: Weights) -> Array:
     return inputs[0][:, 0, 0, :]
+
+
+@_forward.register
+def _(layer: Reshape, inputs: tuple[Array, ...], weights: Weights) -> Array:
+    return inputs[0].reshape(len(inputs[0]), *layer.sizes)
+
+
+@_forward.register
+def _(layer: L2Normalize, inputs: tuple[Array, ...], weights: Weights) -> Array:
+    length = np.sqrt((inputs[0] * inputs[0]).sum(axis=3, keepdims=True))
+    return np.asarray(inputs[0] / np.maximum(length, layer.floor) * weights[layer.gamma])
 
 
 def _padded(layer: Window, images: Array, value: float) -> Array:

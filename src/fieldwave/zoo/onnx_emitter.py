@@ -1,17 +1,18 @@
-"""The float ONNX graph of a network."""
+"""The float graph of a network in ONNX's operators."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldwave.errors import MissingExtraError, ModelError
-from fieldwave.graph import from_onnx
+from fieldwave import graph
+from fieldwave.errors import ModelError
+from fieldwave.graph import Graph, Node, Value
 from fieldwave.model import FloatModel
 from fieldwave.zoo.layers import (
     Add,
@@ -21,9 +22,11 @@ from fieldwave.zoo.layers import (
     Conv,
     Dense,
     GlobalAveragePool,
+    L2Normalize,
     Layer,
     MaxPool,
     Relu,
+    Reshape,
     Shape,
     Softmax,
     Squeeze,
@@ -35,70 +38,52 @@ from fieldwave.zoo.weights import check_weights
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["float_model", "to_onnx"]
+__all__ = ["float_model", "to_graph", "to_onnx"]
 
-_OPSET = 17
-_IR_VERSION = 8  # the one that came with opset 17; every ONNX Runtime since 1.12 reads it
+Array = NDArray[Any]
+
+
+def to_graph(network: Network, weights: Mapping[str, NDArray[np.float32]]) -> Graph:
+    """The network as a float32 graph.
+
+    Input ``[None, height, width, channels]`` and outputs carry the network's tensor names; inside, the graph is
+    channels-first, every tensor keeps the network's name for it, the node that makes it is called like its layer,
+    and every constant like its weight.
+
+    Raises:
+        WeightsError: a weight is missing, of another shape or dtype, or not finite.
+    """
+    check_weights(network, weights)
+    names = _Names(network)
+    images = network.input
+    nodes = [_node("Transpose", f"{images.name}/nchw", (images.name,), names[images.name], perm=[0, 3, 1, 2])]
+    constants: dict[str, Array] = {}
+    for layer in network.layers:
+        reads = tuple(names[tensor] for tensor in layer.inputs)
+        part = _emit(layer, _Place(reads, names[layer.output], network.input_shapes(layer), weights))
+        nodes += part.nodes
+        constants |= part.constants
+    for output in network.outputs:
+        if names[output.name] != output.name:
+            inside = (names[output.name],)
+            nodes.append(_node("Transpose", f"{output.name}/nhwc", inside, output.name, perm=[0, 2, 3, 1]))
+    return Graph(
+        network.name,
+        (Value(images.name, "float32", (None, *images.shape)),),
+        tuple(Value(output.name, "float32", (None, *output.shape)) for output in network.outputs),
+        tuple(nodes),
+        {name: np.ascontiguousarray(value) for name, value in constants.items()},
+    )
 
 
 def to_onnx(network: Network, weights: Mapping[str, NDArray[np.float32]]) -> onnx.ModelProto:
-    """The network as a float32 ONNX model.
-
-    Input ``[N, height, width, channels]`` and outputs carry the network's tensor names; inside, the graph is
-    channels-first, every tensor keeps the network's name for it, every node is called like its layer, and
-    every initializer like its weight. The same network and weights give the same bytes.
+    """:func:`to_graph` as an ONNX model. The same network and weights give the same bytes.
 
     Raises:
         WeightsError: a weight is missing, of another shape or dtype, or not finite.
         MissingExtraError: onnx is not installed.
     """
-    try:
-        import onnx
-        from onnx import helper, numpy_helper
-    except ImportError as error:
-        raise MissingExtraError("emitting ONNX", "convert") from error
-    check_weights(network, weights)
-    names = _Names(network)
-    images = network.input
-    nodes = [
-        helper.make_node(
-            "Transpose", [images.name], [names[images.name]], f"{images.name}/nchw", perm=(0, 3, 1, 2)
-        )
-    ]
-    initializers = []
-    for layer in network.layers:
-        node = _node(layer, network.input_shapes(layer))
-        inputs = [names[tensor] for tensor in layer.inputs] + [name for name, _ in node.weights]
-        nodes.append(helper.make_node(node.operator, inputs, [names[layer.output]], layer.name, **node.attributes))
-        initializers += [
-            numpy_helper.from_array(
-                np.ascontiguousarray(weights[name].transpose(axes) if axes else weights[name]), name
-            )
-            for name, axes in node.weights
-        ]
-    for output in network.outputs:
-        if names[output.name] != output.name:
-            nodes.append(
-                helper.make_node(
-                    "Transpose", [names[output.name]], [output.name], f"{output.name}/nhwc", perm=(0, 2, 3, 1)
-                )
-            )
-    graph = helper.make_graph(
-        nodes,
-        network.name,
-        [helper.make_tensor_value_info(images.name, onnx.TensorProto.FLOAT, ["N", *images.shape])],
-        [
-            helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, ["N", *output.shape])
-            for output in network.outputs
-        ],
-        initializers,
-    )
-    return helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", _OPSET)],
-        ir_version=_IR_VERSION,
-        producer_name="fieldwave",
-    )
+    return graph.to_onnx(to_graph(network, weights))
 
 
 def float_model(network: Network, weights: Mapping[str, NDArray[np.float32]]) -> FloatModel:
@@ -106,11 +91,10 @@ def float_model(network: Network, weights: Mapping[str, NDArray[np.float32]]) ->
 
     Raises:
         WeightsError: a weight is missing, of another shape or dtype, or not finite.
-        MissingExtraError: onnx is not installed.
     """
     return FloatModel(
         name=network.name,
-        graph=from_onnx(to_onnx(network, weights)),
+        graph=to_graph(network, weights),
         preprocessing=network.preprocessing,
         labels=network.labels,
         aliases={tensor.name: tensor.aliases for tensor in (network.input, *network.outputs)},
@@ -120,8 +104,8 @@ def float_model(network: Network, weights: Mapping[str, NDArray[np.float32]]) ->
 class _Names:
     """What a tensor is called inside the graph.
 
-    The input, and an output that has spatial dimensions, exist twice: channels-last for the caller under the
-    network's name, and channels-first inside.
+    The input, and an output that is an image, exist twice: channels-last for the caller under the network's name,
+    and channels-first inside.
     """
 
     def __init__(self, network: Network) -> None:
@@ -132,82 +116,132 @@ class _Names:
 
 
 @dataclass(frozen=True)
-class _Node:
-    """An ONNX operator; ``weights`` follow the layer's inputs, each with the order of its axes."""
+class _Place:
+    """Where a layer stands: names of the tensors it reads and writes, their shapes, and all weights."""
 
-    operator: str
-    attributes: dict[str, Any] = field(default_factory=dict)
-    weights: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    reads: tuple[str, ...]
+    writes: str
+    shapes: tuple[Shape, ...]
+    weights: Mapping[str, NDArray[np.float32]]
+
+    def node(self, op: str, layer: Layer, *constants: str, **attributes: Any) -> Node:
+        """The layer as one node, which reads ``constants`` behind the layer's inputs."""
+        return _node(op, layer.name, (*self.reads, *constants), self.writes, **attributes)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The nodes of one layer, and their constants."""
+
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, Array]
+
+
+def _node(op: str, name: str, reads: tuple[str, ...], writes: str, **attributes: Any) -> Node:
+    return Node(op, name, reads, (writes,), attributes)
 
 
 @singledispatch
-def _node(layer: Layer, inputs: tuple[Shape, ...]) -> _Node:
+def _emit(layer: Layer, place: _Place) -> _Part:
     raise ModelError(f"layer {layer.name!r}: a {type(layer).__name__} has no ONNX form")
 
 
-@_node.register
-def _(layer: Conv, inputs: tuple[Shape, ...]) -> _Node:
-    weights: tuple[tuple[str, tuple[int, ...]], ...] = ((layer.weights, (3, 2, 0, 1)),)
+@_emit.register
+def _(layer: Conv, place: _Place) -> _Part:
+    constants = {layer.weights: place.weights[layer.weights].transpose(3, 2, 0, 1)}
     if layer.biases:
-        weights += ((layer.biases, ()),)
-    attributes = {"dilations": (layer.dilation,) * 2, "group": layer.groups, **_window(layer, inputs)}
-    return _Node("Conv", attributes, weights)
+        constants[layer.biases] = place.weights[layer.biases]
+    attributes = {"dilations": [layer.dilation] * 2, "group": layer.groups, **_window(layer, place)}
+    return _Part((place.node("Conv", layer, *constants, **attributes),), constants)
 
 
-@_node.register
-def _(layer: MaxPool, inputs: tuple[Shape, ...]) -> _Node:
-    return _Node("MaxPool", _window(layer, inputs))
+@_emit.register
+def _(layer: MaxPool, place: _Place) -> _Part:
+    return _Part((place.node("MaxPool", layer, **_window(layer, place)),), {})
 
 
-@_node.register
-def _(layer: AveragePool, inputs: tuple[Shape, ...]) -> _Node:
-    return _Node("AveragePool", {"count_include_pad": 0, **_window(layer, inputs)})
+@_emit.register
+def _(layer: AveragePool, place: _Place) -> _Part:
+    return _Part((place.node("AveragePool", layer, count_include_pad=0, **_window(layer, place)),), {})
 
 
-@_node.register
-def _(layer: BatchNorm, inputs: tuple[Shape, ...]) -> _Node:
-    return _Node("BatchNormalization", {"epsilon": layer.epsilon}, tuple((name, ()) for name in layer.names))
+@_emit.register
+def _(layer: BatchNorm, place: _Place) -> _Part:
+    node = place.node("BatchNormalization", layer, *layer.names, epsilon=layer.epsilon)
+    return _Part((node,), {name: place.weights[name] for name in layer.names})
 
 
-@_node.register
-def _(layer: Dense, inputs: tuple[Shape, ...]) -> _Node:
+@_emit.register
+def _(layer: Dense, place: _Place) -> _Part:
     names = (layer.weights, layer.biases) if layer.biases else (layer.weights,)
-    return _Node("Gemm", {}, tuple((name, ()) for name in names))
+    return _Part((place.node("Gemm", layer, *names),), {name: place.weights[name] for name in names})
 
 
-@_node.register
-def _(layer: Relu, inputs: tuple[Shape, ...]) -> _Node:
-    return _Node("Relu")
+@_emit.register
+def _(layer: L2Normalize, place: _Place) -> _Part:
+    """With the bound on the length, as TensorFlow and PyTorch have it, which ONNX's LpNormalization lacks."""
+    (image,) = place.reads
+    length, bounded, unit, floor = (f"{layer.name}/{part}" for part in ("length", "bounded", "unit", "floor"))
+    nodes = (
+        _node("ReduceL2", length, (image,), length, axes=[1], keepdims=1),
+        _node("Clip", bounded, (length, floor), bounded),
+        _node("Div", unit, (image, bounded), unit),
+        _node("Mul", layer.name, (unit, layer.gamma), place.writes),
+    )
+    gamma = place.weights[layer.gamma].reshape(-1, 1, 1)
+    return _Part(nodes, {floor: np.asarray(layer.floor, np.float32), layer.gamma: gamma})
 
 
-@_node.register
-def _(layer: GlobalAveragePool, inputs: tuple[Shape, ...]) -> _Node:
-    return _Node("GlobalAveragePool")
+@_emit.register
+def _(layer: Reshape, place: _Place) -> _Part:
+    """The values of an image are counted channels-last: it is turned before, and back where the result is one."""
+    (tensor,), (shape,) = place.reads, place.shapes
+    sizes = f"{layer.name}/sizes"
+    nodes = []
+    if len(shape) == 3:
+        turned = f"{layer.name}/nhwc"
+        nodes.append(_node("Transpose", turned, (tensor,), turned, perm=[0, 2, 3, 1]))
+        tensor = turned
+    result = f"{layer.name}/shaped" if len(layer.sizes) == 3 else place.writes
+    nodes.append(_node("Reshape", layer.name, (tensor, sizes), result))
+    if len(layer.sizes) == 3:
+        nodes.append(_node("Transpose", f"{layer.name}/nchw", (result,), place.writes, perm=[0, 3, 1, 2]))
+    return _Part(tuple(nodes), {sizes: np.asarray([0, *layer.sizes], np.int64)})  # 0: the batch, as it is
 
 
-@_node.register
-def _(layer: Add, inputs: tuple[Shape, ...]) -> _Node:
-    return _Node("Add")
+@_emit.register
+def _(layer: Relu, place: _Place) -> _Part:
+    return _Part((place.node("Relu", layer),), {})
 
 
-@_node.register
-def _(layer: Concat, inputs: tuple[Shape, ...]) -> _Node:
-    return _Node("Concat", {"axis": 1})
+@_emit.register
+def _(layer: GlobalAveragePool, place: _Place) -> _Part:
+    return _Part((place.node("GlobalAveragePool", layer),), {})
 
 
-@_node.register
-def _(layer: Squeeze, inputs: tuple[Shape, ...]) -> _Node:
-    return _Node("Flatten", {"axis": 1})
+@_emit.register
+def _(layer: Add, place: _Place) -> _Part:
+    return _Part((place.node("Add", layer),), {})
 
 
-@_node.register
-def _(layer: Softmax, inputs: tuple[Shape, ...]) -> _Node:
-    return _Node("Softmax", {"axis": 1})
+@_emit.register
+def _(layer: Concat, place: _Place) -> _Part:
+    return _Part((place.node("Concat", layer, axis=1),), {})
 
 
-def _window(layer: Window, inputs: tuple[Shape, ...]) -> dict[str, tuple[int, ...]]:
+@_emit.register
+def _(layer: Squeeze, place: _Place) -> _Part:
+    return _Part((place.node("Flatten", layer, axis=1),), {})
+
+
+@_emit.register
+def _(layer: Softmax, place: _Place) -> _Part:
+    return _Part((place.node("Softmax", layer, axis=1),), {})
+
+
+def _window(layer: Window, place: _Place) -> dict[str, list[int]]:
     return {
-        "kernel_shape": (layer.kernel, layer.kernel),
-        "strides": (layer.stride, layer.stride),
-        "pads": layer.pads(inputs[0]),
+        "kernel_shape": [layer.kernel] * 2,
+        "strides": [layer.stride] * 2,
+        "pads": list(layer.pads(place.shapes[0])),
     }
