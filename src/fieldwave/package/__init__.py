@@ -3,7 +3,6 @@
 from fieldwave.package.archive import Package, parse_package, read_package, write_package
 from fieldwave.package.manifest import (
     FORMAT,
-    DetectionModel,
     FileDigest,
     Manifest,
     PreprocessingModel,
@@ -13,7 +12,6 @@ from fieldwave.package.manifest import (
 
 __all__ = [
     "FORMAT",
-    "DetectionModel",
     "FileDigest",
     "Manifest",
     "Package",
