@@ -141,10 +141,16 @@ def test_the_model_is_described(server: Server) -> None:
 @pytest.mark.parametrize(
     ("data", "status"),
     [
-        (b"", (grpc.StatusCode.INVALID_ARGUMENT, "metadata_field is empty; ask for 'signature_def'")),
+        (
+            b"",
+            (grpc.StatusCode.INVALID_ARGUMENT, "metadata_field is empty; ask for 'signature_def' or 'manifest'"),
+        ),
         (
             field(2, b"variables"),
-            (grpc.StatusCode.INVALID_ARGUMENT, "unknown metadata_field 'variables'; ask for 'signature_def'"),
+            (
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "unknown metadata_field 'variables'; ask for 'signature_def' or 'manifest'",
+            ),
         ),
         (
             b"\xff",

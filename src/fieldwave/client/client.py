@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +19,10 @@ from fieldwave.client.address import target_of
 from fieldwave.client.answers import Scores, output_names, read_scores
 from fieldwave.client.calls import call, wait_until_serving
 from fieldwave.client.connection import Connection
+from fieldwave.client.manifest import detector_of, labels_of, manifest_request, read_manifest
 from fieldwave.client.metadata import ModelMetadata, metadata_request, read_metadata
 from fieldwave.errors import InputError, NotFoundError, StorageError, TensorError
+from fieldwave.postprocess import Detection, Detector, detect
 from fieldwave.wire.dtypes import BY_ENUM, BY_NAME, STRING, WireType
 from fieldwave.wire.methods import (
     GET_MODEL_METADATA,
@@ -80,6 +83,7 @@ class PredictionClient:
             metadata.append(("authorization", f"Bearer {access_token}"))
         if service_name:
             metadata.append((ROUTE_KEY, ROUTE_PREFIX + service_name))
+        self._manifest: Mapping[str, Any] | None = None
         self._connection = Connection(
             target,
             grpc.ssl_channel_credentials(root_certificates) if use_ssl else None,
@@ -100,13 +104,7 @@ class PredictionClient:
             NotFoundError: there is no such file.
             StorageError: it cannot be read.
         """
-        try:
-            data = Path(path).read_bytes()
-        except FileNotFoundError:
-            raise NotFoundError(f"no image {os.fspath(path)}; check the path") from None
-        except OSError as error:
-            raise StorageError(f"cannot read {os.fspath(path)}: {error.strerror or error}") from error
-        return self.score_image(data, input_name, outputs, timeout)
+        return self.score_image(_file(path), input_name, outputs, timeout)
 
     def score_image(
         self,
@@ -136,6 +134,47 @@ class PredictionClient:
         answer = call(self._connection, PREDICT, data, timeout)
         return read_scores(answer, outputs, self._connection.target)
 
+    def detect_file(
+        self,
+        path: str | os.PathLike[str],
+        input_name: str = "images",
+        threshold: float | None = None,
+        timeout: float = 10.0,
+    ) -> list[Detection]:
+        """The objects in the image file at ``path``: `detect_image` of its bytes.
+
+        Raises:
+            NotFoundError: there is no such file.
+            StorageError: it cannot be read.
+        """
+        return self.detect_image(_file(path), input_name, threshold, timeout)
+
+    def detect_image(
+        self,
+        data: bytes | bytearray | memoryview,
+        input_name: str = "images",
+        threshold: float | None = None,
+        timeout: float = 10.0,
+    ) -> list[Detection]:
+        """The objects in one image, the bytes of a JPEG or PNG file; the likeliest first.
+
+        The service is asked once how its outputs are to be read. For a batch there are `score_numpy_arrays` and
+        ``fieldwave.postprocess.detect``.
+
+        Args:
+            threshold: an object's probability is greater than this; None for what the package says.
+
+        Raises:
+            InputError: the service has no detection network, or the threshold is not from 0 to 1.
+        """
+        detector = self.detector(timeout)
+        if detector is None:
+            raise InputError(f"{self._connection.target} has no detection network; use score_image")
+        if threshold is not None:
+            detector = replace(detector, score_threshold=threshold)
+        outputs = self.score_image(data, input_name, list(detector.outputs), timeout)
+        return detect(outputs, detector, self.labels(timeout))[0]
+
     def score_tensors(
         self,
         input_map: Mapping[str, tuple[bytes, Sequence[int], int | DTypeLike]],
@@ -163,6 +202,25 @@ class PredictionClient:
         answer = call(self._connection, GET_MODEL_METADATA, metadata_request(), timeout)
         return read_metadata(answer, self._connection.target)
 
+    def manifest(self, timeout: float = 10.0) -> Mapping[str, Any]:
+        """The ``manifest.json`` of the service's package, asked for once: labels, preprocessing, digests.
+
+        Raises:
+            TensorError: the service is none of Fieldwave's, and has no such thing.
+        """
+        if self._manifest is None:
+            answer = call(self._connection, GET_MODEL_METADATA, manifest_request(), timeout)
+            self._manifest = read_manifest(answer, self._connection.target)
+        return self._manifest
+
+    def labels(self, timeout: float = 10.0) -> tuple[str, ...]:
+        """The names of the classes, from the manifest; empty where it has none."""
+        return labels_of(self.manifest(timeout))
+
+    def detector(self, timeout: float = 10.0) -> Detector | None:
+        """How the outputs become objects, from the manifest; None where the network does not detect."""
+        return detector_of(self.manifest(timeout), self._connection.target)
+
     def close(self) -> None:
         """Close the connection; a later call opens another."""
         self._connection.close()
@@ -177,6 +235,15 @@ class PredictionClient:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _file(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise NotFoundError(f"no image {os.fspath(path)}; check the path") from None
+    except OSError as error:
+        raise StorageError(f"cannot read {os.fspath(path)}: {error.strerror or error}") from error
 
 
 def _raw_tensor(name: str, data: bytes, shape: Sequence[int], dtype: int | DTypeLike) -> NDArray[Any]:

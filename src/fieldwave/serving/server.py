@@ -148,6 +148,7 @@ class Server:
             max_batch=options.max_batch,
             capacity=2 * options.workers,
             receiving=self._predictions,
+            manifest=package.manifest.to_json(),
         )
         self._grpc = _grpc_server(options)
         self._grpc.add_generic_rpc_handlers((self._service.handlers(),))

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from fieldwave.errors import TensorError
 from fieldwave.serving.decode import check_model, decode
@@ -17,9 +17,10 @@ from fieldwave.serving.execution import Executor, check_waiting
 from fieldwave.serving.receiving import Receiving
 from fieldwave.serving.signature import Signature, quoted
 from fieldwave.serving.status import BusyError, NotReadyError, status_of
-from fieldwave.wire.messages import GetModelMetadataRequest, GetModelMetadataResponse, SignatureDefMap
+from fieldwave.wire.messages import GetModelMetadataRequest, GetModelMetadataResponse, SignatureDefMap, StringValue
 from fieldwave.wire.methods import (
     DEFAULT_SIGNATURE,
+    MANIFEST_FIELD,
     OUTPUT_NAMES_KEY,
     OUTPUT_NAMES_ONCE,
     PREDICTION_SERVICE,
@@ -39,17 +40,21 @@ class PredictionService:
         max_batch: the most images in one request.
         capacity: the most predictions in hand; whoever comes then is refused.
         receiving: where requests are waited for. One that has not arrived takes none of the places.
+        manifest: the package's ``manifest.json``, for clients that ask for it.
 
     Attributes:
         executor: set once the model is loaded, None before and after.
     """
 
-    def __init__(self, signature: Signature, *, max_batch: int, capacity: int, receiving: Receiving) -> None:
+    def __init__(
+        self, signature: Signature, *, max_batch: int, capacity: int, receiving: Receiving, manifest: bytes = b"{}"
+    ) -> None:
         self.executor: Executor | None = None
         self._signature = signature
         self._max_batch = max_batch
         self._capacity = capacity
         self._receiving = receiving
+        self._manifest = manifest.decode()
         self._free = threading.Semaphore(capacity)
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -95,17 +100,24 @@ class PredictionService:
             raise TensorError("the bytes received are no tensorflow.serving.GetModelMetadataRequest") from None
         check_model(request.model_spec, self._signature)
         if not request.metadata_field:
-            raise TensorError(f"metadata_field is empty; ask for {SIGNATURE_FIELD!r}")
-        for field in request.metadata_field:
-            if field != SIGNATURE_FIELD:
-                raise TensorError(f"unknown metadata_field {quoted(field)}; ask for {SIGNATURE_FIELD!r}")
+            raise TensorError(f"metadata_field is empty; ask for {SIGNATURE_FIELD!r} or {MANIFEST_FIELD!r}")
         response = GetModelMetadataResponse()
         fill_model_spec(response.model_spec, self._signature)
-        signatures = SignatureDefMap()
-        signatures.signature_def[DEFAULT_SIGNATURE].CopyFrom(self._signature.to_proto())
-        response.metadata[SIGNATURE_FIELD].Pack(signatures)
+        for field in request.metadata_field:
+            response.metadata[field].Pack(self._described(field))
         answer: bytes = response.SerializeToString()
         return answer
+
+    def _described(self, field: str) -> Message:
+        if field == MANIFEST_FIELD:
+            return StringValue(value=self._manifest)
+        if field != SIGNATURE_FIELD:
+            raise TensorError(
+                f"unknown metadata_field {quoted(field)}; ask for {SIGNATURE_FIELD!r} or {MANIFEST_FIELD!r}"
+            )
+        signatures = SignatureDefMap()
+        signatures.signature_def[DEFAULT_SIGNATURE].CopyFrom(self._signature.to_proto())
+        return signatures
 
 
 def _answered(method: Callable[[Any, _Context], bytes]) -> Callable[[Any, _Context], bytes]:

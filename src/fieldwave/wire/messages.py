@@ -24,6 +24,7 @@ __all__ = [
     "PredictResponse",
     "SignatureDef",
     "SignatureDefMap",
+    "StringValue",
     "TensorInfo",
     "TensorProto",
     "TensorShapeProto",
@@ -64,6 +65,8 @@ PredictResponse = _message("tensorflow.serving.PredictResponse")
 GetModelMetadataRequest = _message("tensorflow.serving.GetModelMetadataRequest")
 GetModelMetadataResponse = _message("tensorflow.serving.GetModelMetadataResponse")
 SignatureDefMap = _message("tensorflow.serving.SignatureDefMap")
+
+StringValue = _message("google.protobuf.StringValue")
 
 HealthCheckRequest = _message("grpc.health.v1.HealthCheckRequest")
 HealthCheckResponse = _message("grpc.health.v1.HealthCheckResponse")

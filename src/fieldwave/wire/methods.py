@@ -7,6 +7,7 @@ __all__ = [
     "GET_MODEL_METADATA",
     "HEALTH_CHECK",
     "HEALTH_SERVICE",
+    "MANIFEST_FIELD",
     "MODEL_VERSION",
     "OUTPUT_NAMES_KEY",
     "OUTPUT_NAMES_ONCE",
@@ -28,6 +29,7 @@ DEFAULT_SIGNATURE = "serving_default"
 MODEL_VERSION = 1  # a service has one package, which does not change while it runs
 PREDICT_METHOD_NAME = "tensorflow/serving/predict"
 SIGNATURE_FIELD = "signature_def"
+MANIFEST_FIELD = "manifest"  # ours: the package's manifest.json as a google.protobuf.StringValue
 
 # The front end of the retired service routed by this header; gateways may route by it again.
 ROUTE_KEY = "x-ms-aml-grpc-service-route"
