@@ -71,3 +71,13 @@ def test_a_malformed_network_is_refused(arguments: dict[str, object], message: s
     with pytest.raises(ModelError) as error:
         network(*layers, **arguments)  # type: ignore[misc, arg-type]
     assert str(error.value) == message
+
+
+def test_how_the_outputs_of_a_detection_network_become_objects() -> None:
+    network = zoo.network("ssd_vgg")
+    detector = network.detector
+    assert detector is not None
+    assert detector.outputs == tuple(tensor.name for tensor in network.outputs)
+    shapes = [(one.rows, one.columns, one.anchors, last) for last in (21, 4) for one in detector.maps]
+    assert [tensor.shape for tensor in network.outputs] == shapes
+    assert zoo.network("digits").detector is None

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from fieldwave.errors import ModelError
+from fieldwave.postprocess import Detector, ssd300_vgg
 from fieldwave.preprocess import Preprocessing
 from fieldwave.zoo.layers import Layer, Shape
 
@@ -117,6 +118,14 @@ class Network:
     def macs(self) -> int:
         """Multiply-accumulates of one image, padding counted."""
         return sum(layer.macs(*self.input_shapes(layer)) for layer in self.layers)
+
+    @property
+    def detector(self) -> Detector | None:
+        """How the outputs become objects; None where the task is another one."""
+        if self.task != "detection":
+            return None
+        names, count = [tensor.name for tensor in self.outputs], len(self.outputs) // 2
+        return ssd300_vgg(names[:count], names[count:])
 
     def input_shapes(self, layer: Layer) -> tuple[Shape, ...]:
         """Shapes of the tensors that ``layer``, one of the network's own, reads."""

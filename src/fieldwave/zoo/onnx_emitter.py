@@ -98,6 +98,7 @@ def float_model(network: Network, weights: Mapping[str, NDArray[np.float32]]) ->
         preprocessing=network.preprocessing,
         labels=network.labels,
         aliases={tensor.name: tensor.aliases for tensor in (network.input, *network.outputs)},
+        detector=network.detector,
     )
 
 
