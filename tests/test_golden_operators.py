@@ -8,7 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fieldwave import golden
+from fieldwave.errors import ModelError
 from fieldwave.golden import Window
+from fieldwave.graph import Graph, Node, Value
 from tests.qoperators import Case, activations, case, scale, zero
 
 ZERO_POINTS = st.sampled_from([0, 128])
@@ -187,3 +189,40 @@ def test_quantize_divides_and_ties_go_to_even() -> None:
 )
 def test_window_counts(window: Window, size: int, count: int) -> None:
     assert window.count(0, size) == count
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 4096])
+@pytest.mark.parametrize("z", [0, 128])
+def test_quantizing_what_is_no_number(size: int, z: int) -> None:
+    """NaN becomes the smallest byte, infinities the bounds: in vectors and in what is left over."""
+    x = np.resize(np.array([np.nan, np.inf, -np.inf, -np.nan, 0.25], np.float32), (1, size))
+    node = Node("QuantizeLinear", "q", ("x", "s", "z"), ("y",))
+    value = Value("x", "float32", (None, size))
+    constants = {"s": np.asarray(0.5, np.float32), "z": zero(z)}
+    graph = Graph("q", (value,), (Value("y", "uint8", (None, size)),), (node,), constants)
+    ours = golden.run(graph, {"x": x})["y"]
+    np.testing.assert_array_equal(ours, Case(graph, {"x": x}).by_onnxruntime())
+    assert ours.ravel()[:5].tolist() == [0, 255, 0, 0, z][:size]
+
+
+def refused(node: Node, **inputs: object) -> str:
+    one = case(node.op, inputs, list(node.inputs), node.domain, **node.attributes)  # type: ignore[arg-type]
+    with pytest.raises(ModelError) as caught:
+        golden.run(one.graph, one.inputs)
+    return str(caught.value)
+
+
+def test_attributes_that_mean_something_else() -> None:
+    x = np.zeros((1, 3, 5, 5), np.uint8)
+    pool = Node("MaxPool", "MaxPool", ("x",), ("y",), {"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER"})
+    assert refused(pool, x=x) == "node 'MaxPool': auto_pad is SAME_UPPER; write the pads out"
+    names = ("x", "xs", "xz", "ys", "yz")
+    inputs = {"x": x, "xs": scale(0), "xz": zero(0), "ys": scale(0), "yz": zero(0)}
+    mean = Node("QLinearGlobalAveragePool", "m", names, ("y",), {"channels_last": 1}, "com.microsoft")
+    assert refused(mean, **inputs) == (
+        "node 'QLinearGlobalAveragePool': channels_last is 1; the maps must be [N, C, H, W]"
+    )
+    sigmoid = Node("QLinearSigmoid", "s", names, ("y",), {}, "com.microsoft")
+    assert refused(sigmoid, **inputs) == (
+        "node 'QLinearSigmoid': QLinearSigmoid has no normative operator; quantize the network first"
+    )

@@ -32,10 +32,11 @@ def qlinear_add(
 
 
 def quantize_linear(x: NDArray[np.float32], scale: np.float32, zero: int) -> NDArray[np.uint8]:
-    """``sat(rne(x / s) + z)``: a float32 division, never a product with a reciprocal."""
-    with np.errstate(over="ignore"):
-        steps = np.rint(x / np.float32(scale))
-    return np.asarray(np.clip(steps + np.float32(zero), 0, 255), np.uint8)
+    """``sat(rne(x / s) + z)``: a float32 division, never a product with a reciprocal; NaN becomes 0, the
+    smallest byte, as in ONNX Runtime's kernels."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        steps = np.rint(x / np.float32(scale)) + np.float32(zero)
+    return np.asarray(np.where(steps > 0, np.minimum(steps, np.float32(255)), np.float32(0)), np.uint8)
 
 
 def dequantize_linear(x: NDArray[Any], scale: np.float32, zero: int) -> NDArray[np.float32]:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 Tensor = NDArray[Any]
-_FLOAT_ON_HOST = {"Softmax", "Sqrt", "Div", "Max", "Mul", "Exp", "Sigmoid"}
-"""Float sections have one implementation that all devices share (ONNX Runtime's); golden takes their results."""
 
 
 def run(model: Graph | ModelProto | bytes, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -31,8 +29,8 @@ def run(model: Graph | ModelProto | bytes, inputs: Mapping[str, Tensor]) -> dict
         inputs: the network's inputs; where float sections lie inside the network, their results as well.
 
     Returns:
-        Every tensor by name, the inputs too. Float operators (Softmax and the like) and what hangs on them alone
-        are left out: the promise of bit-exactness covers quantized tensors.
+        Every tensor by name, the inputs too. Float operators that IEEE-754 does not define to the bit (Softmax
+        and the like) and what hangs on them alone are left out: the promise covers quantized tensors.
 
     Raises:
         ModelError: a node that has no normative operator.
@@ -43,15 +41,28 @@ def run(model: Graph | ModelProto | bytes, inputs: Mapping[str, Tensor]) -> dict
         if all(name in tensors for name in node.outputs):
             continue
         names = [name for name in node.inputs if name]
-        if node.op in _FLOAT_ON_HOST or not all(name in tensors or name in graph.constants for name in names):
+        if not all(name in tensors or name in graph.constants for name in names):
             continue
-        if node.op not in _OPERATORS:
+        values = [None if not name else _tensor(name, tensors, graph) for name in node.inputs]
+        kinds = {value.dtype.name for value in values if value is not None}
+        if node.op not in _OPERATORS and "uint8" in kinds:
             raise ModelError(
                 f"node {node.name!r}: {node.op} has no normative operator; quantize the network first"
             )
-        values = [None if not name else _tensor(name, tensors, graph) for name in node.inputs]
+        if node.op not in _OPERATORS or not kinds & _KINDS.get(node.op, kinds):
+            continue
+        _as_written(node)
         tensors[node.output] = _OPERATORS[node.op](node, values)
     return tensors
+
+
+def _as_written(node: Node) -> None:
+    """Refuse attributes under which the operators mean something else than here."""
+    padding = str(node.attributes.get("auto_pad", "NOTSET"))
+    if padding != "NOTSET":
+        raise ModelError(f"node {node.name!r}: auto_pad is {padding}; write the pads out")
+    if int(node.attributes.get("channels_last", 0)):
+        raise ModelError(f"node {node.name!r}: channels_last is 1; the maps must be [N, C, H, W]")
 
 
 def _tensor(name: str, tensors: Mapping[str, Tensor], graph: Graph) -> Tensor:
@@ -114,13 +125,36 @@ def _gather(node: Node, v: list[Any]) -> Tensor:
 
 
 def _cast(node: Node, v: list[Any]) -> Tensor:
-    kinds = {6: np.int32, 7: np.int64}  # of onnx.TensorProto.DataType
+    kinds = {1: np.float32, 6: np.int32, 7: np.int64}  # of onnx.TensorProto.DataType
     if int(node.attributes["to"]) not in kinds:
-        raise ModelError(f"node {node.name!r}: Cast is normative as the index of a look-up only, int32 or int64")
+        raise ModelError(f"node {node.name!r}: Cast is normative to float32, int32 and int64 only")
     return np.asarray(v[0].astype(kinds[int(node.attributes["to"])]))
 
 
+def _reduce_sum(node: Node, v: list[Any]) -> Tensor:
+    """Of integers: a float sum has as many values as there are orders of addition."""
+    axes = tuple(int(axis) for axis in v[1]) if len(v) > 1 else None
+    return np.asarray(v[0].sum(axes, dtype=np.int32, keepdims=bool(node.attributes.get("keepdims", 1))))
+
+
+def _rounded_once(node: Node, v: list[Any]) -> Tensor:
+    with np.errstate(all="ignore"):
+        return np.asarray(_ARITHMETIC[node.op](*v))
+
+
+_ARITHMETIC: dict[str, Callable[..., Any]] = {
+    "Add": np.add,
+    "Div": np.divide,
+    "Max": np.maximum,
+    "Min": np.minimum,
+    "Mul": np.multiply,
+    "Sqrt": np.sqrt,
+    "Sub": np.subtract,
+}
+"""Operators that IEEE-754 defines to the bit, of which the L2 normalisation is made."""
+
 _OPERATORS: dict[str, Callable[[Node, list[Any]], Tensor]] = {
+    **dict.fromkeys(_ARITHMETIC, _rounded_once),
     "Cast": _cast,
     "Clip": lambda node, v: np.clip(v[0], v[1], v[2]),
     "Concat": lambda node, v: np.concatenate(v, int(node.attributes["axis"])),
@@ -139,7 +173,16 @@ _OPERATORS: dict[str, Callable[[Node, list[Any]], Tensor]] = {
     ),
     "QLinearMatMul": _matmul,
     "QuantizeLinear": lambda node, v: elementwise.quantize_linear(v[0], v[1], int(v[2])),
+    "ReduceSum": _reduce_sum,
     "Reshape": _reshape,
     "Squeeze": _squeeze,
     "Transpose": lambda node, v: np.transpose(v[0], node.ints("perm", ())),
+    "Unsqueeze": lambda node, v: np.expand_dims(v[0], tuple(int(axis) for axis in v[1])),
 }
+
+_KINDS: dict[str, set[str]] = {
+    **{op: {"int32", "float32"} for op in _ARITHMETIC},
+    **{op: {"uint8"} for op in ("Clip", "Gather", "MaxPool")},
+    "ReduceSum": {"int32"},
+}
+"""Operators that are normative for some element types only; of others they are host sections."""

@@ -57,13 +57,13 @@ class Window:
         # A window begins inside the map or its leading padding, or it does not count.
         return count - 1 if (count - 1) * stride >= size + before else count
 
-    def views(self, x: NDArray[Any], fill: int = 0) -> NDArray[Any]:
-        """[N, C, oH, oW, kH, kW] views of ``x`` [N, C, H, W] with ``fill`` around it."""
+    def views(self, x: NDArray[Any]) -> NDArray[Any]:
+        """[N, C, oH, oW, kH, kW] views of ``x`` [N, C, H, W] with zeros around it."""
         margins = []
         for axis, size in enumerate(x.shape[2:]):
             needed = (self.count(axis, size) - 1) * self.strides[axis] + self.reach(axis) - size - self.pads[axis]
             margins.append((self.pads[axis], max(self.pads[axis + 2], needed)))
-        padded = np.pad(x, ((0, 0), (0, 0), *margins), constant_values=fill)
+        padded = np.pad(x, ((0, 0), (0, 0), *margins))
         every = sliding_window_view(padded, (self.reach(0), self.reach(1)), (2, 3))
         (down, right), (row, column) = self.strides, self.dilations
         return every[:, :, ::down, ::right, ::row, ::column]
