@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave.errors import CalibrationError
-from fieldwave.graph import Graph, Value, to_onnx
+from fieldwave.graph import Graph
 from fieldwave.quantize.plan import Plan
+from fieldwave.quantize.tensors import all_tensors
 
-__all__ = ["Scale", "all_tensors", "calibrate"]
+__all__ = ["Scale", "calibrate"]
 
 Progress = Callable[[str, float], None]
 
@@ -90,24 +90,6 @@ def calibrate(
         progress("calibrating: errors", (index + 1) / len(images))
     best = {group: candidates[group][int(np.argmin(errors[group]))] for group in groups}
     return {name: best[plan.groups[name]] for name in names}
-
-
-def all_tensors(
-    graph: Graph, names: Sequence[str], images: Sequence[NDArray[Any]]
-) -> Iterator[dict[str, NDArray[Any]]]:
-    """Run the graph on each image and yield the named tensors, whatever else the graph calls its outputs."""
-    from fieldwave.devices.exactness import exactness
-    from fieldwave.devices.session import open_session
-
-    inside = [name for name in names if name != graph.inputs[0].name]
-    watched = replace(graph, outputs=tuple(Value(name, "float32", ()) for name in inside))
-    model = to_onnx(watched)
-    for info in model.graph.output:
-        info.ClearField("type")  # inferred by ONNX Runtime
-    session = open_session(exactness().rewritten(model.SerializeToString()))
-    for image in images:
-        results = session.run(inside, {graph.inputs[0].name: image})
-        yield {graph.inputs[0].name: image, **dict(zip(inside, results, strict=True))}
 
 
 def _candidates(low: float, high: float) -> list[Scale]:

@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 from fieldwave.errors import ModelError
 from fieldwave.graph import CONTRIB_DOMAIN, Graph, Node
 from fieldwave.quantize.calibrate import Scale
-from fieldwave.quantize.plan import CLAMPS, MOVES, Plan, clamp_limits
+from fieldwave.quantize.canonical import without_idle
+from fieldwave.quantize.plan import CLAMPS, MOVES, Plan, clamp_limits, is_scale_shift
+from fieldwave.quantize.scale_shift import is_binary, split
 
 __all__ = ["emit", "quantized_name"]
 
 _FINEST = 2.0**-40
 """A product of one activation step and one weight step, in steps of the output: far below anything that rounds."""
+_DEAD = 2.0**-10
+"""Steps of the output for a step of the input below which a channel is a constant."""
+_INT32, _FLOAT = 6, 1  # onnx.TensorProto.INT32, FLOAT
 
 
 def quantized_name(tensor: str) -> str:
@@ -45,12 +50,13 @@ class _Emitter:
         self.bytes: set[str] = set()
 
     def graph(self) -> Graph:
-        fused = {clamp.name for clamp in self.plan.activation.values()}
+        absorbed = self.plan.absorbed()
         for node in self.source.nodes:
-            if node.name in fused:
+            if node.name in absorbed:
                 continue
             if node.name in self.plan.integer:
-                _WRITERS[node.op](self, node)
+                write = _Emitter.look_up if node.name in self.plan.functions else _WRITERS[node.op]
+                write(self, node)
                 self.bytes.add(self.plan.result(node))
             else:
                 for name in node.inputs:
@@ -59,7 +65,7 @@ class _Emitter:
                 self.floats.update(node.outputs)
         for value in self.source.outputs:
             self.as_float(value.name)
-        return self.source.with_nodes(self.nodes, self.constants)
+        return without_idle(self.source.with_nodes(self.nodes, self.constants))
 
     def as_float(self, name: str) -> str:
         if name and name not in self.floats:
@@ -109,7 +115,7 @@ class _Emitter:
         self.nodes.append(Node("Clip", node.name, inputs, (quantized_name(node.output),)))
 
     def input(self, node: Node, index: int = 0) -> tuple[str, str, str]:
-        return (self.as_bytes(node.inputs[index]), *self.parameters(node.inputs[index]))
+        return (self.as_bytes(node.inputs[index]), *self.parameters(self.first_slice(node.inputs[index])))
 
     def weights(self, node: Node, axis: int) -> tuple[tuple[str, str, str], tuple[str, ...]]:
         """int8 weights, one scale for each output channel along ``axis``, and the int32 bias."""
@@ -117,7 +123,11 @@ class _Emitter:
         others = tuple(other for other in range(real.ndim) if other != axis)
         bias = np.zeros(real.shape[axis])
         if len(node.inputs) > 2 and node.inputs[2]:
-            bias = np.broadcast_to(self.source.constants[node.inputs[2]].astype(np.float64), bias.shape)
+            bias = np.broadcast_to(
+                self.source.constants[node.inputs[2]].astype(np.float64).reshape(-1), bias.shape
+            )
+        if is_scale_shift(node, self.source):
+            return self.scale_shift(node, real.reshape(-1), bias)
         scale = self.weight_scale(node, np.abs(real).max(others), bias, math.prod(real.shape[i] for i in others))
         spread = [-1 if index == axis else 1 for index in range(real.ndim)]
         weights = np.clip(np.rint(real / scale.astype(np.float64).reshape(spread)), -127, 127)
@@ -145,6 +155,43 @@ class _Emitter:
         x, y = self.scales[node.inputs[0]].value, self.scales[self.plan.result(node)].value
         finest = np.maximum(np.abs(bias) / (0.999 * room * x), _FINEST * y / x)
         return np.maximum(peak / 127, finest).astype(np.float32)
+
+    def scale_shift(
+        self, node: Node, gain: NDArray[np.float64], shift: NDArray[np.float64]
+    ) -> tuple[tuple[str, str, str], tuple[str, ...]]:
+        """Weights of a gain and a shift for each channel, whose inputs may have a scale and zero point each.
+
+        Where the gains are integers of seven bits times powers of two (`scale_shifts` makes them so), the
+        multiplier is a power of two and no sum reaches 2**24: every step of it is exact.
+        """
+        own, y = self.scales[self.first_slice(node.inputs[0])], self.scales[self.plan.result(node)].value
+        slices = self.plan.joined.get(node.inputs[0], ((node.inputs[0], len(gain)),))
+        step = np.concatenate([np.full(count, self.scales[name].value) for name, count in slices])
+        zero = np.concatenate([np.full(count, self.scales[name].zero_point) for name, count in slices])
+        steps = gain * step / y  # steps of the output for a step of the input
+        most = 512 + 256 * np.abs(steps)
+        offset = np.clip(shift / y, -most, most)  # beyond that, all is saturated anyway
+        if is_binary(gain):
+            steps[np.abs(steps) < _DEAD] = 0
+            # The finest power of two that keeps weights below 128, and sums below 2**24.
+            finest = np.where(steps == 0, 2.0**-8, np.ldexp(1.0, split(steps)[1]))
+            unit = np.maximum(finest, np.exp2(np.ceil(np.log2((np.abs(offset) + 1) / (2.0**24 - 2**16)))))
+        else:
+            unit = np.maximum(np.abs(steps) / 127, np.maximum(np.abs(offset) / 2**30, _FINEST))
+        scale = (unit * y / own.value).astype(np.float32)
+        unit = scale.astype(np.float64) * own.value / y
+        weights = np.clip(np.rint(steps / unit), -127, 127)
+        bias = np.rint(offset / unit) + (own.zero_point - zero) * weights
+        names = (
+            self.constant(f"{node.name}/weights_int8", weights.astype(np.int8).reshape(-1, 1, 1, 1)),
+            self.constant(f"{node.name}/weights_scale", scale),
+            self.constant(f"{node.name}/weights_zero_point", np.zeros(scale.shape, np.int8)),
+        )
+        return names, (self.constant(f"{node.name}/bias_int32", bias.astype(np.int32)),)
+
+    def first_slice(self, name: str) -> str:
+        """The tensor whose scale a reader names: where slices have their own, that of the first."""
+        return self.plan.joined[name][0][0] if name in self.plan.joined else name
 
     def conv(self, node: Node) -> None:
         x, (weights, bias) = self.input(node), self.weights(node, 0)
@@ -176,6 +223,49 @@ class _Emitter:
         inputs = tuple(name if name in self.source.constants else self.as_bytes(name) for name in node.inputs)
         self.write(node.op, node, inputs, **node.attributes)
 
+    def look_up(self, node: Node) -> None:
+        """A table of 256 bytes, computed in float64."""
+        function = self.plan.functions[node.name]
+        x, y = self.scales[function.argument], self.scales[node.output]
+        real = function((np.arange(256.0) - x.zero_point) * x.value)
+        table = np.clip(np.rint(np.nan_to_num(real / y.value)) + y.zero_point, 0, 255).astype(np.uint8)
+        index = f"{quantized_name(node.output)}/index"
+        inputs = (self.constant(f"{node.name}/table", table), index)
+        cast = {"to": _INT32}
+        self.nodes += (
+            Node("Cast", f"{node.name}/index", (self.as_bytes(function.argument),), (index,), cast),
+            Node("Gather", node.name, inputs, (quantized_name(node.output),), {"axis": 0}),
+        )
+
+    def normalise(self, node: Node) -> None:
+        """L2 normalisation: int32 up to the sum of squares, then one float32 operation after the other.
+
+        The input's scale cancels. A norm below one step counts as one step, which keeps it from zero.
+        """
+        x, name = node.inputs[0], node.name
+        zero = np.asarray(self.scales[x].zero_point, np.int32)
+        axis = np.asarray([int(node.attributes.get("axis", -1))], np.int64)
+        one = self.constant(f"{name}/one", np.asarray(1, np.float32))
+        steps = [
+            ("Cast", "integer", (self.as_bytes(x),), {"to": _INT32}),
+            ("Sub", "centred", (f"{name}/integer", self.constant(f"{name}/zero", zero)), {}),
+            ("Mul", "squares", (f"{name}/centred", f"{name}/centred"), {}),
+            ("ReduceSum", "sum", (f"{name}/squares", self.constant(f"{name}/axis", axis)), {"keepdims": 1}),
+            ("Cast", "sum_float", (f"{name}/sum",), {"to": _FLOAT}),
+            ("Max", "bounded", (f"{name}/sum_float", one), {}),
+            ("Sqrt", "norm", (f"{name}/bounded",), {}),
+            ("Cast", "centred_float", (f"{name}/centred",), {"to": _FLOAT}),
+            ("Div", "normalised", (f"{name}/centred_float", f"{name}/norm"), {}),
+        ]
+        if name in self.plan.gains:
+            (gamma,) = (part for part in self.plan.gains[name].inputs if part in self.source.constants)
+            steps.append(("Mul", "scaled", (f"{name}/normalised", gamma), {}))
+        for op, part, inputs, attributes in steps:
+            self.nodes.append(Node(op, f"{name}/{part}", inputs, (f"{name}/{part}",), attributes))
+        result = self.plan.result(node)
+        inputs = (f"{name}/{steps[-1][1]}", *self.parameters(result))
+        self.nodes.append(Node("QuantizeLinear", name, inputs, (quantized_name(result),)))
+
 
 _WRITERS = {
     "Add": _Emitter.add,
@@ -183,6 +273,7 @@ _WRITERS = {
     "Conv": _Emitter.conv,
     "Gemm": _Emitter.gemm,
     "GlobalAveragePool": _Emitter.average,
+    "LpNormalization": _Emitter.normalise,
     "MatMul": _Emitter.gemm,
     **dict.fromkeys(CLAMPS, _Emitter.clip),
     **dict.fromkeys(MOVES, _Emitter.move),

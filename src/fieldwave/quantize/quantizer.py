@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from fieldwave.errors import CalibrationError, ModelError
 from fieldwave.graph import Graph
 from fieldwave.quantize.calibrate import Progress, Scale, calibrate
+from fieldwave.quantize.canonical import canonical
 from fieldwave.quantize.emit import emit
-from fieldwave.quantize.fold import drop_identities, fold_batch_norm
+from fieldwave.quantize.fold import drop_identities, fold_affine
 from fieldwave.quantize.plan import Plan, make_plan
 from fieldwave.quantize.report import Report, compare
+from fieldwave.quantize.scale_shift import scale_shifts
+from fieldwave.quantize.shapes import Shapes
 
 __all__ = ["Prepared", "Quantized", "prepare", "quantize"]
 
@@ -26,7 +29,7 @@ class Prepared:
     `emit(graph, plan, scales)` writes that form; fine-tuning changes the constants of ``graph`` before.
 
     Attributes:
-        graph: the float network with batch norms folded.
+        graph: the float network with batch norms folded or made scale-shifts: the same function but for rounding.
         plan: what becomes integer.
         scales: of every quantized tensor.
     """
@@ -36,12 +39,31 @@ class Prepared:
     scales: Mapping[str, Scale]
 
 
+def simplified(graph: Graph, image: NDArray[np.float32]) -> tuple[Graph, Shapes]:
+    """The float graph in the form that is quantized, and the shapes of its tensors.
+
+    The same function but for rounding: identities are dropped, padding and norms have one spelling, batch norms
+    are folded into layers or are scale-shifts.
+    """
+    plain = drop_identities(graph)
+    shapes = Shapes(plain, image)
+    folded = fold_affine(canonical(plain, shapes), shapes)
+    return scale_shifts(folded, shapes), shapes
+
+
 @dataclass(frozen=True)
 class Quantized:
-    """The int8 network in QOperator form, and how it compares with the float network."""
+    """The int8 network in QOperator form, and how it compares with the float network.
+
+    Attributes:
+        graph: what every device runs.
+        report: its tensors against those of the float network.
+        prepared: the float network as it was quantized, and its scales.
+    """
 
     graph: Graph
     report: Report
+    prepared: Prepared
 
 
 def quantize(
@@ -72,7 +94,8 @@ def quantize(
     prepared = prepare(graph, calibration, progress=progress)
     quantized = emit(prepared.graph, prepared.plan, prepared.scales)
     images = calibration if evaluation is None else evaluation
-    return Quantized(quantized, compare(prepared.graph, quantized, prepared.scales, images, labels, progress))
+    report = compare(prepared.graph, quantized, prepared.scales, images, labels, progress)
+    return Quantized(quantized, report, prepared)
 
 
 def prepare(
@@ -91,8 +114,8 @@ def prepare(
         for name in node.inputs:
             if name in graph.constants and not np.isfinite(graph.constants[name]).all():
                 raise ModelError(f"node {node.name!r} ({node.op}): weights {name!r} hold NaN or infinity")
-    folded = fold_batch_norm(drop_identities(graph))
-    plan = make_plan(folded)
+    folded, shapes = simplified(graph, calibration[0])
+    plan = make_plan(folded, shapes)
     if not plan.integer:
         raise ModelError(f"network {graph.name!r} holds no layer that can be quantized")
     return Prepared(folded, plan, calibrate(folded, plan, calibration, progress))

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave.graph import Graph
-from fieldwave.quantize.calibrate import Progress, Scale, all_tensors
+from fieldwave.quantize.calibrate import Progress, Scale
 from fieldwave.quantize.emit import quantized_name
+from fieldwave.quantize.tensors import all_tensors
 
 __all__ = ["LayerError", "Report", "compare"]
 
