@@ -21,8 +21,10 @@ from fieldwave.graph import Graph, Node, Value
 from fieldwave.model import FloatModel
 from fieldwave.preprocess import normalise
 from fieldwave.quantize import prepare, quantize
-from fieldwave.quantize.calibrate import Scale, all_tensors
+from fieldwave.quantize.calibrate import Scale
+from fieldwave.quantize.tensors import all_tensors
 from fieldwave.training import FakeQuantized, fake_quantized, fine_tune
+from tests.float_networks import Floats
 
 Images = NDArray[np.float32]
 
@@ -114,6 +116,28 @@ def test_every_operator_keeps_every_byte_through_training(seed: int) -> None:
     fine_tune(module, images[:64], np.arange(64) % 10, epochs=2, learning_rate=1e-3)
     found = different(module, images)
     assert len(found) == 17
+    assert set(found.values()) == {0}
+
+
+def test_dense_blocks_norms_and_tables_keep_every_byte_through_training() -> None:
+    """Joined maps with scales of their own under scale-shifts, L2 normalisation, a Hard-Swish looked up."""
+    b = Floats(3)
+    stem = b.relu(b.conv("x", 3, 8))
+    joined = b.op("Concat", stem, b.conv(stem, 8, 6), axis=1)
+    y = b.conv(b.relu(b.batch_norm(joined, 14)), 14, 10, 1, bias=False)
+    y = b.conv(b.op("HardSwish", y), 10, 8)
+    norm = b.op("LpNormalization", y, axis=1, p=2)
+    y = b.conv(b.op("Mul", norm, b.constant(np.linspace(5, 9, 8).reshape(1, 8, 1, 1))), 8, 10)
+    images = np.concatenate(b.images(200))
+    graph = b.graph(b.op("Flatten", b.op("GlobalAveragePool", y), axis=1))
+    module = fake_quantized(FloatModel("dense", graph), list(images[:8, None]))
+    before = module.quantized().graph.constants
+    fine_tune(module, images[:64], np.arange(64) % 10, epochs=2, learning_rate=1e-2)
+    after = module.quantized().graph.constants
+    changed = {name for name in before if name.endswith("_int8") and not np.array_equal(before[name], after[name])}
+    assert len(changed) == 5
+    found = different(module, images)
+    assert {"hardswish_7:0_quantized", "mul_10:0_quantized"} < set(found)
     assert set(found.values()) == {0}
 
 

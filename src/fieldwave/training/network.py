@@ -13,6 +13,7 @@ from fieldwave.errors import ModelError
 from fieldwave.graph import Graph, Node
 from fieldwave.model import FloatModel
 from fieldwave.quantize import Prepared, Quantized, compare, emit
+from fieldwave.quantize.plan import is_scale_shift
 from fieldwave.training.framework import torch
 from fieldwave.training.operators import OPERATORS
 from fieldwave.training.rounding import stands_for
@@ -44,7 +45,8 @@ class FakeQuantized(torch.nn.Module):
     weights, as `quantize` chooses it.
 
     Weights and biases are float32 parameters, called after the constants of the prepared float graph (a dot in the
-    name becomes a slash); batch norms are folded into them. Freeze layers with ``requires_grad_(False)``.
+    name becomes a slash); batch norms are folded into them. Batch norms that no layer precedes are scale-shifts,
+    whose gains are few integers: they stay as they are. Freeze layers with ``requires_grad_(False)``.
 
     Args:
         model: the float network.
@@ -66,7 +68,9 @@ class FakeQuantized(torch.nn.Module):
                 )
         made = {node.name for node in first.nodes if node.op in _OPERANDS}
         self._sources = {
-            node.name: node for node in prepared.graph.nodes if node.name in made and node.op in _LEARNING
+            node.name: node
+            for node in prepared.graph.nodes
+            if node.name in made and node.op in _LEARNING and not is_scale_shift(node, prepared.graph)
         }
         self._keys: dict[str, str] = {}
         for node in self._sources.values():
@@ -121,7 +125,7 @@ class FakeQuantized(torch.nn.Module):
         graph, source = self._emitted(), self._float_graph()
         images = self._images if evaluation is None else evaluation
         report = compare(source, graph, self._prepared.scales, images, labels, lambda what, share: None)
-        return Quantized(graph, report)
+        return Quantized(graph, report, replace(self._prepared, graph=source))
 
     def _float_graph(self) -> Graph:
         return replace(self._prepared.graph, constants={**self._prepared.graph.constants, **self._arrays()})
