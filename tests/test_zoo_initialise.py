@@ -13,7 +13,8 @@ import pytest
 from fieldwave import zoo
 from fieldwave.preprocess import preprocess
 from fieldwave.zoo.forward import GRID, WEIGHT_GRID
-from fieldwave.zoo.layers import Conv, Dense
+from fieldwave.zoo.layers import Conv, Dense, L2Normalize, Relu
+from tests.small_zoo import NAMES, small
 
 PHOTOGRAPHS = sorted((Path(__file__).parent / "data" / "images").glob("*.jpg"))
 LOGITS = "classifier/resnet_v1_50/logits/BiasAdd:0"
@@ -115,3 +116,36 @@ def test_signals_neither_die_nor_grow(outputs: dict[str, np.ndarray]) -> None:
         assert (values > values.mean() + 8 * values.std()).mean() < 0.001, name
         alive = (values > 0).any(axis=(0, 2, 3))
         assert alive.mean() > 0.99, name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_networks_keep_their_signals(name: str) -> None:
+    check_signals(small(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_all_full_networks_keep_their_signals(name: str) -> None:
+    check_signals(zoo.network(name))
+
+
+def check_signals(network: zoo.Network) -> None:
+    weights = zoo.load_weights(network, "random:0")
+    zoo.check_weights(network, weights)
+    assert list(weights) == list(network.weight_shapes)
+    model = zoo.to_onnx(network, weights)
+    watched = [layer.output for layer in network.layers if isinstance(layer, Relu | L2Normalize)]
+    for name in {*watched} - {output.name for output in model.graph.output}:
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    images = np.stack([preprocess(path.read_bytes(), network.preprocessing) for path in PHOTOGRAPHS[:4]])
+    outputs = [output.name for output in network.outputs]
+    results = dict(
+        zip(watched + outputs, session.run(watched + outputs, {network.input.name: images}), strict=True)
+    )
+    for name in watched:
+        assert 0.1 < results[name].std() < 3, name
+        assert 0.15 < (results[name] > 0).mean() < 0.95, name
+    for name in outputs:
+        first, *others = results[name]
+        assert all(np.abs(first - other).max() > 0.1 * first.std() for other in others), name

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 __all__ = ["bell", "uniform"]
 
+_CHUNK = 1 << 16
+
 
 def uniform(seed: int, stream: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Uniform in [0, 1), multiples of 2^-53. Each ``stream`` of a seed is independent of the others."""
@@ -23,11 +25,23 @@ def uniform(seed: int, stream: str, shape: tuple[int, ...]) -> NDArray[np.float6
 
 def bell(seed: int, stream: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Nearly standard normal, within +-3.47: sums of four uniform numbers (Irwin-Hall), variance 1."""
-    words = _bits(seed, stream, prod(shape)).view(np.uint16).reshape(-1, 4)
-    centred = words.sum(axis=1, dtype=np.int64) - 2 * 65535
-    return np.asarray(centred.reshape(shape) * (np.sqrt(3.0) / 65536))
+    numbers = np.empty(prod(shape))
+    generator = _generator(seed, stream)
+    for start in range(0, numbers.size, _CHUNK):
+        chunk = numbers[start : start + _CHUNK]
+        words = generator.random_raw(chunk.size).view(np.uint16).reshape(-1, 4)
+        chunk[:] = words[:, 0]
+        for column in range(1, 4):
+            chunk += words[:, column]
+        chunk -= 2 * 65535
+    numbers *= np.sqrt(3.0) / 65536
+    return numbers.reshape(shape)
 
 
 def _bits(seed: int, stream: str, count: int) -> NDArray[np.uint64]:
+    return np.asarray(_generator(seed, stream).random_raw(count))
+
+
+def _generator(seed: int, stream: str) -> np.random.Philox:
     key = hashlib.sha256(f"{seed}/{stream}".encode()).digest()[:16]
-    return np.asarray(np.random.Philox(key=int.from_bytes(key, "little")).random_raw(count))
+    return np.random.Philox(key=int.from_bytes(key, "little"))
