@@ -7,6 +7,7 @@ from fieldwave.zoo.digits import DigitsImages, digit_png, digits_images
 from fieldwave.zoo.labels import imagenet_labels, labels
 from fieldwave.zoo.network import Network, Task, Tensor
 from fieldwave.zoo.onnx_emitter import float_model, to_graph, to_onnx
+from fieldwave.zoo.torch_emitter import to_torch, weights_of
 from fieldwave.zoo.weights import check_weights, load_weights, save_weights
 
 __all__ = [
@@ -26,5 +27,7 @@ __all__ = [
     "save_weights",
     "to_graph",
     "to_onnx",
+    "to_torch",
     "variants",
+    "weights_of",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
@@ -72,6 +72,10 @@ class Network:
         if self.features and self.features not in shapes:
             raise ModelError(f"network {self.name!r}: no layer writes the features {self.features!r}")
         _ = self.weight_shapes
+
+    def __getstate__(self) -> dict[str, object]:
+        """What a copy needs: not what is cached, which no pickle takes."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def shapes(self) -> Mapping[str, Shape]:
