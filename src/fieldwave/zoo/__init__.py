@@ -8,7 +8,7 @@ from fieldwave.zoo.labels import imagenet_labels, labels
 from fieldwave.zoo.network import Network, Task, Tensor
 from fieldwave.zoo.onnx_emitter import float_model, to_graph, to_onnx
 from fieldwave.zoo.torch_emitter import to_torch, weights_of
-from fieldwave.zoo.weights import check_weights, load_weights, save_weights
+from fieldwave.zoo.weights import check_weights, load, load_weights, save_weights
 
 __all__ = [
     "DigitsImages",
@@ -21,6 +21,7 @@ __all__ = [
     "float_model",
     "imagenet_labels",
     "labels",
+    "load",
     "load_weights",
     "names",
     "network",

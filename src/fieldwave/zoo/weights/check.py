@@ -24,7 +24,8 @@ def check_weights(
 
     ``origin`` says in the message where they come from.
     """
-    check_shapes(network, {name: array.shape for name, array in weights.items()}, origin)
+    shapes = {name: array.shape for name, array in weights.items()}
+    check_shapes(network.weight_shapes, shapes, origin, network.name)
     for name in network.weight_shapes:
         array = weights[name]
         if array.dtype != np.float32:
@@ -36,9 +37,8 @@ def check_weights(
             )
 
 
-def check_shapes(network: Network, shapes: Mapping[str, Shape], origin: str) -> None:
-    """Raise WeightsError unless these are exactly the network's names and shapes."""
-    expected = network.weight_shapes
+def check_shapes(expected: Mapping[str, Shape], shapes: Mapping[str, Shape], origin: str, target: str) -> None:
+    """Raise WeightsError unless ``shapes`` are exactly those that ``target``, a network, is expected to have."""
     missing = [name for name in expected if name not in shapes]
     unexpected = sorted(name for name in shapes if name not in expected)
     if missing or unexpected:
@@ -47,13 +47,11 @@ def check_shapes(network: Network, shapes: Mapping[str, Shape], origin: str) -> 
             complaints.append(f"it lacks {first_of(missing, expected)}")
         if unexpected:
             complaints.append(f"it has {first_of(unexpected, shapes)}")
-        raise WeightsError(f"{origin} is not for {network.name}: {'; '.join(complaints)}")
+        raise WeightsError(f"{origin} is not for {target}: {'; '.join(complaints)}")
     for name, shape in expected.items():
         if shapes[name] != shape:
-            raise WeightsError(
-                f"{origin} is not for {network.name}: {name!r} is {shape_text(shapes[name])}, "
-                f"must be {shape_text(shape)}"
-            )
+            found = shape_text(shapes[name])
+            raise WeightsError(f"{origin} is not for {target}: {name!r} is {found}, must be {shape_text(shape)}")
 
 
 def first_of(names: Iterable[str], shapes: Mapping[str, Shape]) -> str:

@@ -113,7 +113,8 @@ def _by_layer(file: Any, datasets: dict[str, Any]) -> Iterator[Layer]:
         inner: dict[str, list[str]] = {}
         for name in names:
             # A model inside a model lists the weights of its layers: conv1_conv/kernel.
-            owner = name.split("/")[-2] if "/" in name else layer
+            owner = name.rpartition("/")[0]
+            owner = layer if not owner or owner.endswith(f"/{layer}") else owner
             inner.setdefault(owner, []).append(name)
         for owner, members in inner.items():
             weights = [datasets[f"{root}{layer}/{name}"] for name in members]

@@ -1,33 +1,95 @@
-"""Where a network's weights come from: a seed, a safetensors file, or the file that the zoo ships."""
+"""The weights of a network, from a seed, a file of any publisher, or what the zoo ships."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from fieldwave.errors import WeightsError
+from fieldwave.zoo.catalogue import network as zoo_network
 from fieldwave.zoo.initialise import random_weights
 from fieldwave.zoo.network import Network
-from fieldwave.zoo.weights.check import Weights, check_shapes
-from fieldwave.zoo.weights.safetensors_file import read_safetensors
+from fieldwave.zoo.weights.assemble import assembled
+from fieldwave.zoo.weights.check import Weights, first_of
+from fieldwave.zoo.weights.fit import best_fit, fit_to
+from fieldwave.zoo.weights.formats import KINDS, is_weights_file, open_tensors
+from fieldwave.zoo.weights.stored import TensorFile
 
-__all__ = ["load_weights"]
+__all__ = ["load", "load_weights"]
+
+
+def load(name: str, source: str, *, note: Callable[[str], None] = lambda text: None) -> tuple[Network, Weights]:
+    """The network of that name in the variant for which the weights are, and its weights.
+
+    Args:
+        name: one of ``fieldwave.zoo.names()``.
+        source: the path of a file or folder, ``random:SEED`` with a whole number from 0 on, or ``""`` for the
+            weights that the zoo ships. Whose names a file has is found out; weights of another number of
+            classes give a network of as many, without labels.
+        note: called with what the user should know, a line each.
+
+    Raises:
+        NotFoundError: the zoo has no such network.
+        WeightsError: no such source or file, or the file is damaged or belongs to another network.
+        MissingExtraError: what reads the file is not installed.
+    """
+    plain = zoo_network(name)
+    if source.startswith("random:"):
+        return plain, random_weights(plain, _seed(source))
+    with _place(plain, source) as path:
+        file = open_tensors(path)
+        fit = best_fit(file, name)
+        if fit is None:
+            raise _stranger(file, name)
+        weights = assembled(file, fit)
+    if fit.network.labels != zoo_network(name, fit.variant).labels:
+        classes = fit.network.outputs[0].shape[-1]
+        note(f"{file.origin} is for {classes} classes, not for those of {name}: they have no labels")
+    for standing, stored in fit.head.items():
+        note(f"{file.origin}: {stored!r} is taken for {standing!r}")
+    return fit.network, weights
 
 
 def load_weights(network: Network, source: str) -> Weights:
     """The weights of ``network``, by name, in the network's order.
 
-    ``source`` is ``random:SEED`` with a whole number from 0 on, the path of a ``.safetensors`` file that
-    holds exactly the network's weights (:func:`save_weights` writes one), or ``""`` for those that the zoo
-    ships.
+    ``source`` is what :func:`load` takes; here the weights must be those of exactly this network.
 
     Raises:
         WeightsError: no such source or file, or the file is damaged or belongs to another network.
-        MissingExtraError: safetensors is not installed.
+        MissingExtraError: what reads the file is not installed.
     """
     if source.startswith("random:"):
         return random_weights(network, _seed(source))
+    with _place(network, source) as path:
+        file = open_tensors(path)
+        fit = fit_to(file, network)
+        if fit is None:
+            raise _stranger(file, network.name)
+        if fit.variant != network.variant:
+            raise WeightsError(
+                f"{file.origin} holds {network.name} in the variant {fit.variant!r}, not {network.variant!r}: "
+                f"take zoo.network({network.name!r}, {fit.variant!r})"
+            )
+        return assembled(file, fit)
+
+
+def _stranger(file: TensorFile, name: str) -> WeightsError:
+    other = best_fit(file)
+    if other is not None:
+        return WeightsError(f"{file.origin} is not for {name}, but for {other.network.name}")
+    if not file.tensors:
+        return WeightsError(f"{file.origin} is not for {name}: it holds no tensors")
+    shapes = {name: stored.shape for name, stored in file.tensors.items()}
+    return WeightsError(
+        f"{file.origin} is not for {name}: it has {first_of(shapes, shapes)}, which no publisher of it has"
+    )
+
+
+def _place(network: Network, source: str) -> AbstractContextManager[Path]:
     if source == "":
         shipped = files("fieldwave.zoo").joinpath(f"data/{network.name}.safetensors")
         if not shipped.is_file():
@@ -35,13 +97,10 @@ def load_weights(network: Network, source: str) -> Weights:
                 f"{network.name} comes without weights: give the path of a .safetensors file, "
                 "or 'random:0' to try it out"
             )
-        with as_file(shipped) as path:
-            return _read(network, path)
-    if not source.endswith(".safetensors"):
-        raise WeightsError(
-            f"{source!r} is no source of weights: give the path of a .safetensors file, or 'random:0'"
-        )
-    return _read(network, Path(source))
+        return as_file(shipped)
+    if not is_weights_file(source):
+        raise WeightsError(f"{source!r} is no source of weights: give a {KINDS}, or 'random:0'")
+    return nullcontext(Path(source))
 
 
 def _seed(source: str) -> int:
@@ -49,14 +108,3 @@ def _seed(source: str) -> int:
     if not re.fullmatch("[0-9]{1,20}", text) or int(text) >= 2**64:
         raise WeightsError(f"{source!r} has no seed: write a whole number from 0 to 2**64 - 1, as in 'random:0'")
     return int(text)
-
-
-def _read(network: Network, path: Path) -> Weights:
-    file = read_safetensors(path)
-    # Names, shapes and types stand in the header: a wrong file, however large, is refused unread.
-    check_shapes(network, {name: stored.shape for name, stored in file.tensors.items()}, file.origin)
-    for name in network.weight_shapes:
-        if file.tensors[name].dtype != "float32":
-            kind = file.tensors[name].dtype
-            raise WeightsError(f"{path.name}: {name!r} is {kind}, must be float32; convert it")
-    return {name: file.read(name) for name in network.weight_shapes}

@@ -19,6 +19,8 @@ __all__ = ["save_weights"]
 def save_weights(path: str | PathLike[str], network: Network, weights: Mapping[str, NDArray[np.float32]]) -> None:
     """Write a ``.safetensors`` file that :func:`load_weights` reads; the same weights give the same bytes.
 
+    Its metadata say which variant of the network they belong to.
+
     Raises:
         WeightsError: they are not those of ``network``.
         StorageError: the file cannot be written.
@@ -26,4 +28,5 @@ def save_weights(path: str | PathLike[str], network: Network, weights: Mapping[s
     """
     check_weights(network, weights)
     arrays = {name: np.ascontiguousarray(weights[name]) for name in network.weight_shapes}
-    write_atomically(path, safetensors_module("safetensors.numpy").save(arrays))
+    notes = {"variant": network.variant}  # one only: the library writes several in any order
+    write_atomically(path, safetensors_module("safetensors.numpy").save(arrays, metadata=notes))
