@@ -67,8 +67,9 @@ def best_fit(file: TensorFile, name: str = "") -> Fit | None:
         for family in FAMILIES:
             variant = _variant(file, family)
             if variant in variants(candidate):
-                fits.append(_widened(file, _fit(file, family, network(candidate, variant))))
-    return _best(fits)
+                fits.append(_fit(file, family, network(candidate, variant)))
+    best = _best(fits)
+    return None if best is None else _widened(file, best)
 
 
 def fit_to(file: TensorFile, network: Network) -> Fit | None:
@@ -97,8 +98,6 @@ def _fit(file: TensorFile, family: Family, network: Network) -> Fit:
 
 def _widened(file: TensorFile, fit: Fit) -> Fit:
     """With the head that the file has, whatever its name and its number of classes."""
-    if not fit.rules:
-        return fit
     head = _renamed_head(file, fit)
     tensors = {now: old for now, old in fit.tensors.items() if old not in head.values()} | head
     classes = _classes(file, fit.network, fit.rules, tensors)
@@ -140,13 +139,12 @@ def _renamed_head(file: TensorFile, fit: Fit) -> dict[str, str]:
     kernel, biases = (fit.rules[name] for name in _head(fit.network))
     if kernel.source in fit.tensors or biases.source in fit.tensors:
         return {}
-    left = fit.unknown
-    shapes = {name: file.tensors[name].shape for name in left}
+    shapes = {name: file.tensors[name].shape for name in fit.unknown}
+    owners = {_owner(name): name for name, shape in shapes.items() if len(shape) == 1}
     pairs = [
-        (matrix, bias)
-        for matrix in left
-        for bias in left
-        if _owner(matrix) == _owner(bias) and _is_head(shapes[matrix], shapes[bias], kernel.shape)
+        (name, owners[_owner(name)])
+        for name, shape in shapes.items()
+        if _owner(name) in owners and _is_head(shape, shapes[owners[_owner(name)]], kernel.shape)
     ]
     return dict(zip((kernel.source, biases.source), pairs[0], strict=True)) if len(pairs) == 1 else {}
 
