@@ -1,42 +1,62 @@
-"""``fieldwave predict``: what a running service says of images."""
+"""``fieldwave predict``: what a network says of images."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fieldwave.cli import output
+from fieldwave.cli import objects, output
 from fieldwave.cli.examples import examples
 from fieldwave.cli.options import Json, Quiet
 from fieldwave.cli.pictures import bar
-from fieldwave.errors import FieldwaveError, InputError
+from fieldwave.cli.scorer import Scorer, open_scorer
+from fieldwave.errors import FieldwaveError, InputError, NotFoundError, StorageError
 
 if TYPE_CHECKING:
-    from fieldwave.client import PredictionClient
-    from fieldwave.postprocess import Prediction
+    from fieldwave.postprocess import Detector, Prediction
 
 __all__ = ["app"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 _BAR_WIDTH = 24
-_PATIENCE, _SIMULATED_PATIENCE = 10.0, 600.0
+_TOP = 5
 
 
 @app.command(
-    epilog=examples("fieldwave predict rn50 cat.jpg --top 5", "fieldwave predict localhost:50051 cat.jpg dog.png")
+    epilog=examples(
+        "fieldwave predict rn50 cat.jpg --top 5",
+        "fieldwave predict localhost:50051 cat.jpg dog.png",
+        "fieldwave predict ssd street.jpg --threshold 0.4 --draw street-boxes.png",
+    )
 )
 def predict(
     service: Annotated[
-        str, typer.Argument(metavar="SERVICE", help="The name of a service of this workspace, or HOST:PORT.")
+        str,
+        typer.Argument(
+            metavar="SERVICE", help="The name of a service of this workspace, HOST:PORT, or a package's file."
+        ),
     ],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="JPEG or PNG files.")],
-    top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many classes to show.")] = 5,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            "--top", "-k", min=1, help="How many to show.", show_default="5 classes, or all objects", metavar="N"
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Detection: the least score of an object.", show_default="the package's"),
+    ] = None,
+    draw: Annotated[
+        Path | None,
+        typer.Option(help="Detection: draw the boxes onto a copy of the image, a .png or .jpg file; or a folder."),
+    ] = None,
     input_name: Annotated[str, typer.Option("--input", help="The input that takes an image.")] = "images",
     output_name: Annotated[
         str, typer.Option("--output", help="The output with the scores; the only one if not given.")
@@ -48,26 +68,92 @@ def predict(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score images with a service and print the likeliest classes."""
-    client, labels, patience = _connect(service)
-    timeout = timeout or patience
+    """Score images: print the likeliest classes or, of a detection network, the objects and where they are."""
+    pictures = objects.pictures_for(images, draw) if draw else [None] * len(images)
     found: list[dict[str, Any]] = []
+    hint = ""
     try:
-        with client:
-            for image in images:
+        with open_scorer(service, timeout) as scorer:
+            detector = _detector(scorer, threshold, draw, output_name)
+            for image, picture in zip(images, pictures, strict=True):
                 with _named(image, images), output.waiting(f"scoring {image}"):
-                    predictions = _score(client, image, input_name, output_name, labels, top, timeout)
-                if as_json:
-                    found.append({"image": str(image), "predictions": list(map(dataclasses.asdict, predictions))})
-                else:
-                    _show(image, predictions)
+                    data = _read(image)
+                    if detector is None:
+                        result = _classes(scorer, image, data, input_name, output_name, top or _TOP, as_json)
+                    else:
+                        result = _objects(scorer, detector, image, data, input_name, top, picture, as_json)
+                        hint = hint or (str(image) if result["detections"] else "")
+                found.append({"image": str(image), **result})
     finally:
         if as_json and found:  # what is known before an error is not lost, and is whole JSON
             output.to_json(found)
+    if hint and draw is None and not as_json:
+        chosen = "" if threshold is None else f" --threshold {threshold:g}"
+        output.hint(f"fieldwave predict {service} {hint}{chosen} --draw {objects.beside(Path(hint))}")
+
+
+def _classes(
+    scorer: Scorer, image: Path, data: bytes, input_name: str, output_name: str, top: int, as_json: bool
+) -> dict[str, Any]:
+    from fieldwave.postprocess import top_k
+
+    scores = scorer.score(data, input_name, [output_name] if output_name else [])
+    if len(scores) > 1:
+        raise InputError(f"the service has several outputs; name one with --output: {', '.join(scores)}")
+    (values,) = scores.values()
+    predictions = top_k(values[0], scorer.labels, top)
+    if not as_json:
+        _show(image, predictions)
+    return {"predictions": list(map(dataclasses.asdict, predictions))}
+
+
+def _objects(
+    scorer: Scorer,
+    detector: Detector,
+    image: Path,
+    data: bytes,
+    input_name: str,
+    top: int | None,
+    picture: Path | None,
+    as_json: bool,
+) -> dict[str, Any]:
+    from fieldwave.postprocess import detect
+    from fieldwave.preprocess import promised_size
+
+    found = detect(scorer.score(data, input_name, detector.outputs), detector, scorer.labels)[0][:top]
+    size = promised_size(data)
+    if not as_json:
+        objects.show(image, size, found, detector.score_threshold)
+    drawn = {}
+    if picture is not None:
+        objects.draw_onto(data, found, picture)
+        drawn = {"drawn": str(picture)}
+    return {**objects.to_dict(size, found), **drawn}
+
+
+def _detector(scorer: Scorer, threshold: float | None, draw: Path | None, output_name: str) -> Detector | None:
+    detector = scorer.detector
+    if detector is None:
+        if threshold is not None or draw is not None:
+            option = "--threshold" if threshold is not None else "--draw"
+            raise InputError(f"{scorer.name} has no detection network, so there is nothing to do for {option}")
+        return None
+    if output_name:
+        raise InputError(f"{scorer.name} has a detection network, which is read as a whole; leave out --output")
+    return detector if threshold is None else dataclasses.replace(detector, score_threshold=threshold)
+
+
+def _read(image: Path) -> bytes:
+    try:
+        return image.read_bytes()
+    except FileNotFoundError:
+        raise NotFoundError(f"no image {image}; check the path") from None
+    except OSError as error:
+        raise StorageError(f"cannot read {image}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
-def _named(image: Path, images: list[Path]) -> Iterator[None]:
+def _named(image: Path, images: Sequence[Path]) -> Iterator[None]:
     """Errors say which of several images it was."""
     try:
         yield
@@ -77,41 +163,8 @@ def _named(image: Path, images: list[Path]) -> Iterator[None]:
         raise FieldwaveError(f"{image}: {error}") from error
 
 
-def _show(image: Path, predictions: list[Prediction]) -> None:
+def _show(image: Path, predictions: Sequence[Prediction]) -> None:
     output.data(output.styled(str(image), bold=True))
     for one in predictions:
         share = bar(one.probability, _BAR_WIDTH).ljust(_BAR_WIDTH)
         output.data(f"  {one.probability:6.4f}  {share}  {one.label}")
-
-
-def _connect(service: str) -> tuple[PredictionClient, tuple[str, ...], float]:
-    """A client, the labels that the service's package has, and how long an image may take, in seconds."""
-    if ":" in service:
-        from fieldwave.client import PredictionClient
-
-        return PredictionClient(service), (), _PATIENCE
-    from fieldwave.deploy import LocalTarget
-
-    target = LocalTarget()
-    found = target.get(service)
-    patience = _SIMULATED_PATIENCE if found.device.startswith("rtl") else _PATIENCE
-    running = found.wait(patience)
-    return running.client(), target.package(service).manifest.labels, patience
-
-
-def _score(
-    client: PredictionClient,
-    image: Path,
-    input_name: str,
-    output_name: str,
-    labels: tuple[str, ...],
-    top: int,
-    timeout: float,
-) -> list[Prediction]:
-    from fieldwave.postprocess import top_k
-
-    scores = client.score_file(image, input_name, [output_name] if output_name else None, timeout)
-    if isinstance(scores, dict):
-        raise InputError(f"the service has several outputs; name one with --output: {', '.join(scores)}")
-    # A list keeps the batch dimension, of size 1.
-    return top_k(scores[0][0] if isinstance(scores, list) else scores, labels, top)

@@ -1,6 +1,6 @@
 """From the bytes of a JPEG or PNG file to the tensor that a network takes."""
 
-from fieldwave.preprocess.formats import check_total_pixels, decode
+from fieldwave.preprocess.formats import check_total_pixels, decode, promised_size
 from fieldwave.preprocess.limits import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from fieldwave.preprocess.pipeline import normalise, preprocess
 from fieldwave.preprocess.spec import Order, Preprocessing, Resize
@@ -15,4 +15,5 @@ __all__ = [
     "decode",
     "normalise",
     "preprocess",
+    "promised_size",
 ]

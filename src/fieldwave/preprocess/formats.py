@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,7 +13,7 @@ from fieldwave.preprocess import jpeg, png
 from fieldwave.preprocess.limits import MAX_IMAGE_PIXELS, check_bytes
 from fieldwave.preprocess.spec import Order, channels
 
-__all__ = ["check_total_pixels", "decode"]
+__all__ = ["check_total_pixels", "decode", "promised_size"]
 
 # Formats that are images, but not ours: (first bytes, bytes from the eighth on, name).
 _FOREIGN = (
@@ -59,7 +60,7 @@ def check_total_pixels(files: Iterable[bytes]) -> None:
     Raises:
         ImageError: more than ``MAX_IMAGE_PIXELS`` pixels in all.
     """
-    sizes = [_promised_pixels(data) for data in files]
+    sizes = [math.prod(promised_size(data)) for data in files]
     if sum(sizes) > MAX_IMAGE_PIXELS:
         raise ImageError(
             f"the {len(sizes)} images have {sum(sizes)} pixels in all, "
@@ -67,14 +68,13 @@ def check_total_pixels(files: Iterable[bytes]) -> None:
         )
 
 
-def _promised_pixels(data: bytes) -> int:
+def promised_size(data: bytes) -> tuple[int, int]:
+    """Width and height in the header of a JPEG or PNG file, in pixels; 0, 0 where there is no readable header."""
     if data.startswith(jpeg.MAGIC):
-        width, height = jpeg.promised_size(data)
-    elif data.startswith(png.MAGIC):
-        width, height = png.promised_size(data)
-    else:
-        return 0
-    return width * height
+        return jpeg.promised_size(data)
+    if data.startswith(png.MAGIC):
+        return png.promised_size(data)
+    return 0, 0
 
 
 def _foreign(data: bytes) -> str:
