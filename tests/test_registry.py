@@ -10,7 +10,8 @@ import pytest
 from fieldwave.conversion import Conversion
 from fieldwave.errors import ArtifactError, ConflictError, InputError, NotFoundError, PackageError, StorageError
 from fieldwave.registry import Registry
-from fieldwave.store import Artifact, Layer, LayoutStore
+from fieldwave.store import Artifact, Layer, LayoutStore, RegistryStore
+from tests import oci_registry
 
 LOG = "application/vnd.fieldwave.log.v1"
 
@@ -337,3 +338,28 @@ def test_no_tag_is_lost(registry: Registry, store: LayoutStore, file: Path) -> N
     context = multiprocessing.get_context("fork")
     _all([context.Process(target=_tag, args=(store.folder, key)) for key in "abcd"])
     assert set(registry.get("digits:1").tags) == {f"{key}{number}" for key in "abcd" for number in range(10)}
+
+
+@pytest.mark.skipif(oci_registry.PROGRAM is None, reason=oci_registry.MISSING)
+def test_it_is_the_same_in_an_oci_registry(saved_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "registry"
+    folder.mkdir()
+    with oci_registry.running(folder) as address:
+        registry = Registry(RegistryStore(f"{address}/team"))
+        one = registry.register(saved_model, "digits", tags={"team": "a"})
+        two = registry.register(saved_model, "digits", description="Second.")
+        registry.alias(two, "production")
+        registry.update(one, add_tags={"stage": "test"})
+        registry.update(one, add_tags={"stage": "old"})
+        registry.attach(two, LOG, b"converted", "text/plain")
+        assert [(model.id, dict(model.tags)) for model in registry.find()] == [
+            ("digits:1", {"stage": "old", "team": "a"}),
+            ("digits:2", {}),
+        ]
+        found = registry.get("digits:production")
+        assert (found.version, found.description, found.aliases) == (2, "Second.", ("production",))
+        assert registry.attachments(found, LOG) == [b"converted"]
+        assert [path.read_bytes() for path in registry.download(found, tmp_path / "out")] == [b"graph", b"names"]
+        registry.delete(found)
+        assert registry.register(saved_model, "digits").version == 3
+        assert [model.version for model in registry.find()] == [1, 3]

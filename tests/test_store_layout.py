@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldwave.errors import ArtifactError, InputError, NotFoundError, StorageError
+from fieldwave.errors import ArtifactError, NotFoundError, StorageError
 from fieldwave.store import Artifact, Descriptor, Layer, LayoutStore
 
 PACKAGE = "application/vnd.fieldwave.package.v1"
@@ -44,28 +44,6 @@ def blob(store: LayoutStore, digest: str) -> Path:
     return store.folder / "blobs" / "sha256" / digest.removeprefix("sha256:")
 
 
-def test_what_is_pushed_is_read_back(store: LayoutStore) -> None:
-    pushed = store.push("models/digits", artifact(b"zip", title="digits"), "1")
-    descriptor, manifest = store.manifest("models/digits", "1")
-    assert descriptor == pushed.descriptor
-    assert (manifest.artifact_type, dict(manifest.annotations)) == (PACKAGE, {"title": "digits"})
-    assert (
-        content(store, "models/digits", "1") == content(store, "models/digits", pushed.descriptor.digest) == b"zip"
-    )
-    assert store.repositories() == ["models/digits"]
-    assert [(entry.tag, entry.descriptor) for entry in store.tagged("models/digits")] == [("1", descriptor)]
-
-
-def test_a_file_is_stored_as_its_bytes_are(store: LayoutStore, tmp_path: Path) -> None:
-    data = os.urandom(3_000_001)
-    (tmp_path / "layer").write_bytes(data)
-    store.push("images/digits", artifact(tmp_path / "layer"), "1")
-    assert content(store, "images/digits", "1") == data
-    assert (
-        store.push("images/digits", artifact(data), "2").descriptor == store.tagged("images/digits")[0].descriptor
-    )
-
-
 def test_a_layout_is_what_the_specification_says(store: LayoutStore) -> None:
     pushed = store.push("models/digits", artifact(b"zip"), "1")
     assert json.loads((store.folder / "oci-layout").read_bytes()) == {"imageLayoutVersion": "1.0.0"}
@@ -85,33 +63,6 @@ def test_a_layout_is_what_the_specification_says(store: LayoutStore) -> None:
     for part in (manifest["config"], *manifest["layers"]):
         data = blob(store, part["digest"]).read_bytes()
         assert (f"sha256:{hashlib.sha256(data).hexdigest()}", len(data)) == (part["digest"], part["size"])
-
-
-def test_a_tag_moves_and_goes(store: LayoutStore) -> None:
-    store.push("models/digits", artifact(b"one"), "1")
-    second = store.push("models/digits", artifact(b"two"), "1")
-    assert content(store, "models/digits", "1") == b"two"
-    store.tag("models/digits", second.descriptor.digest, "production")
-    assert [entry.tag for entry in store.tagged("models/digits")] == ["1", "production"]
-    store.untag("models/digits", "1")
-    assert [entry.tag for entry in store.tagged("models/digits")] == ["production"]
-    with pytest.raises(NotFoundError) as error:
-        store.untag("models/digits", "1")
-    assert str(error.value) == f"{store.address} has no models/digits:1"
-
-
-def test_what_refers_to_a_manifest_is_found(store: LayoutStore) -> None:
-    model = store.push("models/digits", artifact(b"zip"), "1").descriptor
-    other = store.push("models/digits", artifact(b"other"), "2").descriptor
-    logs = [
-        store.push("models/digits", Artifact(LOG, (Layer("text/plain", text),), subject=model)).descriptor
-        for text in (b"first", b"second")
-    ]
-    store.push("models/digits", Artifact("application/vnd.example", (), subject=model))
-    store.push("models/digits", Artifact(LOG, (Layer("text/plain", b"x"),), subject=other))
-    assert store.referrers("models/digits", model.digest, LOG) == logs
-    assert len(store.referrers("models/digits", model.digest)) == 3
-    assert store.referrers("models/vgg", model.digest) == []
 
 
 def test_garbage_is_what_no_tag_leads_to(store: LayoutStore) -> None:
@@ -175,39 +126,6 @@ def test_a_damaged_index_is_said(store: LayoutStore) -> None:
     assert str(error.value) == (
         f"{path} is no OCI image index: manifests.0.digest: string should match pattern '^sha256:[0-9a-f]{{64}}$'"
     )
-
-
-@pytest.mark.parametrize(
-    "name", ["", "Digits", "../digits", "/digits", "digits/", "a//b", "a:b", "a b", "é", "a" * 201]
-)
-def test_a_name_outside_the_grammar_is_refused(store: LayoutStore, name: str) -> None:
-    with pytest.raises(InputError) as error:
-        store.push(name, artifact(b"zip"), "1")
-    assert str(error.value) == (
-        f"{name!r} is no name for a repository: use lower-case letters and digits, "
-        "with '.', '_', '-' or '/' between them, at most 200"
-    )
-    assert not store.folder.exists()
-
-
-def test_a_tag_outside_the_grammar_is_refused(store: LayoutStore) -> None:
-    with pytest.raises(InputError) as error:
-        store.push("models/digits", artifact(b"zip"), "../1")
-    assert str(error.value) == (
-        "'../1' is no tag: use letters, digits, '_', '.' and '-', beginning with a letter, a digit or '_', "
-        "at most 128"
-    )
-    assert not store.folder.exists()
-
-
-def test_an_empty_place_holds_nothing(store: LayoutStore) -> None:
-    assert store.repositories() == []
-    assert store.tagged("models/digits") == []
-    with pytest.raises(NotFoundError) as error:
-        store.manifest("models/digits", "1")
-    assert str(error.value) == f"{store.address} has no models/digits:1"
-    with pytest.raises(NotFoundError, match="there is no store at"):
-        store.collect_garbage()
 
 
 def files(folder: Path) -> dict[str, bytes]:

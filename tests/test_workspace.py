@@ -97,13 +97,21 @@ def test_the_file_says_what_the_workspace_is(tmp_path: Path) -> None:
     (tmp_path / "fieldwave.toml").write_text('name = "vision"\nlocation = "Oslo"\nstore = "models"\n')
     workspace = Workspace.from_config(tmp_path)
     assert workspace.settings == Settings("vision", "Oslo", "models", "local")
-    assert (workspace.name, workspace.store.folder) == ("vision", tmp_path / "models")
+    assert (workspace.name, workspace.store.address) == ("vision", str(tmp_path / "models"))
+
+
+def test_a_registry_is_a_store_too(tmp_path: Path) -> None:
+    (tmp_path / "fieldwave.toml").write_text('store = "oci://registry.example.com/team"\n')
+    assert Workspace.find(tmp_path).store.address == "registry.example.com/team"
 
 
 def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
     workspace = Workspace.create(tmp_path / "vision")
     assert workspace.settings == Settings()
-    assert (workspace.name, workspace.store.folder) == ("vision", tmp_path / "vision" / ".fieldwave" / "store")
+    assert (workspace.name, workspace.store.address) == (
+        "vision",
+        str(tmp_path / "vision" / ".fieldwave" / "store"),
+    )
 
 
 def test_what_is_created_is_read_back(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ A project is marked by a file ``fieldwave.toml`` in its top folder, and its stat
 
     name = "vision"           # what people call the workspace; else the folder's name
     location = "Oslo"         # where it is, for people
-    store = "../models"       # the folder of models and images; else .fieldwave/store
+    store = "../models"       # the folder of models and images, or oci://REGISTRY/NAME; else .fieldwave/store
     compute = "local"         # where services run unless they are told otherwise
 """
 
@@ -25,7 +25,7 @@ from fieldwave.files import write_atomically
 
 if TYPE_CHECKING:
     from fieldwave.registry import Registry
-    from fieldwave.store import LayoutStore
+    from fieldwave.store import Store
 
 __all__ = ["Settings", "Workspace"]
 
@@ -138,11 +138,13 @@ class Workspace:
         return self.settings.name or self.root.name
 
     @property
-    def store(self) -> LayoutStore:
+    def store(self) -> Store:
         """The store of models and images; its folder need not exist yet."""
-        from fieldwave.store import LayoutStore
+        from fieldwave.store import LayoutStore, RegistryStore
 
         configured = self.settings.store
+        if configured.startswith("oci://"):
+            return RegistryStore(configured)
         return LayoutStore((self.root / configured).resolve() if configured else self.folder / "store")
 
     @property

@@ -5,5 +5,16 @@ from __future__ import annotations
 from fieldwave.store.content import Descriptor, Manifest
 from fieldwave.store.layout import LayoutStore
 from fieldwave.store.protocol import Artifact, Layer, NextTag, Store, Tagged
+from fieldwave.store.remote import RegistryStore
 
-__all__ = ["Artifact", "Descriptor", "Layer", "LayoutStore", "Manifest", "NextTag", "Store", "Tagged"]
+__all__ = [
+    "Artifact",
+    "Descriptor",
+    "Layer",
+    "LayoutStore",
+    "Manifest",
+    "NextTag",
+    "RegistryStore",
+    "Store",
+    "Tagged",
+]
