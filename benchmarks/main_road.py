@@ -65,7 +65,7 @@ def conversion(output: Path) -> dict[str, float]:
         photos = sorted(PHOTOS.iterdir())
         for index in range(16):
             (Path(folder) / f"{index:02d}.jpg").write_bytes(photos[index % len(photos)].read_bytes())
-        command = [str(Path(sys.executable).parent / "fieldwave"), "convert", "--network", "resnet50"]
+        command = [str(Path(sys.executable).parent / "fieldwave"), "convert", "resnet50"]
         command += ["--weights", "random:0", "--calibration", folder, "--output", str(output)]
         begin = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -14,11 +14,11 @@ import pytest
 
 from fieldwave import zoo
 from fieldwave.conversion import Conversion, convert, write
-from fieldwave.errors import CalibrationError, FieldwaveError, ImageError, NotFoundError, StorageError
+from fieldwave.errors import CalibrationError, FieldwaveError, ImageError, InputError, NotFoundError, StorageError
 from fieldwave.package import read_package
 from fieldwave.preprocess import preprocess
 from fieldwave.quantize import quantize
-from fieldwave.zoo import digit_png, digits_images
+from fieldwave.zoo import digit_png, digits_images, names
 
 
 @pytest.fixture
@@ -88,7 +88,9 @@ def test_what_is_quantized_already_is_written_as_it_is(tmp_path: Path, folder: P
 def test_an_unknown_network(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(NotFoundError) as caught:
         convert("resnet51", calibration=folder, output=tmp_path / "x.zip")
-    assert str(caught.value).startswith("the zoo has no network 'resnet51': it has densenet121, digits, ")
+    assert str(caught.value) == (
+        f"no model 'resnet51': the zoo has {', '.join(names())}, and no file has that name"
+    )
 
 
 def test_a_calibration_folder_that_does_not_exist(tmp_path: Path) -> None:
@@ -123,6 +125,22 @@ def test_an_output_folder_that_does_not_exist(tmp_path: Path, folder: Path) -> N
     target = tmp_path / "none" / "x.zip"
     said = refused(StorageError, folder, target)
     assert said == f"cannot write {target}: there is no folder {target.parent}; make it first"
+
+
+def test_an_output_that_is_a_folder(tmp_path: Path, folder: Path) -> None:
+    said = refused(StorageError, folder, tmp_path)
+    assert said == (
+        f"cannot write {tmp_path}: it is a folder; name the package's file, such as {tmp_path / 'model.zip'}"
+    )
+
+
+def test_what_a_network_of_the_zoo_does_not_take(tmp_path: Path, folder: Path) -> None:
+    said = refused(InputError, folder, tmp_path / "x.zip", input="images:0")
+    assert said == "network 'digits' of the zoo has its own input; leave it out"
+    said = refused(InputError, folder, tmp_path / "x.zip", labels=("a", "b"))  # type: ignore[arg-type]
+    assert said == (
+        "there are 2 labels for the 10 values of output 'digits/predictions/Softmax:0'; give one for each"
+    )
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path, folder: Path) -> None:

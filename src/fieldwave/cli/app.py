@@ -75,7 +75,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
-        "fieldwave convert --network resnet50 --weights random:0 --calibration photos --output rn50.zip",
+        "fieldwave convert resnet50 --weights random:0 --calibration photos --output rn50.zip",
         "fieldwave services deploy rn50.zip --name rn50",
         "fieldwave predict rn50 cat.jpg --top 5",
     ),

@@ -1,4 +1,4 @@
-"""``fieldwave convert``: a network of the zoo to a package."""
+"""``fieldwave convert``: a trained network to a package."""
 
 from __future__ import annotations
 
@@ -10,29 +10,78 @@ import typer
 from fieldwave.cli import output
 from fieldwave.cli.examples import examples
 from fieldwave.cli.options import Json, Quiet
+from fieldwave.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from fieldwave.conversion import Conversion
+    from fieldwave.frontends import Pixels
 
 __all__ = ["app"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
+_MODEL, _PIXELS = "Model", "Image"  # panels of the help
+
 
 @app.command(
     epilog=examples(
-        "fieldwave convert --network resnet50 --weights random:0 --calibration photos --output rn50.zip",
-        "fieldwave convert --network digits --calibration digits/ --npu sim16 --output digits.zip",
+        "fieldwave convert resnet50 --weights random:0 --calibration photos --output rn50.zip",
+        "fieldwave convert saved_model/ --calibration photos --npu sim16 --output flowers.zip",
+        "fieldwave convert net.onnx --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 "
+        "--labels classes.txt --calibration photos --output net.zip",
     )
 )
 def convert(
-    network: Annotated[str, typer.Option(help="Its name in the zoo, such as resnet50 or digits.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="A SavedModel folder, an .onnx, .pb or .pt2 file, or a network of the zoo: resnet50."),
+    ],
     calibration: Annotated[
         Path, typer.Option(help="Folder of JPEG or PNG files such as the service will see, 16 or more.")
     ],
     output_file: Annotated[Path, typer.Option("--output", "-o", help="The package to write.")],
     weights: Annotated[
-        str, typer.Option(help="A .safetensors file, or random:SEED; the network's own if not given.")
+        str,
+        typer.Option(
+            help="For the zoo: a weights file, or random:SEED; the network's own if not given.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = "",
+    input_tensor: Annotated[
+        str | None,
+        typer.Option("--input", help="The tensor at which the network begins.", rich_help_panel=_MODEL),
+    ] = None,
+    output_tensor: Annotated[
+        list[str] | None,
+        typer.Option(help="An output, instead of the model's own; may be repeated.", rich_help_panel=_MODEL),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Text file with a class on each line, in order.", rich_help_panel=_MODEL)
+    ] = None,
+    size: Annotated[
+        str,
+        typer.Option(
+            help="Of the image, where the model leaves it open: 224, or 300x400 (HxW).", rich_help_panel=_PIXELS
+        ),
+    ] = "",
+    order: Annotated[str, typer.Option(help="Of the channels: RGB, BGR or GRAY.", rich_help_panel=_PIXELS)] = "",
+    mean: Annotated[
+        str,
+        typer.Option(help="Subtracted from the pixels, 0 to 255: one value, or R,G,B.", rich_help_panel=_PIXELS),
+    ] = "",
+    scale: Annotated[
+        float | None, typer.Option(help="Multiplied after the mean.", rich_help_panel=_PIXELS)
+    ] = None,
+    std: Annotated[
+        str,
+        typer.Option(
+            help="Divided by after the mean; values up to 1 mean that pixels go from 0 to 1, as in PyTorch.",
+            rich_help_panel=_PIXELS,
+        ),
+    ] = "",
+    resize: Annotated[
+        str,
+        typer.Option(help="crop, crop:256 (the shortest side before it), or stretch.", rich_help_panel=_PIXELS),
     ] = "",
     evaluation: Annotated[
         Path | None,
@@ -51,21 +100,85 @@ def convert(
     """
     from fieldwave.conversion import convert as convert_network
 
+    said = any(value not in ("", None) for value in (order, mean, scale, std, resize))
+    pixels = _pixels(order, mean, scale, std, resize) if said else None
     with output.progress() as progress:
         made = convert_network(
-            network,
+            model,
             weights=weights,
+            input=input_tensor,
+            outputs=output_tensor or (),
+            size=_size(size) if size else None,
+            preprocessing=pixels,
+            labels=_labels(labels) if labels is not None else (),
             calibration=calibration,
             evaluation=evaluation,
             npu=npu or (),
             output=output_file,
             progress=progress,
         )
+    for line in made.notes:
+        output.note(f"note: {line}")
     if as_json:
-        output.to_json({"path": str(made.path), "digest": made.package.digest, "report": made.report.to_json()})
+        report = made.report.to_json()
+        output.to_json(
+            {
+                "path": str(made.path),
+                "digest": made.package.digest,
+                "notes": list(made.notes),
+                "report": report,
+            }
+        )
     else:
         _print(made)
     output.hint(f"fieldwave services deploy {made.path} --name {made.path.stem}")
+
+
+def _pixels(order: str, mean: str, scale: float | None, std: str, resize: str) -> Pixels:
+    from fieldwave.frontends import Pixels
+
+    how, _, side = resize.partition(":")
+    return Pixels(
+        order=order.upper() or None,  # type: ignore[arg-type]  # Pixels checks it
+        resize=how or None,  # type: ignore[arg-type]  # Pixels checks it
+        shortest_side=_whole(side, "--resize") if side else None,
+        mean=_numbers(mean, "--mean") if mean else None,
+        std=_numbers(std, "--std") if std else None,
+        scale=scale,
+    )
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    rows = _whole(height, "--size")
+    return rows, _whole(width, "--size") if width else rows
+
+
+def _whole(text: str, option: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise InputError(f"{option}: {text!r} is no number of pixels, such as 224")
+    return int(text)
+
+
+def _numbers(text: str, option: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{option}: {text!r} is no list of numbers, such as 123.68,116.779,103.939") from None
+
+
+def _labels(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no text in UTF-8; write one class on each line") from None
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise InputError(f"{path} is empty; write one class on each line")
+    return tuple(line.strip() for line in lines)
 
 
 def _print(made: Conversion) -> None:
