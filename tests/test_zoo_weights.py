@@ -60,7 +60,8 @@ def test_the_same_weights_give_the_same_file(
 
 def test_a_network_without_weights_tells_the_options() -> None:
     assert load_error(zoo.network("resnet50"), "") == (
-        "resnet50 comes without weights: give the path of a .safetensors file, or 'random:0' to try it out"
+        "resnet50 comes without weights: pull them with 'fieldwave weights pull resnet50', "
+        "give the path of a file, or 'random:0' to try it out"
     )
 
 
@@ -68,7 +69,7 @@ def test_a_network_without_weights_tells_the_options() -> None:
 def test_an_unknown_source_tells_the_options(digits: zoo.Network, source: str) -> None:
     assert load_error(digits, source) == (
         f"{source!r} is no source of weights: give a .safetensors, .pth, .pt, .ckpt, .h5, .keras, .onnx, "
-        "or the folder of a SavedModel, or 'random:0'"
+        "or the folder of a SavedModel, or the name of a pulled set, or 'random:0'"
     )
 
 

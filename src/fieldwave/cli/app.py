@@ -33,6 +33,7 @@ _MODULES = {
     "serve": "fieldwave.cli.serve",
     "verify": "fieldwave.cli.verify",
     "bench": "fieldwave.cli.bench",
+    "weights": "fieldwave.cli.weights",
     "npu": "fieldwave.cli.npu",
     "demo": "fieldwave.cli.demo",
 }

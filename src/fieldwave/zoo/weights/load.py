@@ -13,12 +13,14 @@ from fieldwave.zoo.catalogue import network as zoo_network
 from fieldwave.zoo.initialise import random_weights
 from fieldwave.zoo.network import Network
 from fieldwave.zoo.weights.assemble import assembled
+from fieldwave.zoo.weights.cache import cached
 from fieldwave.zoo.weights.check import Weights, first_of
 from fieldwave.zoo.weights.fit import best_fit, fit_to
 from fieldwave.zoo.weights.formats import KINDS, is_weights_file, open_tensors
+from fieldwave.zoo.weights.publishers import published_names
 from fieldwave.zoo.weights.stored import TensorFile
 
-__all__ = ["load", "load_weights"]
+__all__ = ["find_weights", "load", "load_weights"]
 
 
 def load(name: str, source: str, *, note: Callable[[str], None] = lambda text: None) -> tuple[Network, Weights]:
@@ -26,9 +28,9 @@ def load(name: str, source: str, *, note: Callable[[str], None] = lambda text: N
 
     Args:
         name: one of ``fieldwave.zoo.names()``.
-        source: the path of a file or folder, ``random:SEED`` with a whole number from 0 on, or ``""`` for the
-            weights that the zoo ships. Whose names a file has is found out; weights of another number of
-            classes give a network of as many, without labels.
+        source: the path of a file or folder, the name of a pulled set, ``random:SEED`` with a whole number
+            from 0 on, or ``""`` for the weights that the zoo ships. Whose names a file has is found out;
+            weights of another number of classes give a network of as many, without labels.
         note: called with what the user should know, a line each.
 
     Raises:
@@ -39,7 +41,7 @@ def load(name: str, source: str, *, note: Callable[[str], None] = lambda text: N
     plain = zoo_network(name)
     if source.startswith("random:"):
         return plain, random_weights(plain, _seed(source))
-    with _place(plain, source) as path:
+    with _opened(plain, source) as path:
         file = open_tensors(path)
         fit = best_fit(file, name)
         if fit is None:
@@ -64,7 +66,7 @@ def load_weights(network: Network, source: str) -> Weights:
     """
     if source.startswith("random:"):
         return random_weights(network, _seed(source))
-    with _place(network, source) as path:
+    with _opened(network, source) as path:
         file = open_tensors(path)
         fit = fit_to(file, network)
         if fit is None:
@@ -89,18 +91,35 @@ def _stranger(file: TensorFile, name: str) -> WeightsError:
     )
 
 
-def _place(network: Network, source: str) -> AbstractContextManager[Path]:
-    if source == "":
-        shipped = files("fieldwave.zoo").joinpath(f"data/{network.name}.safetensors")
-        if not shipped.is_file():
-            raise WeightsError(
-                f"{network.name} comes without weights: give the path of a .safetensors file, "
-                "or 'random:0' to try it out"
-            )
-        return as_file(shipped)
-    if not is_weights_file(source):
-        raise WeightsError(f"{source!r} is no source of weights: give a {KINDS}, or 'random:0'")
-    return nullcontext(Path(source))
+def find_weights(source: str) -> Path:
+    """The file that ``source`` means: its path, or the name of a set that was pulled.
+
+    Raises:
+        WeightsError: it means none, or the set was not pulled yet.
+    """
+    if is_weights_file(source):
+        return Path(source)
+    if source in published_names():
+        path = cached(source)
+        if path is None:
+            raise WeightsError(f"the weights {source!r} are not here: fieldwave weights pull {source}")
+        return path
+    raise WeightsError(
+        f"{source!r} is no source of weights: give a {KINDS}, or the name of a pulled set, or 'random:0'"
+    )
+
+
+def _opened(network: Network, source: str) -> AbstractContextManager[Path]:
+    if source != "":
+        return nullcontext(find_weights(source))
+    shipped = files("fieldwave.zoo").joinpath(f"data/{network.name}.safetensors")
+    if not shipped.is_file():
+        pulled = f"pull them with 'fieldwave weights pull {network.name}', "
+        raise WeightsError(
+            f"{network.name} comes without weights: {pulled if network.name in published_names() else ''}"
+            "give the path of a file, or 'random:0' to try it out"
+        )
+    return as_file(shipped)
 
 
 def _seed(source: str) -> int:
