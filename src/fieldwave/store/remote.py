@@ -40,6 +40,7 @@ __all__ = ["RegistryStore"]
 _CLAIMS = "claims"
 _CLAIM = "application/vnd.fieldwave.claim.v1"
 _AT_ONCE = 8
+_SMALL = 1024
 
 
 class RegistryStore:
@@ -65,6 +66,7 @@ class RegistryStore:
         self._prefix = f"{check_repository(prefix)}/" if prefix else ""
         self._transport = Transport(host, plain=plain, credentials=credentials, client=client)
         self._manifests: dict[str, bytes] = {}
+        self._known: set[tuple[str, str]] = set()
 
     def push(self, repository: str, artifact: Artifact, tag: str | NextTag | None = None) -> Tagged:
         check_repository(repository)
@@ -251,10 +253,17 @@ class RegistryStore:
         else:
             digest, size = digest_of_file(layer.data)
         descriptor = Descriptor(layer.media_type, digest, size, annotations=layer.annotations)
-        scope, blobs = self._scope(repository, "pull,push"), f"{self._path(repository)}/blobs"
-        known = self._transport.request("HEAD", f"{blobs}/{digest}", scope=scope, expected=(200, 404))
-        if known.status_code == 200:
+        if (repository, digest) in self._known:
             return descriptor
+        scope, blobs = self._scope(repository, "pull,push"), f"{self._path(repository)}/blobs"
+        found = self._transport.request("HEAD", f"{blobs}/{digest}", scope=scope, expected=(200, 404))
+        if found.status_code == 404:
+            self._upload(blobs, scope, layer, digest, size)
+        if size <= _SMALL:
+            self._known.add((repository, digest))  # such as the empty configuration of every artifact
+        return descriptor
+
+    def _upload(self, blobs: str, scope: str, layer: Layer, digest: str, size: int) -> None:
         begun = self._transport.request("POST", f"{blobs}/uploads/", scope=scope, expected=(202,))
         place = begun.url.join(begun.headers["location"]).copy_merge_params({"digest": digest})
         self._transport.request(
@@ -265,7 +274,6 @@ class RegistryStore:
             content=layer.data if isinstance(layer.data, bytes) else FileBody(layer.data),
             headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
         )
-        return descriptor
 
     def _path(self, repository: str) -> str:
         return f"/v2/{self._prefix}{repository}"
