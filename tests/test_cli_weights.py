@@ -54,7 +54,7 @@ def test_pull_prints_the_path(tmp_path: Path, cache: Path, monkeypatch: pytest.M
     done = run("pull", "net", "--mirror", str(tmp_path))
     assert (done.exit_code, done.stdout) == (0, f"{cache / 'hello.pth'}\n")
     assert done.stderr.splitlines()[0] == "pulled, checked: its SHA-256 begins with 2cf24dba"
-    assert done.stderr.splitlines()[-1].startswith("next: fieldwave convert --network digits --weights net ")
+    assert done.stderr.splitlines()[-1].startswith("next: fieldwave convert digits --weights net ")
     again = json.loads(run("pull", "net", "--json").stdout)
     assert (again["path"], again["fresh"]) == (str(cache / "hello.pth"), False)
     assert again["sha256"].startswith("2cf24dba")

@@ -254,3 +254,21 @@ def test_tuples_that_double_cost_nothing(tmp_path: Path) -> None:
     doubled = b")" + b"q\x00h\x00\x86" * 200
     path = _zip(tmp_path / "w.pth", b"}(X\x01\x00\x00\x00x" + doubled + b"u.")
     assert complaint(path).startswith("w.pth holds no state dict")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_damaged_file_reads_or_is_told(tmp_path: Path, state: dict[str, Any], zipped: bool) -> None:
+    whole = io.BytesIO()
+    torch.save(state, whole, _use_new_zipfile_serialization=zipped)
+    path = tmp_path / "damaged.pth"
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        content = bytearray(whole.getvalue())
+        for place in rng.integers(0, len(content), rng.integers(1, 9)):
+            content[place] = rng.integers(256)
+        path.write_bytes(content)
+        try:
+            for tensor in read_torch(path).tensors.values():
+                tensor.load()
+        except WeightsError:
+            pass

@@ -43,7 +43,7 @@ def convert(
     weights: Annotated[
         str,
         typer.Option(
-            help="For the zoo: a weights file, or random:SEED; the network's own if not given.",
+            help="For the zoo: a file of any publisher, a pulled set, or random:SEED; its own if not given.",
             rich_help_panel=_MODEL,
         ),
     ] = "",

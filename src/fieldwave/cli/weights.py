@@ -87,9 +87,7 @@ def pull(
         output.data(str(pulled.path))
         output.note(f"{'pulled' if pulled.fresh else 'was there'}, checked: its {one.check}")
         output.note(f"sha256 {pulled.sha256}")
-    output.hint(
-        f"fieldwave convert --network {one.network} --weights {name} --calibration PHOTOS --output {name}.zip"
-    )
+    output.hint(f"fieldwave convert {one.network} --weights {name} --calibration PHOTOS --output {name}.zip")
 
 
 @app.command(

@@ -37,7 +37,7 @@ def read_onnx(path: Path) -> TensorFile:
                 if external_data_helper.uses_external_data(tensor):
                     external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
                 return numpy_helper.to_array(tensor)
-            except (OSError, ValueError, TypeError, onnx.checker.ValidationError) as error:
+            except (OSError, ValueError, TypeError, LookupError, onnx.checker.ValidationError) as error:
                 raise WeightsError(
                     f"{path.name} is damaged: {tensor.name!r} cannot be read; get it again"
                 ) from error

@@ -9,6 +9,7 @@ is not one of torch's few is refused. Nothing is imported and no code of the fil
 from __future__ import annotations
 
 import pickletools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any, Protocol, cast
@@ -63,17 +64,12 @@ def interpret(stream: Stream, origin: str) -> Any:
     """
     machine = _Machine(origin)
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(cast("IO[bytes]", stream))):
-            if count >= _MOST_INSTRUCTIONS:
-                raise WeightsError(f"{origin}: its pickle is longer than that of any state dict; it was not read")
-            if opcode.name == "STOP":
-                return machine.pop()
-            machine.run(opcode.name, argument)
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # damaged text, to pickletools
+            return machine.value(stream)
     except WeightsError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise DamagedPickle(str(error)) from error
-    raise DamagedPickle("it has no end")
 
 
 _DTYPES = {
@@ -125,6 +121,18 @@ class _Machine:
         self._origin = origin
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
+
+    def value(self, stream: Stream) -> Any:
+        """Run to the end, and what is on the stack then."""
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(cast("IO[bytes]", stream))):
+            if count >= _MOST_INSTRUCTIONS:
+                raise WeightsError(
+                    f"{self._origin}: its pickle is longer than that of any state dict; it was not read"
+                )
+            if opcode.name == "STOP":
+                return self.pop()
+            self.run(opcode.name, argument)
+        raise DamagedPickle("it has no end")
 
     def pop(self) -> Any:
         return self._stack.pop()
