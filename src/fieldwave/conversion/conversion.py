@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fieldwave.preprocess import Preprocessing
     from fieldwave.quantize import Quantized, Report
 
-__all__ = ["Conversion", "convert", "write"]
+__all__ = ["Conversion", "compile_programs", "convert", "write"]
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def write(
     from fieldwave.graph import to_onnx
 
     target = Path(output)
-    programs, on_host = _compile(quantized.graph, npu, progress)
+    programs, on_host = compile_programs(quantized.graph, npu, progress)
     report = json.dumps(quantized.report.to_json(), indent=1, sort_keys=True).encode() + b"\n"
     package = write_package(
         target,
@@ -156,6 +156,31 @@ def write(
         extra={"report.json": report},
     )
     return Conversion(target, package, quantized.report, (*model.notes, *in_float(quantized.graph), *on_host))
+
+
+def compile_programs(
+    graph: Graph, npu: Sequence[str], progress: Callable[[str, float], None]
+) -> tuple[dict[Program, bytes], tuple[str, ...]]:
+    """A program for each NPU, as `write_package` takes them, and a line about what each leaves to the host.
+
+    Raises:
+        NotFoundError: no such NPU configuration.
+        ModelError: the network does not fit an NPU.
+    """
+    from fieldwave.compiler import compile_network, write_program
+    from fieldwave.npu import configuration
+
+    programs, notes = {}, []
+    for index, name in enumerate(npu):
+        progress(f"compiling for {name}", index / len(npu))
+        parameters = configuration(name)
+        entry = Program(file=f"{name}.npu", configuration=name, fingerprint=f"{parameters.fingerprint:016x}")
+        compiled = compile_network(graph, parameters)
+        programs[entry] = write_program(compiled.program)
+        left = left_to_host(compiled)
+        if left:
+            notes.append(f"{name}: the host computes {left}")
+    return programs, tuple(notes)
 
 
 def _check_target(target: Path) -> None:
@@ -213,26 +238,6 @@ def _preprocessing(model: FloatModel) -> Preprocessing:
             "(--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225, or --mean 0 --scale 1)"
         )
     return model.preprocessing
-
-
-def _compile(
-    graph: Graph, npu: Sequence[str], progress: Callable[[str, float], None]
-) -> tuple[dict[Program, bytes], tuple[str, ...]]:
-    """A program for each NPU, and a line about what it leaves to the host."""
-    from fieldwave.compiler import compile_network, write_program
-    from fieldwave.npu import configuration
-
-    programs, notes = {}, []
-    for index, name in enumerate(npu):
-        progress(f"compiling for {name}", index / len(npu))
-        parameters = configuration(name)
-        entry = Program(file=f"{name}.npu", configuration=name, fingerprint=f"{parameters.fingerprint:016x}")
-        compiled = compile_network(graph, parameters)
-        programs[entry] = write_program(compiled.program)
-        left = left_to_host(compiled)
-        if left:
-            notes.append(f"{name}: the host computes {left}")
-    return programs, tuple(notes)
 
 
 def _spec(value: Value, model: FloatModel) -> TensorSpec:

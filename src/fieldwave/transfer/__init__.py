@@ -1,0 +1,7 @@
+"""Transfer learning: features of an int8 network, a head trained on them, both deployed as one package."""
+
+from fieldwave.transfer.featurizer import FEATURES, Featurizer, featurizer, package_featurizer
+from fieldwave.transfer.heads import Dense, Head, head_of
+from fieldwave.transfer.pack import pack
+
+__all__ = ["FEATURES", "Dense", "Featurizer", "Head", "featurizer", "head_of", "pack", "package_featurizer"]
