@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -276,6 +278,52 @@ def test_a_damaged_mirror_keeps_its_file(tmp_path: Path) -> None:
     assert (tmp_path / FILE).is_file()
 
 
+def archive(*members: tuple[str, bytes]) -> bytes:
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w:gz") as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return whole.getvalue()
+
+
+@pytest.fixture
+def archived(monkeypatch: pytest.MonkeyPatch, server: Server) -> PublishedSet:
+    one = PublishedSet("net", "resnet50", "somebody", server.url, "sha256", "", "net.ckpt")
+    monkeypatch.setitem(_SETS, "net", one)
+    return one
+
+
+def test_the_one_file_of_an_archive(server: Server, archived: PublishedSet) -> None:
+    server.content = archive(("readme", b"hello"), ("../../net.ckpt", CONTENT))
+    pulled = pull("net")
+    assert (pulled.path, pulled.sha256, pulled.fresh) == (cache_folder() / "net.ckpt", digest(CONTENT), True)
+    assert (pulled.path.read_bytes(), left()) == (CONTENT, {"net.ckpt", LOCK})
+    assert (pull("net").fresh, archived.check) == (False, "no digest is published")
+
+
+@pytest.mark.parametrize("what", ["another", "damaged", "cut", "link"])
+def test_an_archive_without_the_file(server: Server, archived: PublishedSet, what: str) -> None:
+    whole = archive(("net.ckpt", CONTENT))
+    link = io.BytesIO()
+    with tarfile.open(fileobj=link, mode="w:gz") as tar:
+        info = tarfile.TarInfo("net.ckpt")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(info)
+    server.content = {
+        "another": archive(("readme", b"hello")),
+        "damaged": b"hello",
+        "cut": whole[: len(whole) // 2],
+        "link": link.getvalue(),
+    }[what]
+    with pytest.raises(WeightsError) as error:
+        pull("net")
+    why = "is no whole archive" if what in ("damaged", "cut") else "holds no file net.ckpt"
+    assert str(error.value) == f"{server.url} {why}; it was removed, pull it again or from elsewhere"
+    assert left() == {LOCK}
+
+
 def test_two_at_once_fetch_once(server: Server) -> None:
     found = []
     threads = [threading.Thread(target=lambda: found.append(pull("net"))) for _ in range(4)]
@@ -293,7 +341,7 @@ def test_the_table_of_published_sets() -> None:
         one = published(name)
         assert one.url.startswith("https://")
         assert one.url.endswith(f"/{one.file}")
-        if one.algorithm == "sha256":
+        if one.publisher == "torchvision":
             assert one.file == f"{one.network}-{one.digest}.pth"
             assert one.check == f"SHA-256 begins with {one.digest}"
     with pytest.raises(NotFoundError) as error:

@@ -85,7 +85,8 @@ def pull(
         output.to_json({"path": str(pulled.path), "sha256": pulled.sha256, "fresh": pulled.fresh})
     else:
         output.data(str(pulled.path))
-        output.note(f"{'pulled' if pulled.fresh else 'was there'}, checked: its {one.check}")
+        checked = f"checked: its {one.check}" if one.digest else f"not checked: {one.check}"
+        output.note(f"{'pulled' if pulled.fresh else 'was there'}, {checked}")
         output.note(f"sha256 {pulled.sha256}")
     output.hint(f"fieldwave convert {one.network} --weights {name} --calibration PHOTOS --output {name}.zip")
 

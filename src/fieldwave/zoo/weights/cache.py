@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import hashlib
 import os
 import shutil
+import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ __all__ = ["Pulled", "cache_folder", "cached", "pull"]
 MIRROR_VARIABLE = "FIELDWAVE_WEIGHTS_MIRROR"
 
 _CHUNK = 2**20
+_LARGEST_MEMBER = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Pulled:
 
     Attributes:
         path: of the file.
-        sha256: of its bytes, computed here.
+        sha256: of its bytes, computed here, for you to write down.
         fresh: whether it was fetched now, or lay there.
     """
 
@@ -49,7 +53,7 @@ def cached(name: str) -> Path | None:
     Raises:
         NotFoundError: no such set.
     """
-    path = cache_folder() / published(name).file
+    path = cache_folder() / published(name).kept
     return path if path.is_file() else None
 
 
@@ -81,19 +85,23 @@ def pull(
     one = published(name)
     mirror = mirror or os.environ.get(MIRROR_VARIABLE, "")
     folder = cache_folder()
-    target, part = folder / one.file, folder / f".{one.file}.part"
+    target, part = folder / one.kept, folder / f".{one.file}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder / f".{one.file}.lock"):
             if target.is_file():
-                progress(f"checking {one.file}", 0.0)
-                sha256 = _checked(one, target, str(target))
+                progress(f"checking {one.kept}", 0.0)
+                # A digest of an archive says nothing of what came out of it.
+                sha256 = _sha256(target) if one.member else _checked(one, target, str(target))
                 return Pulled(target, sha256, fresh=False)
             origin = _fetch(one, part, mirror, lambda share: progress(f"fetching {one.file}", share), timeout)
             progress(f"checking {one.file}", 1.0)
             sha256 = _checked(one, part, origin)
+            if one.member:
+                part = _taken_out(one, part, origin)
+                sha256 = _sha256(part)
             part.replace(target)
-            part.with_name(f"{part.name}.json").unlink(missing_ok=True)
+            _discard(folder / f".{one.file}.part")
             return Pulled(target, sha256, fresh=True)
     except OSError as error:
         if isinstance(error, StorageError):
@@ -125,13 +133,43 @@ def _checked(one: PublishedSet, path: Path, origin: str) -> str:
             sha256.update(chunk)
             known.update(chunk)
     if not known.hexdigest().startswith(one.digest):
-        path.unlink()
-        path.with_name(f"{path.name}.json").unlink(missing_ok=True)
+        _discard(path)
         raise WeightsError(
             f"{origin} is not what {one.publisher} published, whose {one.check}: "
             f"here it is {known.hexdigest()}; the file was removed, pull it again or from elsewhere"
         )
     return sha256.hexdigest()
+
+
+def _taken_out(one: PublishedSet, archive: Path, origin: str) -> Path:
+    """The one file of a .tar.gz that is wanted, under a name of our own; the archive's paths are not followed."""
+    taken = archive.with_name(f".{one.member}.part")
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            for member in tar:
+                if member.isfile() and Path(member.name).name == one.member and member.size <= _LARGEST_MEMBER:
+                    reader = tar.extractfile(member)
+                    with taken.open("wb") as writer:
+                        shutil.copyfileobj(reader, writer, _CHUNK)  # type: ignore[arg-type]  # a file has one
+                    return taken
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        _discard(taken)
+        _discard(archive)
+        raise WeightsError(
+            f"{origin} is no whole archive; it was removed, pull it again or from elsewhere"
+        ) from error
+    _discard(archive)
+    raise WeightsError(f"{origin} holds no file {one.member}; it was removed, pull it again or from elsewhere")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _discard(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.with_name(f"{path.name}.json").unlink(missing_ok=True)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 The addresses belong to their publishers, and so do the weights, under the licences that they name. Torchvision's
 file names carry the first eight hexadecimal digits of the SHA-256; Keras publishes MD5, which tells a damaged
-file from a whole one but not a forged one. Nothing here was made up: what is not published is not checked.
+file from a whole one but not a forged one; TensorFlow-slim publishes no digest, so that its files are as good as
+the connection to them. What is not published is not made up here.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class PublishedSet:
         publisher: who made it.
         url: where.
         algorithm: of the digest.
-        digest: hexadecimal; of SHA-256 it may be the first digits only.
+        digest: hexadecimal; of SHA-256 it may be the first digits only; empty where none is published.
+        member: the file to take out of the archive that is published; empty where it is no archive.
     """
 
     name: str
@@ -35,15 +37,23 @@ class PublishedSet:
     url: str
     algorithm: Literal["sha256", "md5"]
     digest: str
+    member: str = ""
 
     @property
     def file(self) -> str:
-        """The file's name at its publisher's, on every mirror and in the cache."""
+        """The file's name at its publisher's and on every mirror."""
         return self.url.rpartition("/")[2]
+
+    @property
+    def kept(self) -> str:
+        """The file's name in the cache."""
+        return self.member or self.file
 
     @property
     def check(self) -> str:
         """What is checked, for people: ``SHA-256 begins with 0676ba61``."""
+        if not self.digest:
+            return "no digest is published"
         if self.algorithm == "md5":
             return f"MD5 is {self.digest}"
         return f"SHA-256 {'is' if len(self.digest) == 64 else 'begins with'} {self.digest}"
@@ -79,6 +89,11 @@ def _keras(network: str, folder: str, digest: str) -> PublishedSet:
     return PublishedSet(f"{network}-keras", network, "Keras", url, "md5", digest)
 
 
+def _slim(network: str, model: str) -> PublishedSet:
+    url = f"https://storage.googleapis.com/download.tensorflow.org/models/{model}_2016_08_28.tar.gz"
+    return PublishedSet(f"{network}-slim", network, "TensorFlow-slim", url, "sha256", "", f"{model}.ckpt")
+
+
 _SETS = {
     one.name: one
     for one in (
@@ -93,5 +108,8 @@ _SETS = {
         _keras("resnet152", "resnet", "100835be76be38e30d865e96f2aaae62"),
         _keras("resnet50", "resnet", "2cb95161c43110f7111970584f804107"),
         _keras("vgg16", "vgg16", "64373286793e3c8b2b4e3219cbf3544b"),
+        _slim("resnet152", "resnet_v1_152"),
+        _slim("resnet50", "resnet_v1_50"),
+        _slim("vgg16", "vgg_16"),
     )
 }
