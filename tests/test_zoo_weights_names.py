@@ -15,6 +15,7 @@ from fieldwave import zoo
 from fieldwave.errors import WeightsError
 from fieldwave.zoo import densenet, resnet, ssd, vgg
 from fieldwave.zoo.weights import open_tensors
+from fieldwave.zoo.weights.names import FAMILIES
 
 CLASSES = tuple("abcde")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -242,6 +243,92 @@ def test_our_own_onnx(tmp_path: Path) -> None:
     (tmp_path / "w.onnx").write_bytes(zoo.to_onnx(network, weights).SerializeToString())
     again = zoo.load_weights(network, str(tmp_path / "w.onnx"))
     assert all(np.array_equal(again[name], weights[name]) for name in weights)
+
+
+def test_a_file_of_slim_names_that_does_not_say_its_variant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = vgg.vgg16(size=32, width=8, hidden=24)
+    monkeypatch.setattr("fieldwave.zoo.weights.fit.network", lambda name, variant: network)
+    weights = {name: np.zeros(shape, np.float32) for name, shape in network.weight_shapes.items()}
+    (tmp_path / "w.safetensors").write_bytes(safetensors.numpy.save(weights))
+    notes: list[str] = []
+    assert zoo.load("vgg16", str(tmp_path / "w.safetensors"), note=notes.append)[0] is network
+    assert notes == ["w.safetensors does not say for which variant of vgg16 it is: slim was assumed"]
+    notes.clear()
+    zoo.save_weights(tmp_path / "w.safetensors", network, weights)
+    zoo.load("vgg16", str(tmp_path / "w.safetensors"), note=notes.append)
+    assert notes == []
+
+
+def test_names_as_published() -> None:
+    """Some of each publisher, written down by hand."""
+    expected = {
+        ("torchvision", "resnet50"): {
+            "conv1.weight",
+            "bn1.running_mean",
+            "layer1.0.downsample.0.weight",
+            "layer1.0.downsample.1.running_var",
+            "layer4.2.bn3.bias",
+            "fc.weight",
+        },
+        ("torchvision", "densenet121"): {
+            "features.conv0.weight",
+            "features.norm0.weight",
+            "features.denseblock4.denselayer16.norm2.running_mean",
+            "features.denseblock1.denselayer6.conv1.weight",
+            "features.transition3.conv.weight",
+            "features.transition1.norm.bias",
+            "features.norm5.running_var",
+            "classifier.bias",
+        },
+        ("torchvision", "vgg16"): {
+            "features.0.weight",
+            "features.28.bias",
+            "classifier.0.weight",
+            "classifier.6.bias",
+        },
+        ("timm", "vgg16"): {
+            "features.28.weight",
+            "pre_logits.fc1.weight",
+            "pre_logits.fc2.bias",
+            "head.fc.weight",
+        },
+        ("transformers", "resnet50"): {
+            "resnet.embedder.embedder.convolution.weight",
+            "resnet.embedder.embedder.normalization.running_var",
+            "resnet.encoder.stages.0.layers.0.shortcut.normalization.weight",
+            "resnet.encoder.stages.3.layers.2.layer.2.convolution.weight",
+            "classifier.1.bias",
+        },
+        ("keras", "resnet50"): {
+            "conv1_conv/kernel",
+            "conv1_conv/bias",
+            "conv2_block1_0_bn/moving_variance",
+            "conv5_block3_3_conv/bias",
+            "predictions/kernel",
+        },
+        ("keras", "densenet121"): {
+            "conv1_bn/gamma",
+            "conv2_block1_0_bn/beta",
+            "conv5_block16_2_conv/kernel",
+            "pool4_bn/moving_mean",
+            "pool2_conv/kernel",
+            "bn/gamma",
+        },
+        ("keras", "vgg16"): {"block1_conv1/kernel", "block5_conv3/bias", "fc1/kernel", "predictions/bias"},
+        ("slim", "resnet50"): {
+            "resnet_v1_50/conv1/BatchNorm/moving_variance",
+            "resnet_v1_50/block1/unit_1/bottleneck_v1/shortcut/weights",
+            "resnet_v1_50/block4/unit_3/bottleneck_v1/conv3/BatchNorm/gamma",
+            "resnet_v1_50/logits/biases",
+        },
+        ("slim", "vgg16"): {"vgg_16/conv1/conv1_1/weights", "vgg_16/fc6/weights", "vgg_16/fc8/biases"},
+    }
+    families = {family.name: family for family in FAMILIES}
+    for (family, network), tensors in expected.items():
+        rules = families[family].rules(zoo.network(network, families[family].variant))
+        assert tensors <= {rule.source for rule in rules.values()}
 
 
 # TensorFlow-slim and Keras, by TensorFlow itself

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from fieldwave.errors import WeightsError
 from fieldwave.zoo.catalogue import network as zoo_network
+from fieldwave.zoo.catalogue import variants
 from fieldwave.zoo.initialise import random_weights
 from fieldwave.zoo.network import Network
 from fieldwave.zoo.weights.assemble import assembled
 from fieldwave.zoo.weights.cache import cached
 from fieldwave.zoo.weights.check import Weights, first_of
-from fieldwave.zoo.weights.fit import best_fit, fit_to
+from fieldwave.zoo.weights.fit import Fit, best_fit, fit_to
 from fieldwave.zoo.weights.formats import KINDS, is_weights_file, open_tensors
+from fieldwave.zoo.weights.names import OWN, OWN_ONNX
 from fieldwave.zoo.weights.publishers import published_names
 from fieldwave.zoo.weights.stored import TensorFile
 
@@ -47,12 +49,22 @@ def load(name: str, source: str, *, note: Callable[[str], None] = lambda text: N
         if fit is None:
             raise _stranger(file, name)
         weights = assembled(file, fit)
+    for line in _remarks(file, fit):
+        note(line)
+    return fit.network, weights
+
+
+def _remarks(file: TensorFile, fit: Fit) -> Iterator[str]:
+    """What was taken for granted, or could not be known."""
+    name = fit.network.name
     if fit.network.labels != zoo_network(name, fit.variant).labels:
         classes = fit.network.outputs[0].shape[-1]
-        note(f"{file.origin} is for {classes} classes, not for those of {name}: they have no labels")
+        yield f"{file.origin} is for {classes} classes, not for those of {name}: they have no labels"
     for standing, stored in fit.head.items():
-        note(f"{file.origin}: {stored!r} is taken for {standing!r}")
-    return fit.network, weights
+        yield f"{file.origin}: {stored!r} is taken for {standing!r}"
+    silent = file.format in ("onnx", "safetensors") and "variant" not in file.notes
+    if silent and fit.family in (OWN, OWN_ONNX) and len(variants(name)) > 1:
+        yield f"{file.origin} does not say for which variant of {name} it is: {fit.variant} was assumed"
 
 
 def load_weights(network: Network, source: str) -> Weights:
