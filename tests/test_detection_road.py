@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -112,6 +113,27 @@ def test_deploy_and_predict(
     assert (answer["width"], answer["height"]) == (600, 600)
     assert answer["detections"]
     assert all(one["score"] > 0.5 for one in answer["detections"])
+    with Image.open("drawn.png") as drawn:
+        assert drawn.size == (600, 600)
+
+
+def test_the_python_in_the_document_runs(
+    narrow: Conversion, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("fieldwave.toml").touch()
+    shutil.copy(photo, tmp_path)
+    document = (Path(__file__).parents[1] / "docs" / "detection.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    assert len(blocks) == 4
+    target = LocalTarget(Workspace.find())
+    target.deploy(narrow.path, "ssd")
+    try:
+        names: dict[str, object] = {}
+        for block in blocks:
+            exec(block, names)
+    finally:
+        target.delete("ssd")
     with Image.open("drawn.png") as drawn:
         assert drawn.size == (600, 600)
 
