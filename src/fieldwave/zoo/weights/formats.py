@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from os import PathLike
 from pathlib import Path
 
 from fieldwave.errors import WeightsError
@@ -38,7 +39,7 @@ def is_weights_file(source: str) -> bool:
     return path.suffix in (*_READERS, ".ckpt", ".index") or path.exists() or find_checkpoint(path) is not None
 
 
-def open_tensors(path: Path) -> TensorFile:
+def open_tensors(path: str | PathLike[str]) -> TensorFile:
     """The tensors of a file, unread, whatever wrote it.
 
     The name's ending says the kind; where it does not (``.ckpt``, ``.bin``), the file's first bytes do.
@@ -47,6 +48,7 @@ def open_tensors(path: Path) -> TensorFile:
         WeightsError: there is no such file, it is damaged, or of a kind that is not read.
         MissingExtraError: what reads it is not installed.
     """
+    path = Path(path)
     if path.suffix in _READERS and not path.is_dir():
         return _READERS[path.suffix](path)
     if (path / "variables").is_dir() or (path / "saved_model.pb").is_file():
