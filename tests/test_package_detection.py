@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fieldwave.conversion import convert
-from fieldwave.errors import PackageError
+from fieldwave.errors import CalibrationError, InputError, PackageError
 from fieldwave.package import Package, TensorSpec, read_package, write_package
 from fieldwave.postprocess import Detector, FeatureMap, ssd300_vgg
 from fieldwave.preprocess import Preprocessing
@@ -133,3 +133,21 @@ def test_conversion_writes_it(tmp_path: Path) -> None:
     made = convert(squares.model(), calibration=squares.calibration(tmp_path / "c"), output=tmp_path / "s.zip")
     assert made.package.detector == squares.DETECTOR
     assert made.package.manifest.labels == squares.LABELS
+
+
+def test_folders_of_classes_cannot_measure_a_detector(tmp_path: Path) -> None:
+    folder = squares.calibration(tmp_path / "c")
+    with pytest.raises(CalibrationError) as caught:
+        convert(squares.model(), calibration=folder, evaluation=folder, output=tmp_path / "s.zip")
+    assert str(caught.value) == (
+        "network 'squares' detects: what is in which class's folder cannot measure it; leave the evaluation out"
+    )
+
+
+def test_labels_for_other_classes_are_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    folder = squares.calibration(tmp_path / "c")
+    with pytest.raises(InputError) as caught:
+        convert(squares.model(), calibration=folder, labels=("nothing", "all"), output=tmp_path / "s.zip")
+    assert str(caught.value) == (
+        "there are 2 labels for the 4 values of output 'squares/block0_box/Reshape_1:0'; give one for each"
+    )

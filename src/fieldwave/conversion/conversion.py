@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fieldwave.conversion.images import image_paths, labelled_images, load_images
 from fieldwave.conversion.remarks import in_float, left_to_host
-from fieldwave.errors import InputError, ModelError, NotFoundError, StorageError
+from fieldwave.errors import CalibrationError, InputError, ModelError, NotFoundError, StorageError
 from fieldwave.package import Package, Program, TensorSpec, write_package
 
 if TYPE_CHECKING:
@@ -102,6 +102,11 @@ def convert(
     network = _relabelled(_float_model(model, weights, given), labels, name)
     progress("loading the model", 1.0)
     spec = _preprocessing(network)
+    if evaluation is not None and network.detector is not None:
+        raise CalibrationError(
+            f"network {network.name!r} detects: what is in which class's folder cannot measure it; "
+            "leave the evaluation out"
+        )
     images = load_images(paths, spec, "reading calibration images", progress)
     labelled = labelled_images(Path(evaluation), network.labels) if evaluation is not None else []
     compared = load_images([path for path, _ in labelled], spec, "reading evaluation images", progress) or None
@@ -222,11 +227,12 @@ def _refuse(options: Mapping[str, Any], what: str) -> None:
 
 def _relabelled(model: FloatModel, labels: Sequence[str], name: str | None) -> FloatModel:
     labels = tuple(labels) or model.labels
-    classes = model.graph.outputs[0].shape[-1] if model.graph.outputs[0].shape else None
-    if labels and model.detector is None and classes is not None and len(labels) != classes:
+    scores = next((v for v in model.graph.outputs if model.detector and v.name in model.detector.logits), None)
+    output = scores or model.graph.outputs[0]
+    classes = output.shape[-1] if output.shape else None
+    if labels and classes is not None and len(labels) != classes:
         raise InputError(
-            f"there are {len(labels)} labels for the {classes} values of output {model.graph.outputs[0].name!r}; "
-            "give one for each"
+            f"there are {len(labels)} labels for the {classes} values of output {output.name!r}; give one for each"
         )
     return replace(model, labels=labels, name=name or model.name)
 
