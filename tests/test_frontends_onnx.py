@@ -92,6 +92,7 @@ def test_versions_of_the_operator_set(opset: int, tmp_path: Path) -> None:
     source = convolution(opset=opset)
     loaded = load(saved(source, tmp_path))
     assert (loaded.name, loaded.graph.inputs[0].shape) == ("net", (None, 8, 8, 3))
+    assert loaded.aliases == {"x": ("images",), "y": ("output_alias",)}
     assert [node.op for node in loaded.graph.nodes] == [
         "Transpose", "Conv", "Relu", "ReduceMean", "Flatten", "Gemm"
     ]  # fmt: skip

@@ -155,7 +155,7 @@ def test_keras_with_its_rescaling_inside(tmp_path: Path) -> None:
         height=SIZE, width=SIZE, resize="stretch", mean=(127.5,) * 3, scale=1 / 127.5
     )
     assert model.graph.inputs[0].name == "photo:0"
-    assert model.aliases["photo:0"] == ("photo",)
+    assert model.aliases["photo:0"] == ("photo", "images")
     assert [node.op for node in model.graph.nodes][:2] == ["Transpose", "Conv"]
     pixels = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3)).astype(np.float32)
     output = model.graph.outputs[0].name

@@ -74,7 +74,17 @@ def finish(exported: Exported, pixels: Pixels, labels: tuple[str, ...] = ()) -> 
     graph = _cleaned(graph)
     _check(source, graph, image, front, prepared)
     notes = (*exported.notes, *prepared.notes)
-    return FloatModel(exported.name, graph, prepared.spec, labels, exported.aliases, notes)
+    return FloatModel(exported.name, graph, prepared.spec, labels, _aliases(exported, graph), notes)
+
+
+def _aliases(exported: Exported, graph: Graph) -> dict[str, tuple[str, ...]]:
+    """The names that were found, and those that clients use when they are told none."""
+    aliases = {name: tuple(others) for name, others in exported.aliases.items()}
+    for values, usual in ((graph.inputs, "images"), (graph.outputs, "output_alias")):
+        if len(values) == 1 and usual != values[0].name:
+            found = aliases.get(values[0].name, ())
+            aliases[values[0].name] = (*found, *((usual,) if usual not in found else ()))
+    return aliases
 
 
 def _check_operators(model: ModelProto) -> None:

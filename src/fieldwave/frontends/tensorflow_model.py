@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldwave.errors import MissingExtraError, ModelError
+from fieldwave.errors import ModelError
 from fieldwave.frontends.finish import Exported
 from fieldwave.frontends.pixels import Pixels
 from fieldwave.frontends.tensorflow_cut import cut_point, network_alone, training_switches
 from fieldwave.frontends.tensorflow_graph import Frozen, read_frozen_graph, read_saved_model
+from fieldwave.frontends.tensorflow_onnx import to_onnx
 from fieldwave.frontends.tensorflow_pixels import Recognised, recognise
 from fieldwave.frontends.tensorflow_runtime import quiet_tensorflow
-from fieldwave.graph import OPSET
 
 __all__ = ["export_frozen_graph", "export_saved_model"]
 
@@ -48,27 +48,33 @@ def export_frozen_graph(
 
 
 def _export(frozen: Frozen, input: str | None, pixels: Pixels, name: str) -> Exported:
-    with quiet_tensorflow() as tf, tf.Graph().as_default() as graph:
-        try:
-            tf.import_graph_def(frozen.graph_def, name="")
-        except Exception as error:
-            raise ModelError(f"the graph cannot be imported: {' '.join(str(error).split())}") from error
-        switches = training_switches(frozen.graph_def)
-        notes = [f"input {switch + ':0'!r} is set to {value}" for switch, value in sorted(switches.items())]
-        _tensors(graph, frozen.outputs.values())
-        key, source = _image(frozen, switches, input)
-        (image,) = _tensors(graph, [source])
-        recognised = None
-        if image.dtype == tf.string:
-            cut = _cut(frozen, source, input)
-            recognised = _recognised(tf, graph, source, cut, notes)
-            shape = _shape(graph, cut, recognised, pixels)
-        else:
-            cut = _tensor_name(input) if input else source
-            shape = _shape(graph, cut, None, pixels)
-        model = _to_onnx(tf, frozen, cut, shape, source)
+    with quiet_tensorflow() as tf:
+        with tf.Graph().as_default() as graph:
+            try:
+                tf.import_graph_def(frozen.graph_def, name="")
+            except Exception as error:
+                raise ModelError(f"the graph cannot be imported: {' '.join(str(error).split())}") from error
+            switches = training_switches(frozen.graph_def)
+            notes = [f"input {switch + ':0'!r} is set to {value}" for switch, value in sorted(switches.items())]
+            _tensors(graph, frozen.outputs.values())
+            key, source = _image(frozen, switches, input)
+            (image,) = _tensors(graph, [source])
+            recognised = None
+            if image.dtype == tf.string:
+                cut = _cut(frozen, source, input)
+                recognised = _recognised(tf, graph, source, cut, notes)
+                shape = _shape(graph, cut, recognised, pixels)
+            else:
+                cut = _tensor_name(input) if input else source
+                shape = _shape(graph, cut, None, pixels)
+        outputs = dict(frozen.outputs)
+        graph_def, placeholder = network_alone(tf, frozen.graph_def, cut, shape, outputs.values())
+        del graph, frozen, image
+        gc.collect()  # what TensorFlow leaves holds the weights several times, in cycles
+        model = to_onnx(tf, graph_def, placeholder, list(outputs.values()), source)
+        gc.collect()
     aliases = {source: tuple(one for one in dict.fromkeys((key, cut)) if one != source)}
-    aliases |= {tensor: (alias,) if alias != tensor else () for alias, tensor in frozen.outputs.items()}
+    aliases |= {tensor: (alias,) if alias != tensor else () for alias, tensor in outputs.items()}
     return Exported(
         model,
         name,
@@ -145,42 +151,6 @@ def _shape(graph: Any, cut: str, recognised: Recognised | None, pixels: Pixels) 
         raise ModelError(f"input {cut!r} is [{shown}]; one image [N, height, width, channels] is supported")
     height, width = pixels.size or (known[1], known[2])
     return (None, height, width, known[3] or (1 if pixels.order == "GRAY" else 3))
-
-
-def _to_onnx(tf: Any, frozen: Frozen, cut: str, shape: Shape, source: str) -> Any:
-    try:
-        import tf2onnx
-    except ImportError as error:
-        raise MissingExtraError("converting TensorFlow models", "tensorflow") from error
-    outputs = list(frozen.outputs.values())
-    graph_def, placeholder = network_alone(tf, frozen.graph_def, cut, shape, outputs)
-    left = [node for node in graph_def.node if node.op == "Placeholder" and f"{node.name}:0" != placeholder]
-    if left:
-        raise ModelError(f"node {left[0].name!r} (Placeholder) is a second input; one image input is supported")
-    try:
-        model, _ = tf2onnx.convert.from_graph_def(
-            graph_def, input_names=[placeholder], output_names=outputs, opset=OPSET
-        )
-    except Exception as error:
-        raise ModelError(_refusal(error, graph_def.node)) from error
-    for node in model.graph.node:
-        for index, name in enumerate(node.input):
-            if name == placeholder:
-                node.input[index] = source
-    for info in model.graph.input:
-        if info.name == placeholder:
-            info.name = source
-    return model
-
-
-def _refusal(error: Exception, nodes: Sequence[Any]) -> str:
-    """What tf2onnx said, led by the node that it said it of."""
-    line = " ".join(str(error).split())[:300]
-    named = next((node for node in nodes if node.name and node.name in line), None)
-    if named is None:
-        named = next((node for node in nodes if node.op in line), None)
-    which = f"node {named.name!r} ({named.op})" if named is not None else "the graph"
-    return f"{which} cannot be converted to ONNX: {line}"
 
 
 def _tensor_name(name: str) -> str:
