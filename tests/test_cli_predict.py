@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -216,3 +217,12 @@ def test_a_service_of_another_make_is_scored_without_labels() -> None:
         code, out, err = run(f"127.0.0.1:{script.port}", "one.png", "-k", "1")
     assert (code, err) == (0, "")
     assert out == "one.png\n  0.7500  ██████████████████        1\n"
+
+
+def test_labels_cannot_command_the_terminal(tmp_path: Path) -> None:
+    model = dataclasses.replace(squares.model(), labels=("background", "\x1b[31mred\a", "grün\n", "b\u202elue"))
+    made = convert(model, calibration=squares.calibration(tmp_path / "c"), output=tmp_path / "x.zip")
+    code, out, _ = run(str(made.path), "one.png", "-q")
+    assert code == 0
+    found = sorted(line.split()[0] for line in out.splitlines()[2:])
+    assert found == ["\\x1b[31mred\\x07", "b\\u202elue", "grün\\n"]

@@ -26,7 +26,8 @@ def show(image: Path, size: tuple[int, int], found: Sequence[Detection], thresho
         return
     rows = [["class", "score", "left", "top", "right", "bottom"]]
     rows += [
-        [one.label, f"{one.score:.4f}", *(str(round(edge)) for edge in one.box.pixels(*size))] for one in found
+        [output.plain(one.label), f"{one.score:.4f}", *(str(round(edge)) for edge in one.box.pixels(*size))]
+        for one in found
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for number, (label, *values) in enumerate(rows):

@@ -16,7 +16,19 @@ from typing import Any
 
 import typer
 
-__all__ = ["data", "error", "hint", "note", "progress", "set_quiet", "styled", "table", "to_json", "waiting"]
+__all__ = [
+    "data",
+    "error",
+    "hint",
+    "note",
+    "plain",
+    "progress",
+    "set_quiet",
+    "styled",
+    "table",
+    "to_json",
+    "waiting",
+]
 
 Progress = Callable[[str, float], None]
 
@@ -64,6 +76,11 @@ def hint(command: str) -> None:
 def error(text: str) -> None:
     """Why it did not work, in one line."""
     typer.echo(f"{styled('error:', fg='red', bold=True, err=True)} {' '.join(text.split())}", err=True)
+
+
+def plain(text: str) -> str:
+    """Text from elsewhere, such as a service's labels: what could command the terminal is shown as its escape."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def styled(text: str, *, err: bool = False, **style: Any) -> str:

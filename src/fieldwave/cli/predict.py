@@ -167,4 +167,4 @@ def _show(image: Path, predictions: Sequence[Prediction]) -> None:
     output.data(output.styled(str(image), bold=True))
     for one in predictions:
         share = bar(one.probability, _BAR_WIDTH).ljust(_BAR_WIDTH)
-        output.data(f"  {one.probability:6.4f}  {share}  {one.label}")
+        output.data(f"  {one.probability:6.4f}  {share}  {output.plain(one.label)}")
