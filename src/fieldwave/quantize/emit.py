@@ -16,7 +16,7 @@ from fieldwave.quantize.canonical import without_idle
 from fieldwave.quantize.plan import CLAMPS, MOVES, Plan, clamp_limits, is_scale_shift
 from fieldwave.quantize.scale_shift import is_binary, split
 
-__all__ = ["emit", "quantized_name"]
+__all__ = ["emit", "integer_weights", "quantized_name"]
 
 _FINEST = 2.0**-40
 """A product of one activation step and one weight step, in steps of the output: far below anything that rounds."""
@@ -37,6 +37,38 @@ def emit(graph: Graph, plan: Plan, scales: Mapping[str, Scale]) -> Graph:
         ModelError: a layer that sums more products than int32 can hold; the message names the node.
     """
     return _Emitter(graph, plan, scales).graph()
+
+
+def integer_weights(
+    graph: Graph, plan: Plan, scales: Mapping[str, Scale], node: Node
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """The int8 weights of a layer, and one step for each output channel.
+
+    As fine as int8 weights allow, but no finer than the bias allows: a trained network has channels that are all
+    but dead, weights near zero beside a bias that is not. There the step is the one at which the bias, and with
+    it every sum, still fits int32.
+    """
+    if node.inputs[1] in plan.weights:
+        return plan.weights[node.inputs[1]]
+    real = graph.constants[node.inputs[1]]
+    axis = 0 if node.op == "Conv" or node.attributes.get("transB", 0) else 1
+    others = tuple(other for other in range(real.ndim) if other != axis)
+    taps = math.prod(real.shape[index] for index in others)
+    room = 2**31 - 1 - 255 * 127 * taps
+    if room <= 0:
+        raise ModelError(
+            f"node {node.name!r}: {taps} products are summed for one output, which int32 cannot hold for int8"
+        )
+    bias = np.zeros(())
+    if len(node.inputs) > 2 and node.inputs[2]:
+        bias = np.abs(graph.constants[node.inputs[2]].astype(np.float64).reshape(-1))
+    x, y = scales[node.inputs[0]].value, scales[plan.result(node)].value
+    finest = np.maximum(bias / (0.999 * room * x), _FINEST * y / x)
+    scale = np.maximum(np.abs(real).max(others).astype(np.float64) / 127, finest).astype(np.float32)
+    steps = real / scale.reshape([-1 if index == axis else 1 for index in range(real.ndim)])
+    np.rint(steps, out=steps)
+    np.clip(steps, -127, 127, out=steps)
+    return steps.astype(np.int8), scale
 
 
 class _Emitter:
@@ -84,8 +116,9 @@ class _Emitter:
     def parameters(self, name: str) -> tuple[str, str]:
         """Names of the scale and the zero point of a tensor."""
         scale = self.scales[name]
+        power = f"scale_2e{scale.exponent}" if scale.mantissa == 1 else f"scale_{scale.value:.9g}"
         return (
-            self.constant(f"scale_2e{scale.exponent}", np.asarray(scale.value, np.float32)),
+            self.constant(power, np.asarray(scale.value, np.float32)),
             self.constant(f"zero_point_{scale.zero_point}", np.asarray(scale.zero_point, np.uint8)),
         )
 
@@ -119,42 +152,26 @@ class _Emitter:
 
     def weights(self, node: Node, axis: int) -> tuple[tuple[str, str, str], tuple[str, ...]]:
         """int8 weights, one scale for each output channel along ``axis``, and the int32 bias."""
-        real = self.source.constants[node.inputs[1]].astype(np.float64)
-        others = tuple(other for other in range(real.ndim) if other != axis)
-        bias = np.zeros(real.shape[axis])
+        count = self.source.constants[node.inputs[1]].shape[axis]
+        bias = np.zeros(count)
         if len(node.inputs) > 2 and node.inputs[2]:
-            bias = np.broadcast_to(
-                self.source.constants[node.inputs[2]].astype(np.float64).reshape(-1), bias.shape
-            )
+            bias = np.broadcast_to(self.source.constants[node.inputs[2]].astype(np.float64).reshape(-1), count)
         if is_scale_shift(node, self.source):
-            return self.scale_shift(node, real.reshape(-1), bias)
-        scale = self.weight_scale(node, np.abs(real).max(others), bias, math.prod(real.shape[i] for i in others))
-        spread = [-1 if index == axis else 1 for index in range(real.ndim)]
-        weights = np.clip(np.rint(real / scale.astype(np.float64).reshape(spread)), -127, 127)
+            gain = self.source.constants[node.inputs[1]].astype(np.float64).reshape(-1)
+            return self.scale_shift(node, gain, bias)
+        bias = bias - self.plan.shifts.get(node.name, 0.0)
+        weights, scale = integer_weights(self.source, self.plan, self.scales, node)
         step = (np.float32(self.scales[node.inputs[0]].value) * scale).astype(np.float64)
         names = (
-            self.constant(f"{node.name}/weights_int8", weights.astype(np.int8)),
+            self.constant(f"{node.name}/weights_int8", weights),
             self.constant(f"{node.name}/weights_scale", scale),
             self.constant(f"{node.name}/weights_zero_point", np.zeros(scale.shape, np.int8)),
         )
-        return names, (self.constant(f"{node.name}/bias_int32", np.rint(bias / step).astype(np.int32)),)
-
-    def weight_scale(
-        self, node: Node, peak: NDArray[np.float64], bias: NDArray[np.float64], taps: int
-    ) -> NDArray[np.float32]:
-        """One step for each output channel: as fine as int8 weights allow, but no finer than the bias allows.
-
-        A trained network has channels that are all but dead: weights near zero beside a bias that is not. There
-        the step is the one at which the bias, and with it every sum, still fits int32.
-        """
-        room = 2**31 - 1 - 255 * 127 * taps
-        if room <= 0:
-            raise ModelError(
-                f"node {node.name!r}: {taps} products are summed for one output, which int32 cannot hold for int8"
-            )
-        x, y = self.scales[node.inputs[0]].value, self.scales[self.plan.result(node)].value
-        finest = np.maximum(np.abs(bias) / (0.999 * room * x), _FINEST * y / x)
-        return np.maximum(peak / 127, finest).astype(np.float32)
+        whole = np.clip(np.rint(bias / step), -(2**31), 2**31 - 1).astype(np.int32)
+        given = self.plan.biases.get(node.inputs[2]) if len(node.inputs) > 2 else None
+        if given is not None and np.array_equal(np.broadcast_to(given[1], count), step.astype(np.float32)):
+            whole = given[0].astype(np.int32)
+        return names, (self.constant(f"{node.name}/bias_int32", whole),)
 
     def scale_shift(
         self, node: Node, gain: NDArray[np.float64], shift: NDArray[np.float64]

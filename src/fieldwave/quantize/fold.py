@@ -134,7 +134,10 @@ def _folded(
     bias = np.broadcast_to(constants[bias_name].astype(np.float64).reshape(-1) if bias_name else 0.0, count)
     spread = [-1 if index == axis else 1 for index in range(weights.ndim)]
     names = f"{layer.name}/folded_weights", f"{layer.name}/folded_bias"
-    constants[names[0]] = (weights * gain.reshape(spread)).astype(np.float32)
+    if np.all(gain == 1):
+        names = layer.inputs[1], names[1]
+    else:
+        constants[names[0]] = (weights * gain.reshape(spread)).astype(np.float32)
     constants[names[1]] = (bias * gain + shift).astype(np.float32)
     op = "Gemm" if layer.op == "MatMul" else layer.op
     return Node(op, layer.name, (layer.inputs[0], *names), (output,), layer.attributes)

@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fieldwave.graph import Graph, Node
 from fieldwave.quantize.functions import Function, find_functions
 from fieldwave.quantize.shapes import Shapes
@@ -29,6 +32,9 @@ class Plan:
         functions: name of a node -> the function that its output is, looked up in a table.
         joined: a Concat's output whose slices keep scales of their own -> each slice and its channels.
         groups: every quantized tensor -> the tensors that share its scale, itself included.
+        weights: constants that came as int8 -> those, and one step for each output channel.
+        biases: constants that came as int32 -> those, and their steps.
+        shifts: name of a layer -> what its biases are less in integers, for each output channel.
     """
 
     integer: set[str] = field(default_factory=set)
@@ -37,6 +43,9 @@ class Plan:
     functions: dict[str, Function] = field(default_factory=dict)
     joined: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     groups: dict[str, frozenset[str]] = field(default_factory=dict)
+    weights: dict[str, tuple[NDArray[np.int8], NDArray[np.float32]]] = field(default_factory=dict)
+    biases: dict[str, tuple[NDArray[np.int32], NDArray[np.float32]]] = field(default_factory=dict)
+    shifts: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def result(self, node: Node) -> str:
         """The float tensor that the integer form of ``node`` stands for: past its gain and clamp, where fused."""

@@ -10,16 +10,19 @@ from numpy.typing import NDArray
 
 from fieldwave.errors import CalibrationError, ModelError
 from fieldwave.graph import Graph
-from fieldwave.quantize.calibrate import Progress, Scale, calibrate
-from fieldwave.quantize.canonical import canonical
+from fieldwave.quantize.calibrate import Progress, Scale, calibrate, observe
+from fieldwave.quantize.correct import bias_errors
 from fieldwave.quantize.emit import emit
-from fieldwave.quantize.fold import drop_identities, fold_affine
+from fieldwave.quantize.equalise import equalised, free_tensors, rescaled
+from fieldwave.quantize.foreign import adopt, is_quantized
+from fieldwave.quantize.options import Options
 from fieldwave.quantize.plan import Plan, make_plan
 from fieldwave.quantize.report import Report, compare
-from fieldwave.quantize.scale_shift import scale_shifts
-from fieldwave.quantize.shapes import Shapes
+from fieldwave.quantize.simplify import simplified
 
 __all__ = ["Prepared", "Quantized", "prepare", "quantize"]
+
+_DEFAULTS = Options()
 
 
 @dataclass(frozen=True)
@@ -32,23 +35,13 @@ class Prepared:
         graph: the float network with batch norms folded or made scale-shifts: the same function but for rounding.
         plan: what becomes integer.
         scales: of every quantized tensor.
+        notes: what was changed of a network that came quantized.
     """
 
     graph: Graph
     plan: Plan
     scales: Mapping[str, Scale]
-
-
-def simplified(graph: Graph, image: NDArray[np.float32]) -> tuple[Graph, Shapes]:
-    """The float graph in the form that is quantized, and the shapes of its tensors.
-
-    The same function but for rounding: identities are dropped, padding and norms have one spelling, batch norms
-    are folded into layers or are scale-shifts.
-    """
-    plain = drop_identities(graph)
-    shapes = Shapes(plain, image)
-    folded = fold_affine(canonical(plain, shapes), shapes)
-    return scale_shifts(folded, shapes), shapes
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,6 +65,7 @@ def quantize(
     *,
     evaluation: Sequence[NDArray[np.float32]] | None = None,
     labels: Sequence[int] | None = None,
+    options: Options = _DEFAULTS,
     progress: Progress = lambda what, share: None,
 ) -> Quantized:
     """Quantize a float network to uint8 activations and int8 weights.
@@ -81,20 +75,22 @@ def quantize(
     become int32. Relus vanish into saturation.
 
     Args:
-        graph: a float network with one input.
+        graph: a float network with one input, or one that was quantized elsewhere (`is_quantized`): its scales
+            are kept where numerics allow.
         calibration: inputs of the network, each [1, ...], as preprocessing makes them.
         evaluation: inputs to compare the two networks on; the calibration images where None.
         labels: the right class of each evaluation input.
+        options: how scales are chosen, and what is done to the weights before.
         progress: called with what is being done and the share of it that is done, 0 to 1.
 
     Raises:
         CalibrationError: there are no images, or they make a tensor that is not finite.
         ModelError: the network has several inputs, nothing to quantize, or weights that int8 cannot hold.
     """
-    prepared = prepare(graph, calibration, progress=progress)
+    prepared = prepare(graph, calibration, options=options, progress=progress)
     quantized = emit(prepared.graph, prepared.plan, prepared.scales)
     images = calibration if evaluation is None else evaluation
-    report = compare(prepared.graph, quantized, prepared.scales, images, labels, progress)
+    report = compare(prepared.graph, quantized, prepared.scales, images, labels, progress, prepared.notes)
     return Quantized(quantized, report, prepared)
 
 
@@ -102,6 +98,7 @@ def prepare(
     graph: Graph,
     calibration: Sequence[NDArray[np.float32]],
     *,
+    options: Options = _DEFAULTS,
     progress: Progress = lambda what, share: None,
 ) -> Prepared:
     """All of `quantize` but the last step, the int8 weights; arguments and errors are the same."""
@@ -114,8 +111,22 @@ def prepare(
         for name in node.inputs:
             if name in graph.constants and not np.isfinite(graph.constants[name]).all():
                 raise ModelError(f"node {node.name!r} ({node.op}): weights {name!r} hold NaN or infinity")
+    if is_quantized(graph):
+        source, plan, scales, notes = adopt(graph, calibration, progress)
+        return Prepared(source, plan, scales, notes)
     folded, shapes = simplified(graph, calibration[0])
     plan = make_plan(folded, shapes)
     if not plan.integer:
         raise ModelError(f"network {graph.name!r} holds no layer that can be quantized")
-    return Prepared(folded, plan, calibrate(folded, plan, calibration, progress))
+    observed = observe(folded, plan, calibration, progress)
+    free: frozenset[str] = frozenset()
+    if options.equalise:
+        folded, observed = equalised(folded, plan, observed, shapes)
+        free = frozenset(free_tensors(folded, plan, shapes))
+    scales, factors = calibrate(folded, plan, observed, calibration, options, progress, free)
+    each = {name: np.full(observed[name].low.size, factor) for name, factor in factors.items()}
+    if each:
+        folded, observed = rescaled(folded, plan, observed, shapes, each)
+    if options.bias_correction:
+        plan.shifts.update(bias_errors(folded, plan, scales, observed))
+    return Prepared(folded, plan, scales)
