@@ -171,3 +171,12 @@ def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(MissingExtraError) as error:
         zoo.to_torch(network, weights)
     assert str(error.value) == "making a PyTorch module needs the extra 'torch': pip install 'fieldwave[torch]'"
+
+
+def test_the_logits_are_what_the_softmax_reads() -> None:
+    network = small("resnet50", "slim")
+    weights, images = made(network)
+    module = zoo.to_torch(network, weights)
+    with torch.no_grad():
+        logits, outputs = module.logits(torch.from_numpy(images)), module(torch.from_numpy(images))
+    assert torch.equal(torch.softmax(logits, 1), outputs)

@@ -62,6 +62,13 @@ class NetworkModule(nn.Module):  # type: ignore[misc]
         outputs = tuple(_last(tensor) for tensor in results)
         return outputs if len(outputs) > 1 else outputs[0]
 
+    def logits(self, images: Any) -> Any:
+        """What the Softmax at the end reads, for losses that contain one; where there is none, the output."""
+        last = self.network.layers[-1]
+        wanted = last.inputs[0] if isinstance(last, Softmax) else self.network.outputs[0].name
+        tensors = {self.network.input.name: _first(images)}
+        return _last(self._run(self.network.layers, tensors, [wanted])[0])
+
     def features(self, images: Any) -> Any:
         """What the featurizer makes of images: [batch, 1, 1, channels].
 
