@@ -19,7 +19,7 @@ from fieldwave.quantize.calibrate import Scale
 from fieldwave.transfer.featurizer import FEATURES, Featurizer, scale_names
 from fieldwave.transfer.heads import Head, head_of
 
-__all__ = ["pack"]
+__all__ = ["head_graph", "pack"]
 
 _LOGITS, _PROBABILITIES = "classifier_output/BiasAdd:0", "classifier_output/Softmax:0"
 
@@ -62,7 +62,7 @@ def pack(
     read = head_of(head, featurizer.size)
     names = _labels(read, labels)
     if calibration is None:
-        graph = _joined(featurizer.graph, _float_head(read))
+        graph = _joined(featurizer.graph, head_graph(read))
     else:
         graph = _int8_joined(featurizer, read, calibration)
     programs, _ = compile_programs(graph, npu, progress)
@@ -93,7 +93,7 @@ def _labels(head: Head, labels: Sequence[str] | Mapping[Any, str] | None) -> tup
     return tuple(found)
 
 
-def _float_head(head: Head) -> Graph:
+def head_graph(head: Head) -> Graph:
     """The head as a float network over `FEATURES`."""
     nodes: list[Node] = []
     constants: dict[str, NDArray[np.float32]] = {}
@@ -123,7 +123,7 @@ def _int8_joined(featurizer: Featurizer, head: Head, calibration: NDArray[np.flo
         raise CalibrationError(
             f"the calibration features have shape {calibration.shape}, expected [n, {featurizer.size}]"
         )
-    prepared = prepare(_float_head(head), list(calibration[:, np.newaxis].astype(np.float32)))
+    prepared = prepare(head_graph(head), list(calibration[:, np.newaxis].astype(np.float32)))
     matrix = quantized_name(FEATURES)
     step, zero = (featurizer.graph.constants[name] for name in scale_names(featurizer.graph, matrix))
     own = Scale(round(float(np.log2(step))), int(zero))
