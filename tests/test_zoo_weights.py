@@ -169,6 +169,13 @@ def test_values_that_are_not_finite(
     )
 
 
+def test_a_variance_below_zero(tmp_path: Path, digits: zoo.Network, weights: dict[str, np.ndarray]) -> None:
+    name = "digits/conv1/BatchNorm/moving_variance"
+    weights[name] = np.where(np.arange(32) < 2, -1, weights[name]).astype(np.float32)
+    path = write(tmp_path / "w.safetensors", weights)
+    assert load_error(digits, path) == (f"w.safetensors: {name!r} holds 2 negative values: it is no variance")
+
+
 def test_without_safetensors_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, digits: zoo.Network) -> None:
     monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(MissingExtraError) as error:

@@ -210,6 +210,10 @@ def test_checkpoints_of_tensorflow(tmp_path: Path) -> None:
             tf1.train.Saver(write_version=version).save(
                 session, str(tmp_path / name[:3] / name), write_meta_graph=False
             )
+        tensor = session.graph.get_tensor_by_name("net/conv1/weights:0")
+        tf1.saved_model.simple_save(session, str(tmp_path / "saved"), {"x": tensor}, {"y": tensor})
+    assert open_tensors(tmp_path / "saved").format == "savedmodel"
+    np.testing.assert_array_equal(open_tensors(tmp_path / "saved").read("net/conv1/weights"), VALUES)
     for source in (
         "one/one.ckpt",
         "one",

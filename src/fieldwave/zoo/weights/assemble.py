@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fieldwave.errors import WeightsError
-from fieldwave.zoo.weights.check import Weights, check_shapes
+from fieldwave.zoo.weights.check import Weights, check_shapes, check_weights
 from fieldwave.zoo.weights.fit import Fit
 from fieldwave.zoo.weights.stored import TensorFile
 
@@ -24,6 +24,7 @@ def assembled(file: TensorFile, fit: Fit) -> Weights:
     for name, rule in fit.rules.items():
         values = rule.make(file.read(fit.tensors[rule.source]))
         weights[name] = np.ascontiguousarray(values, np.float32)
+    check_weights(fit.network, weights, file.origin)
     return weights
 
 

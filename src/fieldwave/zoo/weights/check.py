@@ -20,7 +20,7 @@ Weights = dict[str, NDArray[np.float32]]
 def check_weights(
     network: Network, weights: Mapping[str, NDArray[np.float32]], origin: str = "the set of weights"
 ) -> None:
-    """Raise WeightsError unless these are exactly the network's, by name and shape, float32 and finite.
+    """Raise WeightsError unless these are exactly the network's, by name and shape, float32, finite and sane.
 
     ``origin`` says in the message where they come from.
     """
@@ -34,6 +34,10 @@ def check_weights(
         if not finite.all():
             raise WeightsError(
                 f"{origin}: {name!r} holds {array.size - int(finite.sum())} values that are NaN or infinite"
+            )
+        if name.endswith("/moving_variance") and array.min(initial=0) < 0:
+            raise WeightsError(
+                f"{origin}: {name!r} holds {int((array < 0).sum())} negative values: it is no variance"
             )
 
 
