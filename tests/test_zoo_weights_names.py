@@ -74,6 +74,7 @@ def test_torchvision(tmp_path: Path, name: str) -> None:
 
     torch.save(module.state_dict(), tmp_path / "w.pth")
     weights = zoo.load_weights(network, str(tmp_path / "w.pth"))
+    assert all(array.flags.writeable and array.flags.aligned for array in weights.values())
     images = pixels(network)
     expected = torch_outputs(module, images)
     assert expected.std() > 0.01

@@ -71,11 +71,11 @@ def test_a_module_with_its_buffers_and_metadata(tmp_path: Path, zipped: bool) ->
 
 
 def test_the_state_dict_of_a_training_checkpoint(tmp_path: Path, state: dict[str, Any]) -> None:
-    module = torch.nn.Linear(2, 2)
-    optimizer = torch.optim.Adam(module.parameters())
-    module(torch.ones(1, 2)).sum().backward()
-    optimizer.step()
-    parts = {"epoch": 3, "best": 0.5, "optimizer": optimizer.state_dict(), "arch": "resnet50"}
+    adam = {
+        "state": {0: {"step": torch.tensor(1.0), "exp_avg": torch.ones(2), "exp_avg_sq": torch.ones(2)}},
+        "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.999), "amsgrad": False, "params": [0], "fused": None}],
+    }
+    parts = {"epoch": 3, "best": 0.5, "optimizer": adam, "arch": "resnet50"}
     for zipped in (True, False):
         path = tmp_path / "checkpoint.pth"
         renamed = {f"module.{name}": tensor for name, tensor in state.items()}
@@ -246,7 +246,7 @@ def test_a_zip_of_something_else(tmp_path: Path) -> None:
 
 
 def test_a_pickle_without_end_stops(tmp_path: Path) -> None:
-    path = _zip(tmp_path / "long.pth", b"N" * 2_000_001 + b".")
+    path = _zip(tmp_path / "long.pth", b"N" * 1_000_001 + b".")
     assert complaint(path) == "long.pth: its pickle is longer than that of any state dict; it was not read"
 
 

@@ -22,8 +22,8 @@ def assembled(file: TensorFile, fit: Fit) -> Weights:
     check_fit(file, fit)
     weights: Weights = {}
     for name, rule in fit.rules.items():
-        values = rule.make(file.read(fit.tensors[rule.source]))
-        weights[name] = np.ascontiguousarray(values, np.float32)
+        # A copy: what was read may still lie in the file, at an odd address.
+        weights[name] = np.array(rule.make(file.read(fit.tensors[rule.source])), np.float32, order="C")
     check_weights(fit.network, weights, file.origin)
     return weights
 

@@ -18,7 +18,7 @@ from fieldwave.errors import WeightsError
 
 __all__ = ["DamagedPickle", "PickledTensor", "Storage", "interpret"]
 
-_MOST_INSTRUCTIONS = 2_000_000  # a state dict of a thousand tensors takes 50,000
+_MOST_INSTRUCTIONS = 1_000_000  # a state dict of a thousand tensors takes 50,000
 
 
 @dataclass(frozen=True)
