@@ -184,3 +184,16 @@ def test_convert_says_what_is_missing(shell: Shell) -> None:
     code, out, err = shell.run("convert", "digits", "--calibration", "nope", "--output", "digits2.zip")
     assert (code, out) == (1, "")
     assert err == "error: no folder nope; name one that holds JPEG or PNG images\n"
+
+
+def test_how_a_network_is_quantized_and_a_line_for_every_layer(shell: Shell) -> None:
+    command = ("convert", "digits", "--calibration", "photos", "--output", "other.zip")
+    code, out, _ = shell.run(*command, "--method", "percentile", "--percentile", "99.9", "--layers")
+    assert code == 0
+    head = out.splitlines().index(next(line for line in out.splitlines() if line.split()[:2] == ["dB", "alone"]))
+    lines = out.splitlines()[head + 1 :]
+    assert lines[0].endswith("  input images:0") and len(lines) > 10
+
+    code, _, err = shell.run(*command, "--method", "entropy")
+    assert code != 0
+    assert "there is no calibration method 'entropy'; there are minmax, percentile, error" in err

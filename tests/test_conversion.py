@@ -17,7 +17,7 @@ from fieldwave.conversion import Conversion, convert, write
 from fieldwave.errors import CalibrationError, FieldwaveError, ImageError, InputError, NotFoundError, StorageError
 from fieldwave.package import read_package
 from fieldwave.preprocess import preprocess
-from fieldwave.quantize import quantize
+from fieldwave.quantize import Options, quantize
 from fieldwave.zoo import digit_png, digits_images, names
 
 
@@ -172,3 +172,45 @@ def test_resnet50(resnet50: Conversion) -> None:
     assert max(layer.clipped for layer in resnet50.report.layers) < 0.05
     assert min(layer.snr for layer in resnet50.report.layers) > 5
     assert np.mean([layer.snr for layer in resnet50.report.layers]) > 12
+
+
+def test_evaluation_images_are_read_one_by_one(tmp_path: Path, folder: Path) -> None:
+    """A large folder is never in memory: each file is decoded when its turn comes, and a broken one named."""
+    images = digits_images()
+    place = tmp_path / "heldout" / "7"
+    place.mkdir(parents=True)
+    (place / "0.png").write_bytes(digit_png(images.heldout_images[0]))
+    (place / "1.png").write_bytes(b"no image at all")
+    seen: list[str] = []
+    with pytest.raises(ImageError) as caught:
+        convert(
+            "digits", calibration=folder, evaluation=tmp_path / "heldout", output=tmp_path / "d.zip",
+            progress=lambda what, share: seen.append(what),
+        )  # fmt: skip
+    assert str(caught.value).startswith(f"{place / '1.png'}: not an image")
+    assert seen.count("comparing float and int8") == 1
+
+
+def test_how_it_is_quantized(tmp_path: Path, folder: Path) -> None:
+    plain, even = (
+        convert("digits", calibration=folder, output=tmp_path / f"{flag}.zip", quantization=Options(equalise=flag))
+        for flag in (False, True)
+    )
+    assert plain.package.digest != even.package.digest
+    assert plain.report.agreement == even.report.agreement == 1.0
+    report = json.loads(plain.package.files["report.json"])
+    assert set(report["layers"][0]) == {
+        "tensor", "operator", "exponent", "zero_point", "snr", "rounding", "clipped", "used", "spread"
+    }  # fmt: skip
+
+
+def test_calibration_images_of_one_colour(tmp_path: Path) -> None:
+    grey = tmp_path / "grey"
+    grey.mkdir()
+    for level in (3, 90):
+        (grey / f"{level}.png").write_bytes(digit_png(np.full((8, 8), level, np.uint8)))
+    said = refused(CalibrationError, grey, tmp_path / "x.zip")
+    assert said == (
+        "input 'images:0': every calibration image is of one colour throughout, which tells no scale; give 16 or "
+        "more like those that the service will see"
+    )

@@ -20,7 +20,7 @@ __all__ = ["app"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
-_MODEL, _PIXELS = "Model", "Image"  # panels of the help
+_MODEL, _PIXELS, _INT8 = "Model", "Image", "Quantization"  # panels of the help
 
 
 @app.command(
@@ -87,6 +87,25 @@ def convert(
         Path | None,
         typer.Option(help="Folder with a sub-folder of images for each class, to measure the accuracy on."),
     ] = None,
+    method: Annotated[
+        str,
+        typer.Option(help="How scales are chosen: minmax, percentile or error.", rich_help_panel=_INT8),
+    ] = "minmax",
+    percentile: Annotated[
+        float,
+        typer.Option(help="Percent of the values that must not be clipped.", rich_help_panel=_INT8),
+    ] = 99.99,
+    bias_correction: Annotated[
+        bool,
+        typer.Option(help="Take the mean error of rounded weights from the biases.", rich_help_panel=_INT8),
+    ] = True,
+    equalise: Annotated[
+        bool,
+        typer.Option("--equalise", help="Even out the channels between two layers.", rich_help_panel=_INT8),
+    ] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Report on every layer, not the worst alone.", rich_help_panel=_INT8)
+    ] = False,
     npu: Annotated[
         list[str] | None,
         typer.Option(help="Compile a program for this NPU too; may be repeated. [dim]fieldwave npu list[/dim]"),
@@ -99,6 +118,7 @@ def convert(
     It holds the quantized network, its preprocessing and labels, and a report of float against int8.
     """
     from fieldwave.conversion import convert as convert_network
+    from fieldwave.quantize import Options
 
     said = any(value not in ("", None) for value in (order, mean, scale, std, resize))
     pixels = _pixels(order, mean, scale, std, resize) if said else None
@@ -113,11 +133,12 @@ def convert(
             labels=_labels(labels) if labels is not None else (),
             calibration=calibration,
             evaluation=evaluation,
+            quantization=Options(method, percentile, bias_correction, equalise),  # type: ignore[arg-type]  # checks it
             npu=npu or (),
             output=output_file,
             progress=progress,
         )
-    for line in made.notes:
+    for line in (*made.notes, *made.report.notes):
         output.note(f"note: {line}")
     if as_json:
         report = made.report.to_json()
@@ -131,6 +152,8 @@ def convert(
         )
     else:
         _print(made)
+        if layers:
+            output.data(made.report.table())
     output.hint(f"fieldwave services deploy {made.path} --name {made.path.stem}")
 
 
@@ -192,3 +215,4 @@ def _print(made: Conversion) -> None:
     output.data("  signal to noise, worst layers")
     for layer in report.worst(3):
         output.data(f"    {layer.snr:5.1f} dB  {layer.tensor}")
+        output.data(f"              {layer.reason}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fieldwave.conversion.images import image_paths, labelled_images, load_images
+from fieldwave.conversion.images import Images, image_paths, labelled_images, load_images
 from fieldwave.conversion.remarks import in_float, left_to_host
 from fieldwave.errors import CalibrationError, InputError, ModelError, NotFoundError, StorageError
 from fieldwave.package import Package, Program, TensorSpec, write_package
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fieldwave.graph import Graph, Value
     from fieldwave.model import FloatModel
     from fieldwave.preprocess import Preprocessing
-    from fieldwave.quantize import Quantized, Report
+    from fieldwave.quantize import Options, Quantized, Report
 
 __all__ = ["Conversion", "compile_programs", "convert", "write"]
 
@@ -54,6 +54,7 @@ def convert(
     labels: Sequence[str] = (),
     name: str | None = None,
     evaluation: str | os.PathLike[str] | None = None,
+    quantization: Options | None = None,
     npu: Sequence[str] = (),
     progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> Conversion:
@@ -74,6 +75,7 @@ def convert(
         name: of the network, instead of the model's own.
         evaluation: a folder with one sub-folder of images for each class, named by its label, to measure the
             accuracy on; the calibration images serve to compare float and int8 otherwise.
+        quantization: how scales are chosen, and what is done to the weights before; ``Options()`` where None.
         npu: names of NPU configurations to compile programs for; the package carries them all.
         progress: called with what is being done and the share of it that is done, 0 to 1.
 
@@ -89,7 +91,7 @@ def convert(
         StorageError: the package cannot be written.
     """
     from fieldwave.npu import configuration
-    from fieldwave.quantize import quantize
+    from fieldwave.quantize import Options, quantize
 
     target = Path(output)
     for wanted in npu:
@@ -109,12 +111,13 @@ def convert(
         )
     images = load_images(paths, spec, "reading calibration images", progress)
     labelled = labelled_images(Path(evaluation), network.labels) if evaluation is not None else []
-    compared = load_images([path for path, _ in labelled], spec, "reading evaluation images", progress) or None
+    compared = Images([path for path, _ in labelled], spec) if labelled else None
     quantized = quantize(
         network.graph,
         images,
         evaluation=compared,
         labels=[label for _, label in labelled] if labelled else None,
+        options=quantization or Options(),
         progress=progress,
     )
     return write(quantized, network, output=target, npu=npu, progress=progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from fieldwave.errors import CalibrationError, ImageError, NotFoundError, Storag
 if TYPE_CHECKING:
     from fieldwave.preprocess import Preprocessing
 
-__all__ = ["image_paths", "labelled_images", "load_images"]
+__all__ = ["Images", "image_paths", "labelled_images", "load_images"]
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -60,24 +60,48 @@ def labelled_images(folder: Path, labels: Sequence[str]) -> list[tuple[Path, int
     return pairs
 
 
-def load_images(
-    paths: Sequence[Path], spec: Preprocessing, what: str, progress: Callable[[str, float], None]
-) -> list[NDArray[np.float32]]:
-    """Inputs of the network, each [1, height, width, channels].
+class Images(Sequence[NDArray[np.float32]]):
+    """Files as inputs of the network, each [1, height, width, channels], decoded when they are asked for.
+
+    A folder of 50,000 photographs takes no more memory than one of them.
 
     Raises:
         ImageError: a file is no image.
         StorageError: a file cannot be read.
     """
-    from fieldwave.preprocess import preprocess
 
-    images = []
-    for index, path in enumerate(paths):
+    def __init__(self, paths: Sequence[Path], spec: Preprocessing) -> None:
+        self._paths, self._spec = paths, spec
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int) -> NDArray[np.float32]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Images: ...
+
+    def __getitem__(self, index: int | slice) -> NDArray[np.float32] | Images:
+        from fieldwave.preprocess import preprocess
+
+        if isinstance(index, slice):
+            return Images(self._paths[index], self._spec)
+        path = self._paths[index]
         try:
-            images.append(preprocess(path.read_bytes(), spec)[np.newaxis])
+            return preprocess(path.read_bytes(), self._spec)[np.newaxis]
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from None
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def load_images(
+    paths: Sequence[Path], spec: Preprocessing, what: str, progress: Callable[[str, float], None]
+) -> list[NDArray[np.float32]]:
+    """The inputs in memory, for a few that are looked at several times; errors are those of `Images`."""
+    images = []
+    for index, image in enumerate(Images(paths, spec)):
+        images.append(image)
         progress(what, (index + 1) / len(paths))
     return images
