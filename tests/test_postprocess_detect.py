@@ -122,6 +122,16 @@ def test_a_probability_of_exactly_the_threshold_is_not_enough() -> None:
     assert [one.score for one in found] == [0.5]
 
 
+@pytest.mark.parametrize("threshold", [1e-4, 1e-3, 0.01])
+def test_a_probability_that_barely_passes_beside_one_that_is_nearly_certain(threshold: float) -> None:
+    arrays = outputs(SMALL, 0, classes=2, background=100)
+    low = dataclasses.replace(SMALL, score_threshold=threshold)
+    odds = np.log(threshold / (1 - threshold))
+    for excess, count in ((1e-5, 1), (-1e-5, 0)):
+        arrays[0][0, 0, 0, 0] = [0, odds + excess]
+        assert len(detect(arrays, low)[0]) == count
+
+
 def test_a_box_outside_of_the_image_is_no_object() -> None:
     arrays = outputs(SMALL, 0, classes=2, background=100)
     arrays[0][0, 0, 0, 0] = [0, 50]

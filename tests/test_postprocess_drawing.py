@@ -71,6 +71,22 @@ def test_the_likeliest_is_on_top() -> None:
     assert tuple(draw(picture(0), [first, second])[80, 32]) == tuple(round(value) for value in colour_of(1))
 
 
+def test_each_box_has_the_colour_of_its_class() -> None:
+    found = [object_at(0.5, 0.1, 0.9, 0.4, index=1), object_at(0.5, 0.6, 0.9, 0.9, index=2)]
+    drawn = draw(picture(0), found)
+    for index, column in ((1, 16), (2, 96)):
+        assert tuple(drawn[80, column]) == tuple(round(value) for value in colour_of(index))
+
+
+def test_each_label_stands_on_its_own_box() -> None:
+    short = object_at(0.5, 0.05, 0.9, 0.25, label="i", index=1)
+    long = object_at(0.5, 0.4, 0.9, 0.6, label="wwwww", index=2)
+    alone = [draw(picture(128), [one]) for one in (short, long)]
+    both = draw(picture(128), [short, long])
+    assert np.array_equal(both[:, :58], alone[0][:, :58])
+    assert np.array_equal(both[:, 58:], alone[1][:, 58:])
+
+
 def test_labels_keep_off_each_other() -> None:
     alone = [(draw(picture(0), [object_at(0.4, 0.2, 0.8, 0.9, index=i)]) != 0).any(axis=2) for i in (1, 2)]
     assert np.array_equal(*alone)

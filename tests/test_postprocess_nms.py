@@ -14,8 +14,8 @@ from tests.reference import ssd as reference
 
 
 def test_intersection_over_union() -> None:
-    boxes = [[0, 0, 2, 2], [1, 1, 3, 3], [0, 0, 2, 2], [5, 5, 6, 6], [1, 1, 1, 3]]
-    assert intersection_over_union([0, 0, 2, 2], boxes).tolist() == [1.0, 1 / 7, 1.0, 0.0, 0.0]
+    boxes = [[0, 0, 2, 2], [1, 1, 3, 3], [5, 5, 6, 6], [3, 0, 4, 2], [0, 3, 2, 4], [1, 1, 1, 3]]
+    assert intersection_over_union([0, 0, 2, 2], boxes).tolist() == [1.0, 1 / 7, 0.0, 0.0, 0.0, 0.0]
     assert intersection_over_union([1, 1, 1, 1], [1, 1, 1, 1]).tolist() == 0.0
 
 
