@@ -217,7 +217,7 @@ def test_ssd_dilates_and_normalises() -> None:
 
 
 def test_own_classes() -> None:
-    network = zoo.network("resnet50", labels=("cat", "dog"))
+    network = zoo.network("resnet50", labels=["cat", "dog"])
     assert (network.outputs[0].shape, network.labels) == ((2,), ("cat", "dog"))
     detector = zoo.network("ssd_vgg", labels=("background", "cat", "dog"))
     assert detector.outputs[0].shape == (37, 37, 4, 3)

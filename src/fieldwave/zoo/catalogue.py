@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 from fieldwave.errors import NotFoundError
@@ -42,8 +42,7 @@ def variants(name: str) -> tuple[str, ...]:
     return tuple(_NETWORKS[name])
 
 
-@cache
-def network(name: str, variant: str = "slim", *, labels: tuple[str, ...] = ()) -> Network:
+def network(name: str, variant: str = "slim", *, labels: Sequence[str] = ()) -> Network:
     """The network of that name.
 
     Args:
@@ -58,4 +57,9 @@ def network(name: str, variant: str = "slim", *, labels: tuple[str, ...] = ()) -
     """
     if variant not in variants(name):
         raise NotFoundError(f"the zoo has no variant {variant!r} of {name}: it has {', '.join(_NETWORKS[name])}")
+    return _made(name, variant, tuple(labels))
+
+
+@cache
+def _made(name: str, variant: str, labels: tuple[str, ...]) -> Network:
     return _NETWORKS[name][variant](labels=labels)
