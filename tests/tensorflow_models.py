@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fieldwave import zoo
 from fieldwave.frontends.tensorflow_runtime import quiet_tensorflow
 
 SIZE, SHORTEST_SIDE = 16, 20
@@ -51,20 +52,29 @@ def tutorial(
     return folder
 
 
-def prepared(tf: Any, data: Any, crop: bool, order: str, scale: float, half_pixel: bool) -> Any:
-    """One encoded image to [SIZE, SIZE, 3]."""
+def prepared(
+    tf: Any,
+    data: Any,
+    crop: bool,
+    order: str,
+    scale: float,
+    half_pixel: bool = False,
+    size: int = SIZE,
+    shortest_side: int = SHORTEST_SIDE,
+) -> Any:
+    """One encoded image to [size, size, 3]."""
     v1 = tf.compat.v1
     image = tf.cast(tf.image.decode_png(data, 3), tf.float32)
-    resized = tf.constant([SIZE, SIZE])
+    resized = tf.constant([size, size])
     if crop:
         height, width = (tf.cast(tf.shape(image)[axis], tf.float32) for axis in (0, 1))
-        side = tf.constant(float(SHORTEST_SIDE))
+        side = tf.constant(float(shortest_side))
         factor = tf.cond(height > width, lambda: side / width, lambda: side / height)
         resized = tf.stack([tf.cast(height * factor, tf.int32), tf.cast(width * factor, tf.int32)])
     image = v1.image.resize_bilinear(image[tf.newaxis], resized, half_pixel_centers=half_pixel)[0]
     if crop:
-        top, left = (resized[0] - SIZE) // 2, (resized[1] - SIZE) // 2
-        image = tf.slice(image, tf.stack([top, left, 0]), [SIZE, SIZE, -1])
+        top, left = (resized[0] - size) // 2, (resized[1] - size) // 2
+        image = tf.slice(image, tf.stack([top, left, 0]), [size, size, -1])
     planes = [plane - mean for plane, mean in zip(tf.split(image, 3, axis=2), MEAN, strict=True)]
     return tf.concat(planes if order == "RGB" else planes[::-1], 2) * scale
 
@@ -99,6 +109,35 @@ def network(tf: Any, pixels: Any, use_resource: bool) -> Any:
         logits = tf.nn.conv2d(features, variable("logits/weights", (1, 1, 8, 10), 1.0), 1, "SAME")
         logits = tf.squeeze(logits + variable("logits/biases", (10,)), [1, 2])
         return tf.nn.softmax(logits, name="predictions/Softmax")
+
+
+def of_the_zoo(folder: Path, network: zoo.Network, weights: Any) -> Path:
+    """The tutorial's road with a network of the zoo, saved as one that learns: ``is_training`` is true."""
+    spec = network.preprocessing
+    with quiet_tensorflow() as tf:
+        v1 = tf.compat.v1
+        with tf.Graph().as_default():
+            images = v1.placeholder(tf.string, name=INPUT.split(":")[0])
+            pixels = tf.map_fn(
+                lambda data: prepared(
+                    tf,
+                    data,
+                    spec.resize == "crop",
+                    spec.order,
+                    spec.scale,
+                    size=spec.height,
+                    shortest_side=spec.shortest_side,
+                ),
+                images,
+                fn_output_signature=tf.float32,
+            )
+            pixels.set_shape([None, spec.height, spec.width, 3])
+            built = zoo.to_tensorflow(network, weights, source=pixels, is_training=True)
+            with v1.Session() as session:
+                built.restore(session)
+                outputs = {f"output_{index}": tensor for index, tensor in enumerate(built.outputs)}
+                v1.saved_model.simple_save(session, str(folder), inputs={"images": images}, outputs=outputs)
+    return folder
 
 
 def keras_network(folder: Path, *, rescaling: tuple[float, float] | None = (1 / 127.5, -1.0)) -> Path:

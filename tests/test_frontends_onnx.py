@@ -272,6 +272,15 @@ def test_control_flow() -> None:
     assert str(caught.value) == ("node 'choose' (If) holds a sub-graph; export the model without control flow")
 
 
+def test_a_network_that_is_quantized_already() -> None:
+    nodes = [helper.make_node("QuantizeLinear", ["x", "step"], ["y"], name="q")]
+    with pytest.raises(ModelError) as caught:
+        load(model(nodes, [constant("step", 0.1)], rank=4))
+    assert str(caught.value) == (
+        "node 'q' (QuantizeLinear): the network is quantized already; give the float network that it was made of"
+    )
+
+
 def test_weights_in_another_file(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     source = convolution()

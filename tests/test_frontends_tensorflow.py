@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fieldwave import zoo
 from fieldwave.conversion import convert
 from fieldwave.devices import create_device
 from fieldwave.errors import ModelError, NotFoundError
@@ -17,7 +19,18 @@ from fieldwave.frontends import load
 from fieldwave.frontends.measure import run
 from fieldwave.model import FloatModel
 from fieldwave.preprocess import Preprocessing, preprocess
-from tests.tensorflow_models import INPUT, MEAN, OUTPUT, SHORTEST_SIDE, SIZE, answers, keras_network, tutorial
+from tests.small_zoo import small
+from tests.tensorflow_models import (
+    INPUT,
+    MEAN,
+    OUTPUT,
+    SHORTEST_SIDE,
+    SIZE,
+    answers,
+    keras_network,
+    of_the_zoo,
+    tutorial,
+)
 
 pytestmark = pytest.mark.skipif(
     not (find_spec("tensorflow") and find_spec("tf2onnx")),
@@ -48,6 +61,10 @@ def photos(photographs: list[Path]) -> list[bytes]:
             image.resize((image.width // 8, image.height // 8)).save(file, "PNG")
         files.append(file.getvalue())
     return files
+
+
+EXTRA = {"densenet121": {"Add", "Mul"}, "ssd_vgg": {"Max", "ReduceSum", "Reciprocal", "Sqrt"}}
+"""Operators beside those of the description: TensorFlow's spelling of batch norm and of L2 normalisation."""
 
 
 def scores(model: FloatModel, images: list[bytes]) -> Any:
@@ -161,6 +178,30 @@ def test_keras_with_its_rescaling_inside(tmp_path: Path) -> None:
     output = model.graph.outputs[0].name
     found = run(model.graph, (pixels - np.float32(127.5)) * np.float32(1 / 127.5), [output])[output]
     np.testing.assert_allclose(found, answers(folder, pixels), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "densenet121", "vgg16", "ssd_vgg"])
+def test_the_tutorials_road_with_the_networks_of_the_zoo(name: str, tmp_path: Path) -> None:
+    network = small(name)
+    weights = zoo.load_weights(network, "random:0")
+    model = load(of_the_zoo(tmp_path / "saved", network, weights))
+    assert network.preprocessing is not None
+    sides = {} if network.preprocessing.resize == "crop" else {"shortest_side": 256}
+    assert model.preprocessing == replace(network.preprocessing, **sides)
+    learns = any("moving_mean" in weight for weight in weights)
+    assert ("input 'is_training:0' is set to False" in model.notes) == learns
+    reference = zoo.float_model(network, weights)
+    names = [output.name for output in reference.graph.outputs]
+    assert sorted(value.name for value in model.graph.outputs) == sorted(names)
+    spec = network.preprocessing
+    image = np.random.default_rng(0).uniform(-120, 130, (2, spec.height, spec.width, 3)) * spec.scale
+    theirs, ours = (run(one.graph, image.astype(np.float32), names) for one in (reference, model))
+    for output in names:
+        np.testing.assert_allclose(
+            ours[output], theirs[output], rtol=1e-3, atol=1e-4 * np.abs(theirs[output]).max()
+        )
+    operators = {node.op for node in reference.graph.nodes} | {"BatchNormalization", "Gemm", "MatMul", "Reshape"}
+    assert {node.op for node in model.graph.nodes} - operators == EXTRA.get(name, set())
 
 
 def test_two_exports_of_one_model_are_one_graph(saved: Path, loaded: FloatModel) -> None:

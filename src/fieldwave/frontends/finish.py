@@ -87,9 +87,19 @@ def _aliases(exported: Exported, graph: Graph) -> dict[str, tuple[str, ...]]:
     return aliases
 
 
+_QUANTIZED = ("DequantizeLinear", "QLinearConv", "QLinearMatMul", "QuantizeLinear")
+
+
 def _check_operators(model: ModelProto) -> None:
+    """Raise where a node is no operator of ONNX, or the network is quantized already."""
     import onnx
 
+    quantized = next((node for node in model.graph.node if node.op_type in _QUANTIZED), None)
+    if quantized is not None:
+        raise ModelError(
+            f"node {quantized.name!r} ({quantized.op_type}): the network is quantized already; "
+            "give the float network that it was made of"
+        )
     functions = {(function.domain, function.name) for function in model.functions}
     for index, node in enumerate(model.graph.node):
         ours = node.domain in ("", "ai.onnx")
@@ -105,6 +115,7 @@ def _cleaned(graph: Graph) -> Graph:
     known = _shapes(graph)
     steps: tuple[Callable[[Graph], Graph], ...] = (
         passes.upper_bounds_into_clips,
+        passes.gains_last,
         lambda graph: passes.drop_idle_reshapes(graph, known),
         lambda graph: passes.flatten_heads(graph, known),
         canonical,

@@ -13,6 +13,7 @@ from fieldwave.graph import Graph, Node
 __all__ = [
     "drop_idle_reshapes",
     "flatten_heads",
+    "gains_last",
     "upper_bounds_into_clips",
 ]
 
@@ -43,6 +44,32 @@ def drop_idle_reshapes(graph: Graph, shapes: Shapes) -> Graph:
             alias[node.output] = node.inputs[0]
         else:
             nodes.append(node)
+    return graph.with_nodes(nodes, graph.constants)
+
+
+def gains_last(graph: Graph) -> Graph:
+    """``x * (a * gain)`` is ``(x * a) * gain`` for a constant gain, so that a normalisation is seen."""
+    producers, consumers = graph.producers(), graph.consumers()
+    replaced: dict[str, list[Node]] = {}
+    dropped = set()
+    for node in graph.nodes:
+        if node.op != "Mul" or any(name in graph.constants for name in node.inputs):
+            continue
+        for x, product in (node.inputs, node.inputs[::-1]):
+            inner = producers.get(product)
+            if inner is None or inner.op != "Mul" or len(consumers[product]) > 1:
+                continue
+            gains = [name for name in inner.inputs if name in graph.constants]
+            computed = [name for name in inner.inputs if name not in graph.constants]
+            if len(gains) == len(computed) == 1:
+                middle = f"{node.output}/before_gain"
+                replaced[node.name] = [
+                    Node("Mul", f"{node.name}/before_gain", (x, computed[0]), (middle,)),
+                    Node("Mul", node.name, (middle, gains[0]), node.outputs),
+                ]
+                dropped.add(inner.name)
+                break
+    nodes = [one for node in graph.nodes if node.name not in dropped for one in replaced.get(node.name, [node])]
     return graph.with_nodes(nodes, graph.constants)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from fieldwave.frontends.measure import run
+from fieldwave.frontends.prune import live
 from fieldwave.graph import Graph, Node
 
 __all__ = ["free_batch", "static_shapes"]
@@ -47,7 +48,8 @@ def static_shapes(graph: Graph) -> Graph:
             constants[name] = two[name]
         elif node.op == "Reshape" and grows.sum() == 1 and (two[name] != -1).all():
             constants[name] = np.where(grows, np.asarray(-1, np.int64), two[name])
-    return graph.with_nodes([node for node in graph.nodes if not set(node.outputs) & constants.keys()], constants)
+    nodes = [node for node in graph.nodes if not set(node.outputs) & constants.keys()]
+    return live(graph.with_nodes(nodes, constants))
 
 
 def free_batch(graph: Graph, batch: int) -> Graph:

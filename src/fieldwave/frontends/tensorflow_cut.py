@@ -75,6 +75,10 @@ def network_alone(
             copy.op = "Identity"
             copy.ClearField("attr")
             copy.attr["T"].type = node.attr["dtype"].type
+    _choose(tf, result)
+    kept = _ancestors({node.name: node for node in result.node}, outputs, None) | {name}
+    for node in [node for node in result.node if node.name not in kept]:
+        result.node.remove(node)
     return result, f"{name}:0"
 
 
@@ -93,6 +97,27 @@ def training_switches(graph_def: Any) -> dict[str, bool | float]:
 
 
 _FLOAT, _BOOL = 1, 10  # of TensorFlow's DataType
+
+
+def _choose(tf: Any, graph_def: Any) -> None:
+    """A Select whose condition is a constant is what it selects."""
+    nodes = {node.name: node for node in graph_def.node}
+    for node in graph_def.node:
+        if node.op not in ("Select", "SelectV2"):
+            continue
+        condition = nodes.get(_node(node.input[0]))
+        while condition is not None and condition.op == "Identity":
+            condition = nodes.get(_node(condition.input[0]))
+        if condition is None or condition.op != "Const":
+            continue
+        value = tf.make_ndarray(condition.attr["value"].tensor)
+        if value.size == 1:
+            chosen, kind = node.input[1 if value.item() else 2], node.attr["T"].type
+            node.op = "Identity"
+            node.ClearField("attr")
+            node.attr["T"].type = kind
+            del node.input[:]
+            node.input.append(chosen)
 
 
 def _set(tf: Any, node: Any, value: bool | float) -> None:
