@@ -36,18 +36,19 @@ def _mean_error(
     graph: Graph, plan: Plan, scales: Mapping[str, Scale], observed: Mapping[str, Observed], node: Node
 ) -> NDArray[np.float64] | None:
     """What rounding a layer's weights adds to each output channel in the mean, or None where no mean is known."""
-    weights = graph.constants[node.inputs[1]].astype(np.float64)
-    axis = 0 if node.op == "Conv" or node.attributes.get("transB", 0) else 1
-    rounded, scale = integer_weights(graph, plan, scales, node)
-    spread = [-1 if index == axis else 1 for index in range(weights.ndim)]
-    error = rounded * scale.astype(np.float64).reshape(spread) - weights
     mean = observed[node.inputs[0]].mean if node.inputs[0] in observed else None
-    if mean is None:
+    weights = graph.constants[node.inputs[1]]
+    transposed = node.op == "Gemm" and not node.attributes.get("transB", 0)
+    group = int(node.attributes.get("group", 1)) if node.op == "Conv" else 1
+    share = weights.shape[0] if transposed else weights.shape[1]
+    if mean is None or mean.size != group * share:
         return None
-    if node.op == "Conv":
-        group = int(node.attributes.get("group", 1))
-        if mean.size != group * weights.shape[1]:
-            return None
-        per_tap = error.sum((2, 3)).reshape(group, -1, weights.shape[1])
-        return np.asarray(np.einsum("gos,gs->go", per_tap, mean.reshape(group, -1)).reshape(-1))
-    return np.asarray((error if axis == 0 else error.T) @ mean) if mean.size == weights.shape[1 - axis] else None
+    rounded, scale = integer_weights(graph, plan, scales, node)
+    if transposed:
+        weights, rounded = weights.T, rounded.T
+    found = np.empty(len(weights))
+    for channel in range(len(weights)):  # one by one: a fully connected layer may have 100 million weights
+        error = rounded[channel] * scale[channel].astype(np.float64) - weights[channel]
+        first = channel // (len(weights) // group) * share
+        found[channel] = error.reshape(share, -1).sum(1) @ mean[first : first + share]
+    return found
