@@ -122,10 +122,10 @@ class FakeQuantized(torch.nn.Module):
             evaluation: inputs to compare the two on, each [1, ...]; the calibration images where None.
             labels: the right class of each evaluation input.
         """
-        graph, source = self._emitted(), self._float_graph()
+        graph, source, prepared = self._emitted(), self._float_graph(), self._prepared
         images = self._images if evaluation is None else evaluation
-        report = compare(source, graph, self._prepared.scales, images, labels, lambda what, share: None)
-        return Quantized(graph, report, replace(self._prepared, graph=source))
+        report = compare(source, graph, prepared.scales, images, labels, lambda what, share: None, prepared.notes)
+        return Quantized(graph, report, replace(prepared, graph=source))
 
     def _float_graph(self) -> Graph:
         return replace(self._prepared.graph, constants={**self._prepared.graph.constants, **self._arrays()})

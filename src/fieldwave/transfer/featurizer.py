@@ -17,7 +17,7 @@ from fieldwave.graph import Graph, Node, Value, from_onnx, to_onnx
 from fieldwave.model import FloatModel
 from fieldwave.package import Package, TensorSpec, read_package, write_package
 from fieldwave.preprocess import Preprocessing
-from fieldwave.quantize import Quantized, Report, quantize, quantized_name
+from fieldwave.quantize import Options, Quantized, Report, quantize, quantized_name
 from fieldwave.quantize.canonical import without_idle
 from fieldwave.quantize.tensors import all_tensors
 from fieldwave.transfer.inputs import Images, batches
@@ -27,6 +27,7 @@ __all__ = ["FEATURES", "Featurizer", "featurizer", "package_featurizer", "scale_
 FEATURES = "features:0"
 """Name of the output of a featurizer, float32 [N, features]."""
 _BATCH = 8
+_DEFAULTS = Options()
 _SCALE = {
     "QGemm": 7, "QLinearAdd": 6, "QLinearAveragePool": 3, "QLinearConv": 6, "QLinearGlobalAveragePool": 3,
     "QLinearMatMul": 6, "QuantizeLinear": 1,
@@ -137,6 +138,7 @@ def featurizer(
     *,
     weights: str = "",
     features: str = "",
+    options: Options = _DEFAULTS,
     quantized: Quantized | None = None,
 ) -> Featurizer:
     """A featurizer from a network of the zoo or a float network, which is quantized for it.
@@ -146,6 +148,7 @@ def featurizer(
         calibration: images like those to come, as `Featurizer.features` takes them; 16 or more are good.
         weights: of a network of the zoo, as ``fieldwave.zoo.load`` takes them.
         features: the tensor at which to cut; for a network of the zoo, its own where nothing is given.
+        options: how the network is quantized.
         quantized: the int8 form of ``model`` where it exists already (after fine-tuning, say); calibration images
             are not used then, and may be an empty list.
 
@@ -162,7 +165,7 @@ def featurizer(
         model = zoo.float_model(*zoo.load(model, weights))
     if quantized is None:
         images = list(batches(calibration, model.preprocessing, 1))
-        quantized = quantize(model.graph, images)
+        quantized = quantize(model.graph, images, options=options)
     graph = _cut(quantized.graph, features, model.name)
     flatten = Node("Flatten", FEATURES, (features,), (FEATURES,), {"axis": 1})
     return Featurizer(
