@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -49,6 +50,33 @@ def test_a_built_simulator_is_taken_from_the_cache() -> None:
 def test_the_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "fieldwave" / "simulators"
+
+
+def test_no_home_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(DeviceError) as error:
+        build_simulator(TINY)
+    assert str(error.value) == (
+        "no folder to keep the NPU simulator in: this user has no home; set XDG_CACHE_HOME to a folder"
+    )
+
+
+def test_what_killed_builds_left_behind_is_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The next build removes it, but leaves alone what somebody is building."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    folder = cache_folder()
+    for name in ("killed", "running"):
+        (folder / f"{name}.build").mkdir(parents=True)
+    with (folder / "running.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(DeviceError):
+            build_simulator(TINY)
+        assert [path.name for path in folder.glob("*.build")] == ["running.build"]
 
 
 def test_no_compiler_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -33,8 +32,18 @@ HARNESS = Path(__file__).with_name("harness.cpp")
 
 
 def cache_folder() -> Path:
-    """Where built simulators are kept: ``$XDG_CACHE_HOME/fieldwave/simulators``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fieldwave" / "simulators"
+    """Where built simulators are kept: ``$XDG_CACHE_HOME/fieldwave/simulators``.
+
+    Raises:
+        DeviceError: neither that variable nor a home folder is known.
+    """
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise DeviceError(
+            "no folder to keep the NPU simulator in: this user has no home; set XDG_CACHE_HOME to a folder"
+        ) from error
+    return Path(cache) / "fieldwave" / "simulators"
 
 
 def build_simulator(configuration: Configuration, *, progress: Callable[[str, float], None] | None = None) -> Path:
@@ -42,7 +51,7 @@ def build_simulator(configuration: Configuration, *, progress: Callable[[str, fl
 
     Raises:
         MissingExtraError: the extra ``gateware`` is not installed.
-        DeviceError: no C++ compiler, or a tool failed; the message holds its last line.
+        DeviceError: no C++ compiler, no folder to keep it in, or a tool failed; the message holds its last line.
     """
     versions = _versions()
     key = _key(configuration, versions)
@@ -53,10 +62,27 @@ def build_simulator(configuration: Configuration, *, progress: Callable[[str, fl
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / f"{key}.lock"):
         if not library.exists():
-            with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                built = _build(configuration, Path(scratch), progress or (lambda what, fraction: None))
+            scratch = folder / f"{key}.build"
+            _remove_abandoned(folder)
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir()
+            try:
+                built = _build(configuration, scratch, progress or (lambda what, fraction: None))
                 built.replace(library)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
     return library
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """What killed builds left behind: scratch folders whose lock nobody holds."""
+    for scratch in folder.glob("*.build"):
+        with scratch.with_suffix(".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _versions() -> list[str]:
