@@ -26,7 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave import zoo
-from fieldwave.compiler import NpuSection, compile_network
+from fieldwave.compiler import compile_network
+from fieldwave.compiler.lower import lower
+from fieldwave.compiler.partition import partition as split
+from fieldwave.compiler.shapes import tensor_types
 from fieldwave.conversion import convert
 from fieldwave.devices import create_device
 from fieldwave.devices.exactness import exactness
@@ -140,28 +143,24 @@ def fake_quantized(network: zoo.Network, weights: Weights, package: Package, ima
 
 
 def partition(package: Package) -> dict[str, Any]:
-    """Which NPUs hold the network; which operators the first of these takes, which stay on the host, and why."""
+    """Which operators an NPU takes, which stay on the host and why; and which NPUs have room for the network."""
     graph = from_onnx(package.model)
-    configurations: dict[str, str] = {}
-    figures: dict[str, Any] = {"configurations": configurations}
+    configurations = {}
     for name in NPUS:
         try:
-            compiled = compile_network(graph, configuration(name))
+            compile_network(graph, configuration(name))
+            configurations[name] = "compiles"
         except FieldwaveError as error:
             configurations[name] = str(error)
-            continue
-        configurations[name] = "compiles"
-        if "operators" not in figures:
-            sections = compiled.sections
-            counts = {side: Counter(n.op for s in sections if s.side == side for n in s.nodes) for side in SIDES}
-            figures |= {
-                "configuration": name,
-                "sections": [section.side for section in sections],
-                "macs": sum(part.macs for part in compiled.program.sections if isinstance(part, NpuSection)),
-                "operators": {side: dict(sorted(count.items())) for side, count in counts.items()},
-                "refusals": dict(sorted(Counter(compiled.lowering.refusals.values()).items())),
-            }
-    return figures
+    lowering = lower(graph, tensor_types(graph), configuration(NPUS[0]))
+    sections = split(graph, lowering.steps)
+    counts = {side: Counter(n.op for s in sections if s.side == side for n in s.nodes) for side in SIDES}
+    return {
+        "configurations": configurations,
+        "sections": [section.side for section in sections],
+        "operators": {side: dict(sorted(count.items())) for side, count in counts.items()},
+        "refusals": dict(sorted(Counter(lowering.refusals.values()).items())),
+    }
 
 
 SIDES = ("npu", "host")
@@ -200,21 +199,14 @@ def tables(figures: Mapping[str, Any]) -> str:
             f"| {name}, int8 | builds | {builds} | {int8['convert_seconds']:.0f} s "
             f"| {int8['bytes_differing']} of {int8['bytes_compared']} |"
         )
-    lines += [
-        "",
-        "| int8 | NPUs that hold it | on the NPU | share of the MACs | on the host |",
-        "|---|---|---|---|---|",
-    ]
+    lines += ["", "| int8 | the NPU takes | the host keeps | NPUs with room for it |", "|---|---|---|---|"]
     for name in (name for name in NAMES if name in figures):
         npu = figures[name]["int8"]["npu"]
-        held = ", ".join(one for one, answer in npu["configurations"].items() if answer == "compiles")
-        if not held:
-            lines.append(f"| {name} | none | | | all |")
-            continue
+        held = [one for one, answer in npu["configurations"].items() if answer == "compiles"]
         taken, left = (
             ", ".join(f"{count} {op}" for op, count in npu["operators"][side].items()) for side in SIDES
         )
-        lines.append(f"| {name} | {held} | {taken} | {100 * npu['macs'] / figures[name]['macs']:.1f} % | {left} |")
+        lines.append(f"| {name} | {taken} | {left} | {', '.join(held) or 'none yet'} |")
     return "\n".join(lines) + "\n"
 
 
@@ -231,11 +223,12 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="keep the figures of these networks")
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    figures = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    measured = {}
     for name in arguments.network:
-        figures[name] = measure(name)
-        print(name, json.dumps(figures[name], indent=1), flush=True)
+        measured[name] = measure(name)
+        print(name, json.dumps(measured[name], indent=1), flush=True)
     if arguments.write:
+        figures = {**(json.loads(RESULTS.read_text()) if RESULTS.exists() else {}), **measured}
         RESULTS.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
         write_tables(figures)
 

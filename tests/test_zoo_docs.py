@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -30,6 +32,19 @@ def test_the_table_of_networks_is_true() -> None:
         assert macs == f"{network.macs / unit[1]:.{digits}f} {unit[0]}"
         count = sum(prod(shape) for shape in network.weight_shapes.values())
         assert weights == (f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.0f} k")
+
+
+def test_the_table_of_the_ten_models_is_that_of_the_figures() -> None:
+    pytest.importorskip("onnx")
+    source = ROOT / "benchmarks" / "networks.py"
+    spec = importlib.util.spec_from_file_location("networks_benchmark", source)
+    assert spec is not None and spec.loader is not None
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    figures = json.loads(benchmark.RESULTS.read_text())
+    assert set(figures) <= set(benchmark.NAMES)
+    assert benchmark.BEGIN + benchmark.tables(figures) + benchmark.END in DOCUMENT
+    assert all(figure["int8"]["bytes_differing"] == 0 for figure in figures.values())
 
 
 @pytest.mark.slow
