@@ -13,7 +13,7 @@ from tests.small_zoo import NAMES
 from tests.test_zoo_torch import assert_close, from_onnx, torch
 
 PHOTOGRAPH = Path(__file__).parent / "data" / "images" / "snowleopardgaze.jpg"
-TOLERANCE = 5e-5  # VGG-16's fc6 sums 25 088 products
+TOLERANCE = 1e-4  # rounding grows with depth: ONNX Runtime is as far from float64 as the others are from it
 
 
 @pytest.mark.slow
