@@ -272,13 +272,19 @@ def test_control_flow() -> None:
     assert str(caught.value) == ("node 'choose' (If) holds a sub-graph; export the model without control flow")
 
 
-def test_a_network_that_is_quantized_already() -> None:
-    nodes = [helper.make_node("QuantizeLinear", ["x", "step"], ["y"], name="q")]
-    with pytest.raises(ModelError) as caught:
-        load(model(nodes, [constant("step", 0.1)], rank=4))
-    assert str(caught.value) == (
-        "node 'q' (QuantizeLinear): the network is quantized already; give the float network that it was made of"
-    )
+def test_a_network_that_is_quantized_already_keeps_its_scales() -> None:
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "step", "point"], ["q"], name="q"),
+        helper.make_node("DequantizeLinear", ["q", "step", "point"], ["d"], name="d"),
+        helper.make_node("Conv", ["d", "w"], ["c"], name="conv"),
+        helper.make_node("QuantizeLinear", ["c", "step", "point"], ["p"], name="p"),
+        helper.make_node("DequantizeLinear", ["p", "step", "point"], ["y"], name="e"),
+    ]
+    point = constant("point", 128, np.uint8)
+    graph = load(model(nodes, [constant("step", 0.1), point, weights("w", 4, 3, 3, 3)], rank=4)).graph
+    assert [node.op for node in graph.nodes if node.op.endswith("Linear")] == [
+        node.op_type for node in nodes[:2]
+    ] * 2
 
 
 def test_weights_in_another_file(tmp_path: Path) -> None:

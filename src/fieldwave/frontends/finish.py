@@ -24,6 +24,7 @@ from fieldwave.frontends.simplify import simplify
 from fieldwave.frontends.static import free_batch, static_shapes
 from fieldwave.graph import Graph, Value, from_onnx
 from fieldwave.model import FloatModel
+from fieldwave.quantize import is_quantized
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -65,13 +66,15 @@ def finish(exported: Exported, pixels: Pixels, labels: tuple[str, ...] = ()) -> 
     _check_operators(exported.model)
     model = at_our_opset(exported.model)
     image = fix_image(model, pixels.size)
-    source = static_shapes(from_onnx(simplify(model)))
+    # Joining what lies between the scales of a network that is quantized already would lose them.
+    quantized = is_quantized(from_onnx(model))
+    source = static_shapes(from_onnx(model if quantized else simplify(model)))
     graph = free_batch(source, image.batch) if image.batch else source
     front = find_front(graph, image)
     size = (image.height, image.width)
     prepared = prepare(front.affine, exported.affine, exported.geometry, pixels, size)
     graph = with_nhwc_input(graph, front, image, prepared.gain)
-    graph = _cleaned(graph)
+    graph = live(graph) if quantized else _cleaned(graph)
     _check(source, graph, image, front, prepared)
     notes = (*exported.notes, *prepared.notes)
     return FloatModel(exported.name, graph, prepared.spec, labels, _aliases(exported, graph), notes)
@@ -87,19 +90,10 @@ def _aliases(exported: Exported, graph: Graph) -> dict[str, tuple[str, ...]]:
     return aliases
 
 
-_QUANTIZED = ("DequantizeLinear", "QLinearConv", "QLinearMatMul", "QuantizeLinear")
-
-
 def _check_operators(model: ModelProto) -> None:
-    """Raise where a node is no operator of ONNX, or the network is quantized already."""
+    """Raise where a node is no operator of ONNX."""
     import onnx
 
-    quantized = next((node for node in model.graph.node if node.op_type in _QUANTIZED), None)
-    if quantized is not None:
-        raise ModelError(
-            f"node {quantized.name!r} ({quantized.op_type}): the network is quantized already; "
-            "give the float network that it was made of"
-        )
     functions = {(function.domain, function.name) for function in model.functions}
     for index, node in enumerate(model.graph.node):
         ours = node.domain in ("", "ai.onnx")
