@@ -20,11 +20,12 @@ from fieldwave.errors import InputError, ModelError
 from fieldwave.graph import Graph, Node, Value
 from fieldwave.model import FloatModel
 from fieldwave.preprocess import normalise
-from fieldwave.quantize import prepare, quantize
+from fieldwave.quantize import Options, prepare, quantize
 from fieldwave.quantize.calibrate import Scale
 from fieldwave.quantize.tensors import all_tensors
 from fieldwave.training import FakeQuantized, fake_quantized, fine_tune
 from tests.float_networks import Floats
+from tests.small_zoo import small
 
 Images = NDArray[np.float32]
 
@@ -138,6 +139,26 @@ def test_dense_blocks_norms_and_tables_keep_every_byte_through_training() -> Non
     assert len(changed) == 5
     found = different(module, images)
     assert {"hardswish_7:0_quantized", "mul_10:0_quantized"} < set(found)
+    assert set(found.values()) == {0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options", [Options(), Options(method="error", equalise=True)], ids=["minmax", "equalised"]
+)
+@pytest.mark.parametrize("name", ["densenet121", "resnet50", "ssd_vgg", "vgg16"])
+def test_the_zoos_networks_made_small_keep_every_byte(name: str, options: Options) -> None:
+    network = small(name)
+    model = zoo.float_model(network, zoo.load_weights(network, "random:0"))
+    images = np.random.default_rng(0).normal(0, 50, (8, *network.input.shape)).astype(np.float32)
+    module = fake_quantized(model, list(images[:4, None]), options=options).train()
+    optimizer = torch.optim.SGD(module.parameters(), 1e-4)
+    outputs = module(torch.from_numpy(images[:2]))
+    sum(one.square().mean() for one in (outputs if isinstance(outputs, tuple) else (outputs,))).backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+    optimizer.step()
+    found = different(module, images)
+    assert len(found) > 20
     assert set(found.values()) == {0}
 
 
