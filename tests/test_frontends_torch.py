@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fieldwave import zoo
 from fieldwave.errors import InputError, ModelError
 from fieldwave.frontends import Pixels, load
 from fieldwave.frontends.measure import run
 from fieldwave.frontends.torch_model import quiet_torch
 from fieldwave.model import FloatModel
+from tests.small_zoo import small
 
 pytestmark = pytest.mark.skipif(
     not (find_spec("torch") and find_spec("onnxscript")),
@@ -117,6 +119,19 @@ def test_a_program_file_and_the_normalisation_of_torchvision(tmp_path: Path) -> 
         "export the network to .onnx instead"
     )
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_network_of_the_zoo_as_a_module() -> None:
+    network = small("densenet121", "torchvision")
+    weights = zoo.load_weights(network, "random:0")
+    loaded = load(zoo.to_torch(network, weights), size=network.input.shape[0], name="small")
+    reference = zoo.float_model(network, weights)
+    image = np.random.default_rng(0).uniform(-2, 2, (2, *network.input.shape)).astype(np.float32)
+    ours, theirs = (
+        run(model.graph, image, [model.graph.outputs[0].name])[model.graph.outputs[0].name]
+        for model in (loaded, reference)
+    )
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_a_file_that_is_no_program(tmp_path: Path) -> None:

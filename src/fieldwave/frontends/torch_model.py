@@ -25,7 +25,9 @@ _OPSET = 18
 
 
 def export_module(module: Any, outputs: tuple[str, ...], pixels: Pixels, name: str) -> Exported:
-    """A ``torch.nn.Module`` that takes images [N, channels, height, width], or an ``ExportedProgram``.
+    """A ``torch.nn.Module`` that takes images, or an ``ExportedProgram``.
+
+    Images are [N, channels, height, width], or [N, height, width, channels] where the module refuses the former.
 
     The module's mode (training or not) is as before afterwards.
 
@@ -39,20 +41,29 @@ def export_module(module: Any, outputs: tuple[str, ...], pixels: Pixels, name: s
             return _converted(torch, module, outputs, name)
         if pixels.size is None:
             raise InputError(f"a {type(module).__name__} does not say the size of its image: give size=224")
-        image = torch.zeros(2, _channels(torch, module, pixels), *pixels.size)
+        channels = _channels(torch, module, pixels)
         training = module.training
         module.eval()
         try:
-            dynamic = ({0: torch.export.Dim.DYNAMIC},)
-            program = torch.export.export(module, (image,), dynamic_shapes=dynamic)
-        # What tracing a module raises is whatever its code raises.
-        except Exception as error:
-            raise ModelError(
-                f"torch.export cannot take {type(module).__name__} for images {list(image.shape)}: {_line(error)}"
-            ) from error
+            program = _traced(torch, module, [(2, channels, *pixels.size), (2, *pixels.size, channels)])
         finally:
             module.train(training)
         return _converted(torch, program, outputs, name)
+
+
+def _traced(torch: Any, module: Any, shapes: list[tuple[int, ...]]) -> Any:
+    """The exported program for images of the first shape that the module takes."""
+    dynamic = ({0: torch.export.Dim.DYNAMIC},)
+    refusal: ModelError | None = None
+    for shape in shapes:
+        try:
+            return torch.export.export(module, (torch.zeros(shape),), dynamic_shapes=dynamic)
+        # What tracing a module raises is whatever its code raises.
+        except Exception as error:
+            line = f"torch.export cannot take {type(module).__name__} for images {list(shape)}: {_line(error)}"
+            refusal = refusal or ModelError(line)
+    assert refusal is not None
+    raise refusal
 
 
 def export_program_file(path: Path, outputs: tuple[str, ...], name: str) -> Exported:
