@@ -48,6 +48,10 @@ def test_anything_else_is_not(apply: Callable[[Array], Array]) -> None:
     assert fit_affine(apply, (5, 4, 3)) is None
 
 
+def test_no_mean_is_zero_and_not_minus_zero() -> None:
+    assert [str(value) for value in Affine((0,), (0.5,), (0.0,)).mean] == ["0.0"]
+
+
 def test_one_after_the_other() -> None:
     backwards = Affine((2, 1, 0), (1.0,) * 3, (0.0,) * 3)
     scaled = Affine((0, 1, 2), (2.0, 3.0, 4.0), (1.0, 0.0, -1.0))

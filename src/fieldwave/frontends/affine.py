@@ -55,7 +55,7 @@ class Affine:
     @property
     def mean(self) -> tuple[float, ...]:
         """The pixel, by output channel, that becomes 0."""
-        return tuple(plain(-offset / gain) for gain, offset in zip(self.gain, self.offset, strict=True))
+        return tuple(plain(-offset / gain) + 0.0 for gain, offset in zip(self.gain, self.offset, strict=True))
 
 
 def fit_affine(

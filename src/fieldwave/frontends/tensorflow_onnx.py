@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +17,9 @@ __all__ = ["to_onnx"]
 
 _LARGE = 1 << 14
 """Values from which on a tensor of weights does not go through the converter."""
+
+_SETTING = "TF2ONNX_CATCH_ERRORS"
+"""Where it is set, tf2onnx stops at an optimiser that fails, and keeps no copies."""
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -41,27 +45,33 @@ def to_onnx(tf: Any, graph_def: Any, placeholder: str, outputs: Sequence[str], s
     if left:
         raise ModelError(f"node {left[0].name!r} (Placeholder) is a second input; one image input is supported")
     weights = _taken_out(tf, graph_def)
+    for careful in (False, True):
+        with contextlib.suppress(Exception):  # tf2onnx raises whatever the handler of a node runs into
+            model = _converted(graph_def, placeholder, outputs, list(weights), careful)
+            return _named(_with_weights(model, weights), placeholder, source)
+    _put_back(tf, graph_def, weights)
     try:
-        model = _converted(graph_def, placeholder, outputs, list(weights))
-    # tf2onnx raises whatever the handler of a node runs into.
-    except Exception:
-        _put_back(tf, graph_def, weights)
-        weights = {}
-        try:
-            model = _converted(graph_def, placeholder, outputs, [])
-        except Exception as error:
-            raise ModelError(_refusal(error, graph_def.node)) from error
-    return _named(_with_weights(model, weights), placeholder, source)
+        return _named(_converted(graph_def, placeholder, outputs, [], True), placeholder, source)
+    except Exception as error:
+        raise ModelError(_refusal(error, graph_def.node)) from error
 
 
-def _converted(graph_def: Any, placeholder: str, outputs: Sequence[str], weights: list[str]) -> Any:
+def _converted(graph_def: Any, placeholder: str, outputs: Sequence[str], weights: list[str], careful: bool) -> Any:
+    """By tf2onnx; ``careful`` keeps a copy of the graph before each of its optimisers, and goes on without one
+    that fails."""
     import tf2onnx
 
-    # Set, it stops tf2onnx from keeping a copy of the whole graph for each of its optimisers.
-    os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
-    model, _ = tf2onnx.convert.from_graph_def(
-        graph_def, input_names=[placeholder, *weights], output_names=list(outputs), opset=OPSET
-    )
+    before = os.environ.pop(_SETTING, None)
+    if not careful:
+        os.environ[_SETTING] = "FALSE"
+    try:
+        model, _ = tf2onnx.convert.from_graph_def(
+            graph_def, input_names=[placeholder, *weights], output_names=list(outputs), opset=OPSET
+        )
+    finally:
+        os.environ.pop(_SETTING, None)
+        if before is not None:
+            os.environ[_SETTING] = before
     return model
 
 
