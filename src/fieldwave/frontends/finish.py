@@ -67,14 +67,14 @@ def finish(exported: Exported, pixels: Pixels, labels: tuple[str, ...] = ()) -> 
     model = at_our_opset(exported.model)
     image = fix_image(model, pixels.size)
     # Joining what lies between the scales of a network that is quantized already would lose them.
-    quantized = is_quantized(from_onnx(model))
+    quantized = _seems_quantized(model) and is_quantized(from_onnx(model))
     source = static_shapes(from_onnx(model if quantized else simplify(model)))
     graph = free_batch(source, image.batch) if image.batch else source
     front = find_front(graph, image)
     size = (image.height, image.width)
     prepared = prepare(front.affine, exported.affine, exported.geometry, pixels, size)
     graph = with_nhwc_input(graph, front, image, prepared.gain)
-    graph = live(graph) if quantized else _cleaned(graph)
+    graph = _measured(live(graph)) if quantized else _cleaned(graph)
     _check(source, graph, image, front, prepared)
     notes = (*exported.notes, *prepared.notes)
     return FloatModel(exported.name, graph, prepared.spec, labels, _aliases(exported, graph), notes)
@@ -116,8 +116,19 @@ def _cleaned(graph: Graph) -> Graph:
     )
     for step in steps:
         graph = step(graph)
+    return _measured(graph, known)
+
+
+def _measured(graph: Graph, known: Mapping[str, tuple[int | None, ...]] | None = None) -> Graph:
+    """The graph with the shapes of its outputs, which exporters leave open, or fix to one image."""
+    known = known or _shapes(graph)
     outputs = tuple(Value(value.name, value.dtype, known[value.name]) for value in graph.outputs)
     return replace(graph, outputs=outputs)
+
+
+def _seems_quantized(model: ModelProto) -> bool:
+    """Whether it is worth a look, which control flow that is about to be folded would not survive."""
+    return any("Quantize" in node.op_type or node.op_type.startswith("Q") for node in model.graph.node)
 
 
 def _shapes(graph: Graph) -> Mapping[str, tuple[int | None, ...]]:
