@@ -180,7 +180,10 @@ def test_keras_with_its_rescaling_inside(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, answers(folder, pixels), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["resnet50", "densenet121", "vgg16", "ssd_vgg"])
+@pytest.mark.parametrize(
+    "name",
+    ["densenet121", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50", "vgg16", "ssd_vgg"))],
+)
 def test_the_tutorials_road_with_the_networks_of_the_zoo(name: str, tmp_path: Path) -> None:
     network = small(name)
     weights = zoo.load_weights(network, "random:0")

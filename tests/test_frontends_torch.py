@@ -121,6 +121,7 @@ def test_a_program_file_and_the_normalisation_of_torchvision(tmp_path: Path) -> 
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.slow
 def test_a_network_of_the_zoo_as_a_module() -> None:
     network = small("densenet121", "torchvision")
     weights = zoo.load_weights(network, "random:0")
