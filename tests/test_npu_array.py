@@ -71,7 +71,9 @@ def test_blocks_of_every_size_accumulate(maximum: bool) -> None:
     expected: list[tuple[list[int], int, int]] = []
     for block in range(12):
         pixels, steps = rng.randint(1, 8), rng.randint(1, 4)
-        values = [[[rng.randint(-(2**20), 2**20) for _ in range(4)] for _ in range(pixels)] for _ in range(steps)]
+        values = [
+            [[rng.randint(-(2**18), 2**18 - 1) for _ in range(4)] for _ in range(pixels)] for _ in range(steps)
+        ]
         padding = [[rng.random() < 0.3 for _ in range(pixels)] for _ in range(steps)]
         for step in range(steps):
             for pixel in range(pixels):

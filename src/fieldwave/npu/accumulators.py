@@ -16,6 +16,7 @@ from amaranth import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from fieldwave.npu.array import dot_bits
 from fieldwave.npu.config import Configuration
 
 __all__ = ["MINIMUM_STEP", "TAP_BITS", "Accumulators", "result_layout"]
@@ -44,7 +45,7 @@ class Accumulators(wiring.Component):
     Members:
         valid, pixel, first, last, padding, tile_end: what enters the array now.
         maximum: combine by maximum instead of by sum.
-        values: one int32 per lane, ``value_latency`` cycles after its ``valid``; at least 2.
+        values: one dot product per lane, ``value_latency`` cycles after its ``valid``; at least 2.
         result, result_valid: complete results; they cannot wait.
     """
 
@@ -60,7 +61,7 @@ class Accumulators(wiring.Component):
                 "padding": In(1),
                 "tile_end": In(1),
                 "maximum": In(1),
-                "values": In(data.ArrayLayout(signed(32), configuration.output_lanes)),
+                "values": In(data.ArrayLayout(signed(dot_bits(configuration)), configuration.output_lanes)),
                 "result": Out(result_layout(configuration)),
                 "result_valid": Out(1),
             }
@@ -92,7 +93,7 @@ class Accumulators(wiring.Component):
             m.d.sync += controls[-1].eq(controls[-2])
         reading, combining = controls[-3], controls[-1]
 
-        partial, combined = Signal(layout), Signal(layout)
+        partial, combined = Signal(layout, reset_less=True), Signal(layout, reset_less=True)
         m.d.comb += [read.addr.eq(reading.pixel), read.en.eq(reading.valid)]
         m.d.sync += partial.eq(read.data)
 

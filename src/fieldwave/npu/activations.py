@@ -86,7 +86,8 @@ class Activations(wiring.Component):
                         write.addr.eq(port.payload.address),
                         write.data.eq(port.payload.word),
                     ]
-            register = Signal(width, name=f"register{bank}")  # every block memory is followed by a register
+            # Every block memory is followed by a register.
+            register = Signal(width, name=f"register{bank}", reset_less=True)
             m.d.sync += register.eq(read.data)
             registers.append(register)
 

@@ -126,14 +126,16 @@ class Datapath(wiring.Component):
         # The token follows its word: bank, bank register, scale-shift, pad.
         scaled = READ_LATENCY + prescale_latency(configuration)
         assert scaled == weight_latency(configuration), "the handshake in weights.py counts on it"
-        on_its_way = [Signal(token_layout(configuration), name=f"token_{i}") for i in range(scaled + 2)]
+        on_its_way = [
+            Signal(token_layout(configuration), name=f"token_{i}", reset_less=True) for i in range(scaled + 2)
+        ]
         valid = Signal(scaled + 2)
         m.d.comb += [on_its_way[0].eq(token), valid[0].eq(issue)]
         m.d.sync += [later.eq(earlier) for earlier, later in pairwise(on_its_way)]
         m.d.sync += valid[1:].eq(valid)
         word = self._prescale(m, on_its_way[READ_LATENCY], valid[READ_LATENCY])
         pads = compute.pad_value.replicate(configuration.input_lanes)
-        vector = Signal(data.ArrayLayout(signed(8), configuration.input_lanes))
+        vector = Signal(data.ArrayLayout(signed(8), configuration.input_lanes), reset_less=True)
         m.d.sync += vector.eq(Mux(on_its_way[scaled].padding, pads, word))
 
         entering, entered = on_its_way[-1], valid[-1]
@@ -188,12 +190,12 @@ def _lanes(m: Module, configuration: Configuration, vector: Any, part: Any, zero
     """The vector's slice ``part`` less ``zero``, ``latency`` cycles later."""
     width = configuration.output_lanes * 8
     layout = data.ArrayLayout(signed(9), configuration.output_lanes)
-    chosen = Signal(data.ArrayLayout(signed(8), configuration.output_lanes))
+    chosen = Signal(data.ArrayLayout(signed(8), configuration.output_lanes), reset_less=True)
     m.d.sync += chosen.eq(vector.as_value().word_select(part, width) if configuration.slices > 1 else vector)
-    difference = Signal(layout)
+    difference = Signal(layout, reset_less=True)
     m.d.sync += difference.eq(Cat((lane - zero)[:9] for lane in chosen))
     stages = [difference]
     for cycle in range(latency - 2):
-        stages.append(Signal(layout, name=f"lanes_{cycle}"))
+        stages.append(Signal(layout, name=f"lanes_{cycle}", reset_less=True))
         m.d.sync += stages[-1].eq(stages[-2])
     return stages[-1]
