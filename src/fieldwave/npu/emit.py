@@ -1,4 +1,9 @@
-"""Verilog of a configuration: the same text for simulation, for Yosys and for vendor tools."""
+"""Verilog of a configuration: the same text for simulation, for Yosys and for vendor tools.
+
+Amaranth's own way to Verilog ends with an unconditional assignment to every register, its condition hidden in the
+value. Here Yosys also looks for the enables and resets of registers and writes ``if (enable) register <= value``,
+which a simulator can skip, and sign extensions become replications instead of lists of equal bits.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,8 @@ import re
 from typing import Any
 
 from amaranth import ClockDomain, Elaboratable, Module, Signal
-from amaranth.back import rtlil, verilog
+from amaranth._toolchain.yosys import find_yosys
+from amaranth.back import rtlil
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
@@ -19,12 +25,36 @@ __all__ = ["emit_verilog"]
 # What remains of a memory's initial content after _Platform.
 _MEMORY_CONTENT = re.compile(r"^  cell \$meminit_v2 .*?^  end\n", re.MULTILINE | re.DOTALL)
 
+_YOSYS_VERSION = (0, 40)
+_YOSYS = """read_rtlil <<rtlil
+{rtlil}
+rtlil
+proc -norom
+opt_expr
+opt_clean
+opt_dff
+opt_clean
+memory_collect
+{attributes}
+write_verilog -norename
+"""
+_ATTRIBUTES = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
+
+# A bit (x[7], or \\x.y [7] with an escaped name) that is repeated in a concatenation.
+_EQUAL_BITS = re.compile(r"((?:\\\S+ |[A-Za-z_]\w*)\[\d+\])((?:, \1)+)(?=[, ])")
+
 
 def emit_verilog(configuration: Configuration) -> str:
     """Verilog-2005 of the core: module ``npu`` with ``clk``, ``rst``, ``m_axi_*``, ``s_axi_*`` and ``irq``."""
     top = _Top(Npu(configuration))
     text = rtlil.convert(top, name="npu", platform=_Platform(), ports=top.ports, emit_src=False)
-    return str(verilog._convert_rtlil_text(_MEMORY_CONTENT.sub("", text), strip_internal_attrs=True))
+    remove = " ".join(f"-remove {name}" for name in _ATTRIBUTES)
+    script = _YOSYS.format(
+        rtlil=_MEMORY_CONTENT.sub("", text), attributes=f"attrmap {remove}\nattrmap -modattr {remove}"
+    )
+    yosys = find_yosys(lambda version: version >= _YOSYS_VERSION)
+    written = yosys.run(["-q", "-"], script, ignore_warnings=True)
+    return _EQUAL_BITS.sub(lambda bits: f"{{{1 + bits[2].count(bits[1])}{{{bits[1]}}}}}", written)
 
 
 class _Platform:
