@@ -58,41 +58,49 @@ class MultiplierArray(wiring.Component):
         inputs, outputs = self.configuration.input_lanes, self.configuration.output_lanes
 
         shadow = [
-            Signal(self.configuration.port_bits, name=f"shadow_{i}") for i in range(self.configuration.tile_beats)
+            Signal(self.configuration.port_bits, name=f"shadow_{i}", reset_less=True)
+            for i in range(self.configuration.tile_beats)
         ]
         for index, beat in enumerate(shadow):
             with m.If(self.load & (self.load_index == index)):
                 m.d.sync += beat.eq(self.load_beat)
 
-        current = Signal(inputs * outputs * 8)
-        weights = data.View(data.ArrayLayout(data.ArrayLayout(signed(8), inputs), outputs), current)
+        # A register for every weight: a simulator is slow at slices of a vector of thousands of bits.
+        weights = [_registers(8, inputs, f"weight_{output:03}") for output in range(outputs)]
         with m.If(self.swap):
-            m.d.sync += current.eq(Cat(shadow))
+            m.d.sync += Cat(weights).eq(Cat(shadow))
 
-        operands = [Signal(signed(8), name=f"operand_{lane}") for lane in range(inputs)]
-        for lane, operand in enumerate(operands):
-            m.d.sync += operand.eq(self.vector[lane])
+        operands = _registers(8, inputs, "operand")
+        m.d.sync += Cat(operands).eq(self.vector)
 
         for output in range(outputs):
-            products = [Signal(signed(16), name=f"product_{output}_{lane}") for lane in range(inputs)]
+            products = _registers(16, inputs, f"product_{output:03}")
             m.d.sync += [
-                product.eq(operand * weights[output][lane])
-                for lane, (product, operand) in enumerate(zip(products, operands, strict=True))
+                product.eq(operand * weight)
+                for product, operand, weight in zip(products, operands, weights[output], strict=True)
             ]
-            m.d.comb += self.dots[output].eq(_sum(m, products, f"sum_{output}"))
+            m.d.comb += self.dots[output].eq(_sum(m, products, f"sum_{output:03}"))
         return m
 
 
+def _registers(bits: int, count: int, name: str) -> list[Signal]:
+    """Signed registers in a row. Numbers have leading zeros, so that tools that sort by name keep the order: a
+    compiler of simulated Verilog then finds neighbours, and works on many of them at once."""
+    return [Signal(signed(bits), name=f"{name}_{index:03}", reset_less=True) for index in range(count)]
+
+
 def _sum(m: Module, values: list[Any], name: str) -> Any:
-    """Adder tree with a register after every LEVELS_PER_REGISTER levels."""
-    group = 1 << LEVELS_PER_REGISTER
+    """Adder tree with a register after every LEVELS_PER_REGISTER levels.
+
+    Values that are half of a level apart are added, not neighbours: so a level is one row added to another.
+    """
     depth = 0
     while len(values) > 1:
-        sums = []
-        for start in range(0, len(values), group):
-            total = sum(values[start + 1 : start + group], values[start])
-            register = Signal(total.shape(), name=f"{name}_{depth}_{start // group}")
-            m.d.sync += register.eq(total)
-            sums.append(register)
+        levels = min(LEVELS_PER_REGISTER, len(values).bit_length() - 1)
+        for _ in range(levels):
+            half = len(values) // 2
+            values = [first + second for first, second in zip(values[:half], values[half:], strict=True)]
+        sums = _registers(values[0].shape().width, len(values), f"{name}_{depth}")
+        m.d.sync += [register.eq(value) for register, value in zip(sums, values, strict=True)]
         values, depth = sums, depth + 1
     return values[0]
