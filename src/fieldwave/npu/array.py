@@ -65,8 +65,9 @@ class MultiplierArray(wiring.Component):
             with m.If(self.load & (self.load_index == index)):
                 m.d.sync += beat.eq(self.load_beat)
 
-        # A register for every weight: a simulator is slow at slices of a vector of thousands of bits.
-        weights = [_registers(8, inputs, f"weight_{output:03}") for output in range(outputs)]
+        # A register for every weight: a simulator is slow at slices of a vector of thousands of bits. They have a
+        # reset, which they do not need: without it the WebAssembly build of Yosys 0.70 cannot map the core to ECP5.
+        weights = [_registers(8, inputs, f"weight_{output:03}", reset=True) for output in range(outputs)]
         with m.If(self.swap):
             m.d.sync += Cat(weights).eq(Cat(shadow))
 
@@ -83,10 +84,10 @@ class MultiplierArray(wiring.Component):
         return m
 
 
-def _registers(bits: int, count: int, name: str) -> list[Signal]:
+def _registers(bits: int, count: int, name: str, *, reset: bool = False) -> list[Signal]:
     """Signed registers in a row. Numbers have leading zeros, so that tools that sort by name keep the order: a
     compiler of simulated Verilog then finds neighbours, and works on many of them at once."""
-    return [Signal(signed(bits), name=f"{name}_{index:03}", reset_less=True) for index in range(count)]
+    return [Signal(signed(bits), name=f"{name}_{index:03}", reset_less=not reset) for index in range(count)]
 
 
 def _sum(m: Module, values: list[Any], name: str) -> Any:
