@@ -65,8 +65,8 @@ class MultiplierArray(wiring.Component):
             with m.If(self.load & (self.load_index == index)):
                 m.d.sync += beat.eq(self.load_beat)
 
-        # A register for every weight: a simulator is slow at slices of a vector of thousands of bits. They have a
-        # reset, which they do not need: without it the WebAssembly build of Yosys 0.70 cannot map the core to ECP5.
+        # A register for every weight: a simulator is slow at slices of a vector of thousands of bits. They have
+        # a reset, which they do not need: without it the WebAssembly build of Yosys 0.70 fails on the core.
         weights = [_registers(8, inputs, f"weight_{output:03}", reset=True) for output in range(outputs)]
         with m.If(self.swap):
             m.d.sync += Cat(weights).eq(Cat(shadow))
