@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -26,23 +28,25 @@ def compile_descriptors() -> bytes:
         MissingExtraError: grpcio-tools, which brings the compiler, is not installed.
         RuntimeError: the compiler refused a file; it has printed why.
     """
-    try:
-        import grpc_tools  # type: ignore[import-untyped]
-        from grpc_tools import protoc
-    except ImportError as error:
-        raise MissingExtraError("compiling the .proto files", "test") from error
-    google = Path(grpc_tools.__file__).parent / "_proto"
+    found = importlib.util.find_spec("grpc_tools")
+    if found is None or found.origin is None:
+        raise MissingExtraError("compiling the .proto files", "test")
+    google = Path(found.origin).parent / "_proto"
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "messages.pb"
-        status = protoc.main(
+        # In a process of its own: beside TensorFlow, which has a protobuf of its own, the compiler crashes.
+        status = subprocess.run(
             [
-                "protoc",
+                sys.executable,
+                "-m",
+                "grpc_tools.protoc",
                 f"--proto_path={_SOURCE_ROOT}",
                 f"--proto_path={google}",
                 f"--descriptor_set_out={output}",
                 *(str(FOLDER / name) for name in PROTO_FILES),
-            ]
-        )
+            ],
+            check=False,
+        ).returncode
         if status != 0:
             raise RuntimeError(f"protoc ended with status {status}; it has printed why")
         return output.read_bytes()
