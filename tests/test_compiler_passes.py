@@ -153,6 +153,13 @@ def test_an_input_that_others_read_is_not_folded() -> None:
     assert not compile_network(b.graph(y, z), SIM16).plans[0].folds
 
 
+def test_an_input_that_fits_is_not_folded_into_one_that_does_not() -> None:
+    """177 channels of 11 x 17 pixels are 34 kB; the seven columns of each of 5 output columns are 68 kB."""
+    b = Builder(19)
+    y = b.conv(b.input(177, 11, 17), 1, Window((4, 7), dilations=(2, 2)))
+    assert not compile_network(b.graph(y), configuration("tiny")).plans[0].folds
+
+
 def test_a_fold_of_the_definition() -> None:
     pixels = np.arange(1, 6, dtype=np.uint8).reshape(1, 5, 1)
     fold = Fold(taps=2, stride=2, dilation=3, left=1, width=3, value=0)

@@ -101,6 +101,9 @@ def _fold(
     plain, folded = -(-source.channels // lanes), -(-source.channels * taps // lanes)
     if folded >= taps * plain or result.width * folded > MOST_GROWTH * source.width * plain:
         return None
+    room = min(configuration.bank_bytes) // lanes
+    if source.height * source.width * plain <= room < source.height * result.width * folded:
+        return None  # it would have to be cut into strips, and may not fit even so
     return Fold(taps, window.strides[1], window.dilations[1], window.pads[1], result.width, operation.input_zero)
 
 
