@@ -160,6 +160,18 @@ def test_an_input_that_fits_is_not_folded_into_one_that_does_not() -> None:
     assert not compile_network(b.graph(y), configuration("tiny")).plans[0].folds
 
 
+def test_even_and_odd_strips_may_lie_in_different_banks() -> None:
+    """An input just over a bank, of which every output row needs 13 of 22 rows: twice that fits in no one bank."""
+    b = Builder(20)
+    y = b.conv(b.input(129, 22, 22), 1, Window((7, 7), dilations=(2, 2)))
+    compiled = check(b.graph(y), b.feeds(), configuration("tiny"))
+    memory = compiled.plans[0].memory
+    assert len(memory.strips[0]) > 1
+    places = {memory.slab(0, compiled.plans[0].operations[0], "input", compiled.plans[0].layouts["x0"], n).bank
+              for n in range(2)}  # fmt: skip
+    assert places == {0, 1}
+
+
 def test_a_fold_of_the_definition() -> None:
     pixels = np.arange(1, 6, dtype=np.uint8).reshape(1, 5, 1)
     fold = Fold(taps=2, stride=2, dilation=3, left=1, width=3, value=0)

@@ -70,16 +70,17 @@ class MemoryPlan:
         if tensor not in self.streamed:
             found = self.place(tensor, layout)
             return Slab(found.bank, found.base, 0, layout.map.height, layout.row_step)
-        strips = self.strips[index]
-        buffer = self._index[strip_buffer(index, role)]
-        found, half = self.places[buffer], self.buffers[buffer].words // min(2, len(strips))
-        first, last = rows(operation, role, layout.map.height, strips[number])
-        return Slab(found.bank, found.base + number % 2 * half, first, last - first, layout.row_step)
+        found = self.places[self._index[strip_buffer(index, role, number)]]
+        first, last = rows(operation, role, layout.map.height, self.strips[index][number])
+        return Slab(found.bank, found.base, first, last - first, layout.row_step)
 
 
-def strip_buffer(index: int, role: Role) -> str:
-    """Name of the buffer through which an operand of operation ``index`` passes."""
-    return f"{role} of operation {index}"
+def strip_buffer(index: int, role: Role, number: int) -> str:
+    """Name of the buffer through which strip ``number`` of an operand of operation ``index`` passes.
+
+    Even and odd strips have one each: the next strip's rows arrive in one while the other is computed with.
+    """
+    return f"{role} of operation {index}, {('even', 'odd')[number % 2]} strips"
 
 
 def plan_memory(
@@ -121,9 +122,10 @@ def plan_memory(
             streamed.add(max(victims)[1])
         else:
             passing = {
-                strip_buffer(index, role): name
+                strip_buffer(index, role, number): name
                 for index, operation in enumerate(operations)
                 for role, name in operands(operation)
+                for number in range(2)
             }
             raise ModelError(_complaint(buffers, found, passing, configuration))
 
@@ -219,7 +221,7 @@ def _passing(
     streamed: Collection[str],
     strips: Sequence[Sequence[Strip]],
 ) -> tuple[Buffer, ...]:
-    """The buffers through which streamed tensors pass, double where there are several strips."""
+    """The buffers through which streamed tensors pass, two where there are several strips."""
     found = []
     for index, operation in enumerate(operations):
         for role, name in operands(operation):
@@ -229,22 +231,29 @@ def _passing(
             for strip in strips[index]:
                 first, last = rows(operation, role, layout.map.height, strip)
                 heights.append(last - first)
-            words = max(heights) * layout.row_step * min(2, len(heights))
-            found.append(Buffer((strip_buffer(index, role),), words, index, index))
+            for number in range(min(2, len(heights))):
+                words = max(heights[number::2]) * layout.row_step
+                found.append(Buffer((strip_buffer(index, role, number),), words, index, index))
     return tuple(found)
 
 
 def _apart(operations: Sequence[Operation], buffers: Sequence[Buffer]) -> set[tuple[int, int]]:
     """Pairs of buffers that are better kept in different banks: a convolution's input and its residual."""
-    numbers = {name: number for number, buffer in enumerate(buffers) for name in buffer.tensors}
+    found = {name: index for index, buffer in enumerate(buffers) for name in buffer.tensors}
 
-    def number(index: int, role: Role, name: str) -> int:
-        return numbers[name] if name in numbers else numbers[strip_buffer(index, role)]
+    def of_strip(index: int, role: Role, name: str, number: int) -> int:
+        """The buffer of an operand in even or odd strips; where there is one strip, it is even."""
+        names = (name, strip_buffer(index, role, number), strip_buffer(index, role, 0))
+        return next(found[name] for name in names if name in found)
 
     pairs = {
-        (number(index, "input", operation.input), number(index, "residual", operation.residual.tensor))
+        (
+            of_strip(index, "input", operation.input, number),
+            of_strip(index, "residual", operation.residual.tensor, number),
+        )
         for index, operation in enumerate(operations)
         if operation.residual is not None
+        for number in range(2)
     }
     return pairs | {(b, a) for a, b in pairs}
 
@@ -252,16 +261,16 @@ def _apart(operations: Sequence[Operation], buffers: Sequence[Buffer]) -> set[tu
 def _complaint(
     buffers: Sequence[Buffer], index: int, passing: Mapping[str, str], configuration: Configuration
 ) -> str:
-    def described(buffer: Buffer) -> str:
-        name, size = buffer.tensors[0], buffer.words * configuration.input_lanes
-        return f"rows of {passing[name]!r} ({size} bytes)" if name in passing else f"{name!r} ({size} bytes)"
-
     buffer, (first, second) = buffers[index], configuration.bank_bytes
-    others = sorted(
-        (other for other in buffers if other is not buffer and other.meets(buffer)), key=lambda o: -o.words
-    )
-    beside = f" beside {', '.join(map(described, others[:3]))}" if others else ""
+    sizes: dict[str, int] = {}
+    beside = (other for other in buffers if other is not buffer and other.meets(buffer))
+    for other in (buffer, *sorted(beside, key=lambda other: -other.words)):
+        name = other.tensors[0]
+        name = f"rows of {passing[name]!r}" if name in passing else repr(name)
+        sizes[name] = sizes.get(name, 0) + other.words * configuration.input_lanes
+    (worst, *others) = (f"{name} ({size} bytes)" for name, size in sizes.items())
+    company = f" beside {', '.join(others[:3])}" if others else ""
     return (
-        f"the activation banks of {first} and {second} bytes have no room for {described(buffer)}{beside}; "
+        f"the activation banks of {first} and {second} bytes have no room for {worst}{company}; "
         "choose a configuration with larger banks"
     )

@@ -1,7 +1,7 @@
 """Operations whose tensors do not stay on the chip: cut into strips of output rows.
 
 A tensor that is *streamed* lives in memory. An operation that reads it loads the rows that a strip needs into a
-buffer of its own, one that makes it stores the rows of each strip; the buffers are double where there are several
+buffer of its own, one that makes it stores the rows of each strip; there are two buffers where there are several
 strips, so that the next strip's rows arrive while this one is computed. Every strip reads the weights again.
 """
 
