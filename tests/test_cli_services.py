@@ -69,14 +69,14 @@ def test_deploy_for_programs(project: Path) -> None:
         "device": "cpu",
         "package": LocalTarget().package("other").digest,
         "created": service.created,
-        "error": "",
+        "reason": "",
     }
 
 
 def test_deploy_without_waiting(project: Path) -> None:
     code, out, _ = run("deploy", "rn50.zip", "--no-wait")
     assert code == 0
-    assert re.fullmatch(r"rn50 is (Starting|Healthy) on 127\.0\.0\.1:\d+\n", out)
+    assert re.fullmatch(r"rn50 is (Transitioning|Healthy) on 127\.0\.0\.1:\d+\n", out)
 
 
 def test_deploy_that_fails_says_why_in_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ def test_a_service_is_deployed_found_and_deleted(target: LocalTarget, package: P
     service = target.deploy(package, "rn50")
 
     assert (service.name, service.state, service.host) == ("rn50", "Healthy", "127.0.0.1")
-    assert (service.network, service.device, service.restarts, service.error) == ("tiny", "cpu", 0, "")
+    assert (service.network, service.device, service.restarts, service.reason) == ("tiny", "cpu", 0, "")
     assert service.package == target.package("rn50").digest
     assert service.address == f"127.0.0.1:{service.port}"
     assert ask(service) == service.pid
@@ -136,8 +136,8 @@ def test_the_port_belongs_to_the_service_while_its_process_is_away(target: Local
     thief.listen()
     os.kill(supervisor, signal.SIGCONT)
     taken = f"port {service.port} on 127.0.0.1 is taken by another process"
-    until(lambda: target.get("rn50").error == taken)
-    assert target.get("rn50").state == "Restarting"
+    until(lambda: target.get("rn50").reason == taken)
+    assert target.get("rn50").state == "Transitioning"
     thief.close()
     assert target.get("rn50").wait(10).port == service.port
 
@@ -145,7 +145,7 @@ def test_the_port_belongs_to_the_service_while_its_process_is_away(target: Local
 def test_a_service_that_keeps_dying_is_failed_and_tried_again(target: LocalTarget, package: Path) -> None:
     broken = running(target.workspace.root, "broken")
     service = broken.deploy(package, "rn50", wait=False)
-    assert service.state in ("Starting", "Restarting")
+    assert service.state == "Transitioning"
     with pytest.raises(ServiceError) as caught:
         service.wait(20)
     assert str(caught.value) == "service 'rn50' is Failed: ValueError: the network is broken"
@@ -193,7 +193,9 @@ def test_waiting_ends(target: LocalTarget, package: Path) -> None:
     service = hanging.deploy(package, "rn50", wait=False)
     with pytest.raises(ServiceError) as caught:
         service.wait(0.1)
-    assert str(caught.value) == ("service 'rn50' is still Starting after 0.1 s; see fieldwave services logs rn50")
+    assert str(caught.value) == (
+        "service 'rn50' is still Transitioning after 0.1 s: it starts; see fieldwave services logs rn50"
+    )
     target.delete("rn50")
     with pytest.raises(NotFoundError):
         service.wait(0.1)
@@ -267,10 +269,10 @@ def test_a_service_is_restarted_though_nothing_can_be_written(target: LocalTarge
     until(lambda: not runs(service.pid or 0))
 
     stale = target.get("rn50")
-    assert (stale.state, stale.pid, stale.error) == ("Restarting", None, f"process {service.pid} has ended")
+    assert (stale.state, stale.pid, stale.reason) == ("Transitioning", None, f"process {service.pid} has ended")
     until(lambda: answers(service))
     assert ask(service) != service.pid
-    assert target.get("rn50").state == "Restarting"
+    assert target.get("rn50").state == "Transitioning"
 
     resource.prlimit(supervisor, resource.RLIMIT_FSIZE, limits)
     until(lambda: target.get("rn50").state == "Healthy")
@@ -301,7 +303,7 @@ def test_a_killed_supervisor_takes_its_process_along_and_is_missed(target: Local
     until(lambda: target.get("rn50").state == "Failed")
     gone = target.get("rn50")
     assert gone.pid is None
-    assert gone.error == ("its supervisor is gone; delete it and deploy again: fieldwave services delete rn50")
+    assert gone.reason == ("its supervisor is gone; delete it and deploy again: fieldwave services delete rn50")
     with pytest.raises(ConflictError) as caught:
         target.deploy(package, "rn50")
     assert str(caught.value) == (
@@ -318,7 +320,7 @@ def test_a_terminated_supervisor_drains_and_is_stopped(target: LocalTarget, pack
     os.kill(supervisor, signal.SIGTERM)
     until(lambda: not runs(supervisor))
     stopped = target.get("rn50")
-    assert (stopped.state, stopped.pid, stopped.error) == ("Stopped", None, "")
+    assert (stopped.state, stopped.pid, stopped.reason) == ("Stopped", None, "")
     assert "drained" in list(target.logs("rn50"))
     with pytest.raises(ServiceError) as caught:
         service.wait(1)
@@ -526,7 +528,7 @@ def test_a_damaged_file_is_shown_and_can_be_deleted(target: LocalTarget, package
     good, bad = target.list()
     assert good.state == "Healthy"
     assert (bad.name, bad.state) == ("rn50", "Failed")
-    assert bad.error == (
+    assert bad.reason == (
         f"{file} is damaged; delete the service and deploy it again: fieldwave services delete rn50"
     )
     target.delete("rn50")

@@ -24,7 +24,13 @@ app = typer.Typer(
     epilog=examples("fieldwave services deploy rn50.zip --name rn50", "fieldwave services list"),
 )
 
-_COLOURS = {"Healthy": "green", "Starting": "yellow", "Restarting": "yellow", "Failed": "red"}
+_COLOURS = {
+    "Healthy": "green",
+    "Transitioning": "yellow",
+    "Unhealthy": "red",
+    "Failed": "red",
+    "Unschedulable": "red",
+}
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The service's name.")]
 
@@ -126,4 +132,4 @@ def _state(service: Service) -> str:
 
 def _facts(service: Service) -> dict[str, Any]:
     names = ("name", "state", "address", "host", "port", "pid", "restarts", "network", "device")
-    return {name: getattr(service, name) for name in (*names, "package", "created", "error")}
+    return {name: getattr(service, name) for name in (*names, "package", "created", "reason")}

@@ -1,6 +1,6 @@
 """Where services run: targets behind one protocol; on this machine, supervised processes and files."""
 
 from fieldwave.deploy.local import LocalTarget
-from fieldwave.deploy.target import Service, Target
+from fieldwave.deploy.target import Replicas, Service, State, Target
 
-__all__ = ["LocalTarget", "Service", "Target"]
+__all__ = ["LocalTarget", "Replicas", "Service", "State", "Target"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fieldwave.deploy import port as ports
 from fieldwave.deploy.appear import appear, clear_abandoned, copy_package, disappear, draft
@@ -20,7 +20,7 @@ from fieldwave.deploy.log import last_lines
 from fieldwave.deploy.ours import is_ours
 from fieldwave.deploy.state import ServiceFolder, Spec, Status, now
 from fieldwave.deploy.stop import stop
-from fieldwave.deploy.target import Service, check_name, is_name
+from fieldwave.deploy.target import Replicas, Service, State, Target, check_name, is_name
 from fieldwave.errors import ConflictError, NotFoundError, ServiceError, StorageError
 from fieldwave.workspace import Workspace
 
@@ -31,6 +31,14 @@ __all__ = ["LocalTarget"]
 
 HOST = "127.0.0.1"
 _POLL_SECONDS = 0.02
+_STARTING = "it starts"
+_STATES: dict[str, State] = {
+    "Starting": "Transitioning",
+    "Healthy": "Healthy",
+    "Restarting": "Transitioning",
+    "Failed": "Failed",
+    "Stopped": "Stopped",
+}
 
 
 class LocalTarget:
@@ -156,13 +164,14 @@ class LocalTarget:
         except FileNotFoundError:
             return None
         except StorageError as error:
-            return Service(folder.name, "Failed", HOST, 0, None, 0, "", "", "", "", str(error), self)
+            return Service(folder.name, "Failed", HOST, 0, None, 0, "", "", "", "", str(error), self._protocol)
         return self._service(folder.name, spec, _seen(folder, status, alive))
 
     def _service(self, name: str, spec: Spec, status: Status) -> Service:
+        ready = int(status.state == "Healthy")
         return Service(
             name=name,
-            state=status.state,
+            state=_STATES[status.state],
             host=spec.host,
             port=spec.port,
             pid=status.pid,
@@ -171,16 +180,22 @@ class LocalTarget:
             network=spec.network,
             device=spec.device,
             created=spec.created,
-            error=status.last_error if status.state in ("Restarting", "Failed") else "",
-            target=self,
+            reason=_reason(status),
+            target=self._protocol,
+            replicas=Replicas(1, ready),
+            addresses=(f"{spec.host}:{spec.port}",),
         )
+
+    @property
+    def _protocol(self) -> Target:
+        return cast(Target, self)
 
     def _first_start(self, name: str, timeout: float) -> Service:
         deadline = time.monotonic() + timeout
         try:
             while (service := self.get(name)).state != "Healthy":
-                if service.state != "Starting":
-                    raise ServiceError(f"service {name!r} did not start: {service.error or 'it was stopped'}")
+                if service.state != "Transitioning" or service.reason != _STARTING:
+                    raise ServiceError(f"service {name!r} did not start: {service.reason or 'it was stopped'}")
                 if time.monotonic() >= deadline:
                     said = last_lines(self._folder(name).log, 1)
                     raise ServiceError(
@@ -244,3 +259,9 @@ def _checked(folder: ServiceFolder, status: Status) -> Status:
         ended = f"process {status.pid} has ended"
         return replace(status, state="Restarting", pid=None, last_error=ended)
     return status
+
+
+def _reason(status: Status) -> str:
+    if status.state == "Starting":
+        return _STARTING
+    return status.last_error if status.state in ("Restarting", "Failed") else ""

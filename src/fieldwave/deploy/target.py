@@ -7,16 +7,21 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from fieldwave.deploy.state import State
 from fieldwave.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
     from fieldwave.client import PredictionClient
+    from fieldwave.registry import RegisteredModel
 
-__all__ = ["Service", "Target", "check_name", "is_name"]
+__all__ = ["Replicas", "Service", "State", "Target", "WhenBusy", "check_name", "check_replicas", "is_name"]
 
+State = Literal["Transitioning", "Healthy", "Unhealthy", "Failed", "Unschedulable", "Stopped"]
+WhenBusy = Literal["refuse", "wait", "replace"]
+"""What a deployment does when every device that it could have is held: give up, wait, or end who holds one."""
+
+MOST_REPLICAS = 100
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,30}[a-z0-9])")
 _POLL_SECONDS = 0.02
 
@@ -26,28 +31,59 @@ class Target(Protocol):
 
     def deploy(
         self,
-        package: str | os.PathLike[str],
+        source: str | os.PathLike[str] | RegisteredModel,
         name: str,
         *,
         device: str = "cpu",
         port: int = 0,
+        replicas: int = 1,
+        secure: bool | None = None,
+        when_busy: WhenBusy = "refuse",
         wait: bool = True,
         timeout: float = 600.0,
     ) -> Service:
         """Run a package as a service, and return when it answers.
 
         Parameters:
-            package: path of the package's file.
+            source: what to serve: a package's file, or one that is registered.
             name: 2 to 32 lower-case letters, digits and ``-``; what every other call finds it by.
             device: what computes, by name.
             port: to listen on; 0 for a free one, which the service then keeps.
+            replicas: how many processes serve it, each with a device of its own.
+            secure: whether callers need a key; None for what is good at this place.
+            when_busy: what to do when every such device is held.
             wait: False returns as soon as it is on its way; ``Service.wait`` waits later.
-            timeout: seconds until it must be ready.
+            timeout: seconds until all replicas must be ready.
 
         Raises:
-            InputError: the name or the package is not acceptable.
+            InputError: the name, the number or the package is not acceptable.
             ConflictError: the name or the port is taken.
             ServiceError: it did not become ready; nothing of it is left.
+        """
+
+    def update(
+        self,
+        name: str,
+        source: str | os.PathLike[str] | RegisteredModel | None = None,
+        *,
+        device: str | None = None,
+        wait: bool = True,
+        timeout: float = 600.0,
+    ) -> Service:
+        """Serve another package, or on another device, under the same name and address; None leaves as it is.
+
+        Raises:
+            NotFoundError: no service of that name.
+            ConflictError: it is being changed already.
+            ServiceError: the new one did not become ready; the old one serves on.
+        """
+
+    def scale(self, name: str, replicas: int, *, wait: bool = True, timeout: float = 600.0) -> Service:
+        """Change how many processes serve it; those that go finish their requests first.
+
+        Raises:
+            InputError: no such number.
+            NotFoundError, ConflictError, ServiceError: as `update`.
         """
 
     def get(self, name: str) -> Service:
@@ -76,19 +112,33 @@ class Target(Protocol):
 
 
 @dataclass(frozen=True)
+class Replicas:
+    """How many processes serve: as many as are wanted, and those of them that answer."""
+
+    wanted: int
+    ready: int
+
+
+@dataclass(frozen=True)
 class Service:
     """A service as it was when it was asked for.
 
     Attributes:
-        state: Starting, Healthy (it said that it is ready, and its process is there), Restarting (it died and is
-            started again), Failed (it keeps dying before it is ready, or nobody looks after it any more), Stopped.
-        host, port: where it listens.
-        pid: process id of what serves, None while there is none.
-        restarts: how often it was started again after it died.
+        state: Transitioning (it starts, changes, or starts again after it died), Healthy (as many replicas as
+            are wanted have said that they are ready, and are there), Unhealthy (one is there and does not answer,
+            or some serve and others cannot), Unschedulable (it waits for a device that others hold), Failed (it
+            keeps dying before it is ready, or nobody looks after it any more), Stopped.
+        host, port: where it listens, or its first replica.
+        pid: process id of what serves, None while there is none or where that says nothing.
+        restarts: how often a process of it was started again after it died.
         package: digest of the package, ``sha256:...``.
         created: when it was deployed, ISO 8601 in UTC.
-        error: in the states Restarting and Failed, why; else empty.
+        reason: why it is in that state, in words; empty when it is Healthy or Stopped.
         target: where it runs.
+        replicas: how many are wanted, and how many are ready.
+        addresses: ``host:port`` of every replica that is or was ready; a client spreads its calls over them.
+        model: the registered model that it serves, ``name:version@digest``; empty where it was a file.
+        image: the image that it was deployed from, ``name:version@digest``; empty where there was none.
     """
 
     name: str
@@ -101,8 +151,12 @@ class Service:
     network: str
     device: str
     created: str
-    error: str
+    reason: str
     target: Target = field(repr=False, compare=False)
+    replicas: Replicas = Replicas(1, 0)
+    addresses: tuple[str, ...] = ()
+    model: str = ""
+    image: str = ""
 
     @property
     def address(self) -> str:
@@ -128,10 +182,10 @@ class Service:
             if service.state == "Healthy":
                 return service
             if service.state in ("Failed", "Stopped"):
-                reason = f": {service.error}" if service.error else ""
+                reason = f": {service.reason}" if service.reason else ""
                 raise ServiceError(f"service {self.name!r} is {service.state}{reason}")
             if time.monotonic() >= deadline:
-                reason = f": {service.error}" if service.error else ""
+                reason = f": {service.reason}" if service.reason else ""
                 raise ServiceError(
                     f"service {self.name!r} is still {service.state} after {timeout:g} s{reason}; "
                     f"see fieldwave services logs {self.name}"
@@ -151,3 +205,9 @@ def check_name(name: str) -> None:
             f"{name!r} is no name for a service: 2 to 32 lower-case letters, digits and '-', "
             "a letter first and no '-' last"
         )
+
+
+def check_replicas(replicas: int) -> None:
+    """Raises InputError when there cannot be so many."""
+    if not 1 <= replicas <= MOST_REPLICAS:
+        raise InputError(f"{replicas} replicas are not possible; give a number from 1 to {MOST_REPLICAS}")
