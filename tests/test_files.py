@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -36,3 +38,18 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_secret_is_never_readable_for_others_and_other_files_are_as_the_umask_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode)))
+    before = os.umask(0o022)
+    try:
+        write_atomically(tmp_path / "secret", b"x", mode=0o600)
+        write_atomically(tmp_path / "file", b"x")
+    finally:
+        os.umask(before)
+    assert modes[::2] == [0o600, 0o644]
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("secret", "file")] == [0o600, 0o644]

@@ -12,11 +12,14 @@ from fieldwave.errors import StorageError
 __all__ = ["write_atomically"]
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o666) -> None:
     """Write ``data`` to ``path`` so that a reader, or a crash, sees the old file or the new one, never a part.
 
     The bytes go to a temporary file in the same folder, are flushed to the disk, and take the name by
     rename(2), which POSIX promises to be atomic.
+
+    Parameters:
+        mode: of the new file, from its first moment; the process's umask takes bits from it.
 
     Raises:
         StorageError: the folder is missing, the disk is full, or access is denied; nothing stays behind.
@@ -24,7 +27,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
