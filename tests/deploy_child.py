@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from fieldwave.deploy.report import report
 from fieldwave.deploy.state import ServiceFolder
+from fieldwave.processes.report import report
 
 behaviour, folder = sys.argv[1], ServiceFolder(Path(sys.argv[2]))
 if behaviour == "silent":

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from fieldwave.deploy import port as ports
-from fieldwave.deploy.appear import appear, clear_abandoned, copy_package, disappear, draft
-from fieldwave.deploy.launch import SERVE_COMMAND, launch
-from fieldwave.deploy.lock import is_held, take
-from fieldwave.deploy.log import follow as follow_log
-from fieldwave.deploy.log import last_lines
-from fieldwave.deploy.ours import is_ours
+from fieldwave.deploy.copy_package import copy_package
 from fieldwave.deploy.state import ServiceFolder, Spec, Status, now
-from fieldwave.deploy.stop import stop
 from fieldwave.deploy.target import Replicas, Service, State, Target, check_name, is_name
 from fieldwave.errors import ConflictError, NotFoundError, ServiceError, StorageError
+from fieldwave.processes.appear import appear, clear_abandoned, disappear, draft
+from fieldwave.processes.launch import launch, python
+from fieldwave.processes.lock import is_held, take
+from fieldwave.processes.log import follow as follow_log
+from fieldwave.processes.log import last_lines
+from fieldwave.processes.ours import is_ours
+from fieldwave.processes.stop import stop
 from fieldwave.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["LocalTarget"]
 
 HOST = "127.0.0.1"
+SERVE_COMMAND = python("fieldwave.deploy.serve_process")
+_SUPERVISE_COMMAND = python("fieldwave.deploy.supervisor")
 _POLL_SECONDS = 0.02
 _STARTING = "it starts"
 _STATES: dict[str, State] = {
@@ -83,7 +86,7 @@ class LocalTarget:
             reservation = stack.enter_context(ports.reserve(HOST, port))
             services = self.workspace.create_services_folder()
             clear_abandoned(services)
-            folder = draft(services, name)
+            folder = ServiceFolder(draft(services, name))
             stack.callback(shutil.rmtree, folder.path, ignore_errors=True)
             lock = take(folder.lock)
             stack.callback(os.close, lock)
@@ -100,11 +103,11 @@ class LocalTarget:
                     command=list(self._command),
                 )
             )
-            named = appear(folder, name)
+            named = appear(folder.path, name)
             if named is None:
                 raise self._taken(name)
             try:
-                launch(named, [lock, reservation.fileno()])
+                launch(_SUPERVISE_COMMAND, ServiceFolder(named), [lock, reservation.fileno()])
             except BaseException:
                 disappear(named)
                 raise
@@ -137,7 +140,7 @@ class LocalTarget:
         """Stop a service and remove all of it; see `Target.delete`."""
         folder = self._folder(name)
         stop(folder, timeout)
-        disappear(folder)
+        disappear(folder.path)
 
     @property
     def _services(self) -> Path:
@@ -158,7 +161,7 @@ class LocalTarget:
     def _view(self, folder: ServiceFolder) -> Service | None:
         """What a service's files say; None if it is being deleted just now."""
         # The lock first: a supervisor writes its last status before it lets go.
-        alive = is_held(folder.lock)
+        alive = folder.is_alive
         try:
             spec, status = folder.read_spec(), folder.read_status()
         except FileNotFoundError:
@@ -251,10 +254,10 @@ def _checked(folder: ServiceFolder, status: Status) -> Status:
     if status.state != "Healthy" or status.pid is None:
         return status
     with suppress(ProcessLookupError, PermissionError):
-        if not is_ours(folder, status.supervisor):
+        if not is_ours(folder.path, status.supervisor):
             return status  # it runs on another machine, where we cannot look
         with suppress(ProcessLookupError):
-            if is_ours(folder, status.pid):
+            if is_ours(folder.path, status.pid):
                 return status
         ended = f"process {status.pid} has ended"
         return replace(status, state="Restarting", pid=None, last_error=ended)

@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from fieldwave.deploy.report import report
 from fieldwave.deploy.state import ServiceFolder
 from fieldwave.errors import FieldwaveError
+from fieldwave.processes.report import report
 
 __all__ = ["main"]
 

@@ -14,21 +14,18 @@ A folder appears under its name complete, and disappears whole (both by rename),
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import contextlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from typing import ClassVar, Literal
 
 from fieldwave.errors import StorageError
-from fieldwave.files import write_atomically
+from fieldwave.processes import ProcessFolder
+from fieldwave.processes.records import now, read, write
 
 __all__ = ["ServiceFolder", "Spec", "State", "Status", "now"]
 
 State = Literal["Starting", "Healthy", "Restarting", "Failed", "Stopped"]
-
-_Record = TypeVar("_Record", "Spec", "Status")
 
 
 @dataclass(frozen=True)
@@ -74,82 +71,43 @@ class Status:
 
 
 @dataclass(frozen=True)
-class ServiceFolder:
+class ServiceFolder(ProcessFolder):
     """One service's folder and the files in it."""
 
-    path: Path
-
-    @property
-    def name(self) -> str:
-        return self.path.name
+    kind: ClassVar[str] = "service"
+    ending: ClassVar[str] = "delete"
 
     @property
     def package(self) -> Path:
         return self.path / "package.zip"
 
-    @property
-    def lock(self) -> Path:
-        return self.path / "lock"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "service.log"
+    def leader(self) -> int | None:
+        """The supervisor."""
+        # The lock's file is asked first: a damaged status must not make a service that nobody can delete.
+        if pid := super().leader():
+            return pid
+        with contextlib.suppress(FileNotFoundError, StorageError):
+            status = self.read_status()
+            return status.supervisor if status else None
+        return None
 
     def read_spec(self) -> Spec:
         """Raises FileNotFoundError when there is no such service, StorageError when the file is damaged."""
-        return _read(Spec, self.path / "service.json")
+        return read(Spec, self.path / "service.json", self._advice)
 
     def write_spec(self, spec: Spec) -> None:
-        _write(self.path / "service.json", spec)
+        write(self.path / "service.json", spec)
 
     def read_status(self) -> Status | None:
         """None before the supervisor has said anything."""
         try:
-            return _read(Status, self.path / "status.json")
+            return read(Status, self.path / "status.json", self._advice)
         except FileNotFoundError:
             return None
 
     def write_status(self, status: Status) -> None:
-        _write(self.path / "status.json", status)
+        write(self.path / "status.json", status)
 
-
-def now() -> str:
-    """The time, as the files have it: ISO 8601 in UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _write(path: Path, record: Spec | Status) -> None:
-    write_atomically(path, json.dumps(dataclasses.asdict(record), indent=2).encode() + b"\n")
-
-
-def _read(kind: type[_Record], path: Path) -> _Record:
-    try:
-        content = json.loads(path.read_bytes())
-        return _record(kind, content)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, TypeError) as error:
-        name = path.parent.name
-        raise StorageError(
-            f"{path} is damaged; delete the service and deploy it again: fieldwave services delete {name}"
-        ) from error
-
-
-def _record(kind: type[_Record], content: Any) -> _Record:
-    # Keys that are not known here were written by a newer Fieldwave and are left alone.
-    hints = get_type_hints(kind)
-    known = {key: value for key, value in dict(content).items() if key in hints}
-    for key, value in known.items():
-        if not _fits(value, hints[key]):
-            raise TypeError(key)
-    return kind(**known)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    if hint == State:
-        return value in get_args(State)
-    if hint == list[str]:
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    return isinstance(value, hint)
+    @property
+    def _advice(self) -> str:
+        return f"delete the service and deploy it again: fieldwave services delete {self.name}"

@@ -18,7 +18,6 @@ A service never gives up: what keeps it from starting (a port or a device held b
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import functools
 import os
@@ -26,19 +25,19 @@ import selectors
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from fieldwave.deploy.backoff import Backoff
-from fieldwave.deploy.lock import sign
-from fieldwave.deploy.log import BoundedLog
 from fieldwave.deploy.port import is_taken
-from fieldwave.deploy.report import Listener, listen
 from fieldwave.deploy.state import ServiceFolder, Status, now
 from fieldwave.errors import StorageError
+from fieldwave.processes.backoff import Backoff
+from fieldwave.processes.child import die_with_parent, exit_text, one_line
+from fieldwave.processes.launch import belong_to_nobody
+from fieldwave.processes.lock import sign
+from fieldwave.processes.log import BoundedLog
+from fieldwave.processes.report import Listener, listen
 
 __all__ = ["Supervisor"]
 
@@ -49,7 +48,6 @@ _START_TICK_SECONDS = 0.02
 _TAIL_BYTES = 4096
 _READ_BYTES = 65536
 _READS_AT_ONCE = 32  # more than a pipe holds, and an end to it for one that never stops writing
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Supervisor:
@@ -95,7 +93,7 @@ class Supervisor:
             state="Failed" if self._failures >= FAILED_AFTER else "Restarting",
             pid=None,
             restarts=self._status.restarts + 1,
-            last_exit=_exit_text(child.returncode) if child else self._status.last_exit,
+            last_exit=exit_text(child.returncode) if child else self._status.last_exit,
             last_error=error,
         )
         deadline = time.monotonic() + pause
@@ -117,7 +115,7 @@ class Supervisor:
                     stderr=subprocess.STDOUT,
                     env=environment,
                     pass_fds=[descriptor],
-                    preexec_fn=functools.partial(_die_with_parent, os.getpid()),
+                    preexec_fn=functools.partial(die_with_parent, os.getpid()),
                 )
         except (OSError, subprocess.SubprocessError) as error:
             return None, f"cannot start {self._spec.command[0]}: {error}"
@@ -161,15 +159,15 @@ class Supervisor:
         self._read(child.stdout)
         self._close(child.stdout)
         self._close(self._listener.pipe)
-        self._status = dataclasses.replace(self._status, last_exit=_exit_text(child.returncode))
+        self._status = dataclasses.replace(self._status, last_exit=exit_text(child.returncode))
 
     def _last_words(self, child: subprocess.Popen[bytes]) -> str:
         if self._listener is not None and self._listener.error:
-            return _one_line(self._listener.error)
+            return one_line(self._listener.error)
         if child.returncode < 0:
-            return f"killed by {_exit_text(child.returncode)}"
+            return f"killed by {exit_text(child.returncode)}"
         lines = [line for line in self._tail.decode(errors="replace").splitlines() if line.strip()]
-        return _one_line(lines[-1]) if lines else f"ended with {_exit_text(child.returncode)}"
+        return one_line(lines[-1]) if lines else f"ended with {exit_text(child.returncode)}"
 
     def _sleep(self, seconds: float) -> None:
         """Until something happens, at most ``seconds``; keeps the log flowing and the status published."""
@@ -236,39 +234,8 @@ class Supervisor:
         self._stopping = True
 
 
-def _exit_text(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split()).removeprefix("error: ")
-    return "".join(character if character.isprintable() else "?" for character in line)[:500]
-
-
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def _die_with_parent(parent: int) -> None:
-    """In the new process, before it becomes the serving one: have the kernel end it with its supervisor.
-
-    Linux only; elsewhere a supervisor that is killed outright leaves its serving process behind.
-    """
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
-        if os.getppid() != parent:  # it died before we could ask
-            os._exit(1)
-
-
 def main() -> None:
-    if os.fork():
-        os._exit(0)  # whoever deploys waits for this one; the other belongs to nobody and outlives it
-    os.setsid()
-    Supervisor(ServiceFolder(Path(sys.argv[1]))).run()
+    belong_to_nobody(lambda path: Supervisor(ServiceFolder(path)).run())
 
 
 if __name__ == "__main__":

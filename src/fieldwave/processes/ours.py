@@ -1,4 +1,4 @@
-"""Whether a process that a service's files name is that service's, here and now."""
+"""Whether a process that a folder's files name is that folder's, here and now."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import os
 import sys
 from pathlib import Path
 
-from fieldwave.deploy.state import ServiceFolder
-
 __all__ = ["is_ours"]
 
 
-def is_ours(folder: ServiceFolder, pid: int) -> bool:
-    """Whether the process is this folder's supervisor or serving process: both have it on their command line.
+def is_ours(folder: Path, pid: int) -> bool:
+    """Whether the process is one of this folder's: they have it on their command line.
 
     Files and locks are seen from other containers and machines that share the folder, where the number is another
     process's; and a number is given again to another process when its own has ended.
@@ -29,4 +27,4 @@ def is_ours(folder: ServiceFolder, pid: int) -> bool:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except FileNotFoundError:
         raise ProcessLookupError(pid) from None
-    return os.fsencode(folder.path) in command
+    return os.fsencode(folder) in command

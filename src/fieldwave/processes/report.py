@@ -1,4 +1,4 @@
-"""What a serving process says of itself to its supervisor: ready, or why it cannot be.
+"""What a process says of itself to its supervisor: ready, or why it cannot be.
 
 It is said through a pipe: that works where no file can be written, and what a process before this one said cannot
 be taken for it.

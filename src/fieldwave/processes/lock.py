@@ -1,8 +1,8 @@
-"""Whether a service runs, told by a lock that its supervisor holds.
+"""Whether something runs, told by a lock that its process holds.
 
 A process id in a file may belong to somebody else by now (ids are used again, machines are restarted); a lock of
 flock(2) is let go by the kernel however its holder ends. It belongs to the open file, not to the process, so the
-process that deploys takes it and the supervisor inherits it: there is no moment in between.
+process that launches takes it and the other inherits it: there is no moment in between.
 """
 
 from __future__ import annotations

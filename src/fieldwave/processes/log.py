@@ -19,7 +19,7 @@ _POLL_SECONDS = 0.1
 class BoundedLog:
     """Appends to ``path``; at ``limit`` bytes the file becomes ``path.1``, in place of the one before.
 
-    A full disk loses lines of the log, never the service: errors of writing are dropped.
+    A full disk loses lines of the log, never the process that writes: errors of writing are dropped.
     """
 
     def __init__(self, path: Path, limit: int = LIMIT) -> None:

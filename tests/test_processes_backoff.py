@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from fieldwave.deploy.backoff import Backoff
+from fieldwave.processes.backoff import Backoff
 
 
 def test_a_process_that_never_comes_up_is_tried_every_ten_seconds_in_the_end() -> None:

@@ -1,4 +1,4 @@
-"""Ending a service's processes from outside, and nobody else's."""
+"""Ending a folder's processes from outside, and nobody else's."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from fieldwave.deploy.lock import holder, is_held
-from fieldwave.deploy.ours import is_ours
-from fieldwave.deploy.state import ServiceFolder
-from fieldwave.errors import ServiceError, StorageError
+from fieldwave.processes.folder import ProcessFolder
+from fieldwave.processes.ours import is_ours
 
 __all__ = ["stop"]
 
@@ -20,29 +18,29 @@ _POLL_SECONDS = 0.01
 _KILL_SECONDS = 5.0
 
 
-def stop(folder: ServiceFolder, timeout: float) -> None:
-    """Have the supervisor drain and end its serving process; after ``timeout`` seconds kill both.
+def stop(folder: ProcessFolder, timeout: float) -> None:
+    """Have the folder's process end what it looks after and itself; after ``timeout`` seconds kill them.
 
-    Returns when neither is there any more; at once when they were not.
+    Returns when none is there any more; at once when they were not.
 
     Raises:
-        ServiceError: they cannot be ended.
+        FieldwaveError: of the folder's kind: they cannot be ended.
     """
     if _told(folder, signal.SIGTERM, timeout):
         return
     if _told(folder, signal.SIGKILL, _KILL_SECONDS):
         return
-    raise ServiceError(
-        f"service {folder.name!r} does not end (supervisor: process {_supervisor(folder) or 'unknown'}); "
+    raise folder.failure(
+        f"{folder.kind} {folder.name!r} does not end (supervisor: process {folder.leader() or 'unknown'}); "
         "try again in a moment"
     )
 
 
-def _told(folder: ServiceFolder, number: signal.Signals, timeout: float) -> bool:
+def _told(folder: ProcessFolder, number: signal.Signals, timeout: float) -> bool:
     """Send a signal as soon as it is known to whom; whether the service has ended in time."""
     deadline = time.monotonic() + timeout
     sent = False
-    while is_held(folder.lock):
+    while folder.is_alive:
         sent = sent or _send(folder, number)
         if time.monotonic() >= deadline:
             return False
@@ -50,18 +48,19 @@ def _told(folder: ServiceFolder, number: signal.Signals, timeout: float) -> bool
     return True
 
 
-def _send(folder: ServiceFolder, number: signal.Signals) -> bool:
-    supervisor = _supervisor(folder)
+def _send(folder: ProcessFolder, number: signal.Signals) -> bool:
+    supervisor = folder.leader()
     if supervisor is None:
         return False
     try:
         with _held(supervisor) as send:
             # Asked again while the process is held: now the number can be nobody else's.
-            if not is_held(folder.lock):
+            if not folder.is_alive:
                 return True
-            if not is_ours(folder, supervisor):
-                raise ServiceError(
-                    f"service {folder.name!r} is run by another machine or container; delete it there"
+            if not is_ours(folder.path, supervisor):
+                raise folder.failure(
+                    f"{folder.kind} {folder.name!r} is run by another machine or container; "
+                    f"{folder.ending} it there"
                 )
             if number == signal.SIGKILL:
                 os.killpg(supervisor, number)
@@ -70,20 +69,11 @@ def _send(folder: ServiceFolder, number: signal.Signals) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError as error:
-        raise ServiceError(
-            f"service {folder.name!r} belongs to another user, who must delete it (process {supervisor})"
+        raise folder.failure(
+            f"{folder.kind} {folder.name!r} belongs to another user, "
+            f"who must {folder.ending} it (process {supervisor})"
         ) from error
     return True
-
-
-def _supervisor(folder: ServiceFolder) -> int | None:
-    # The lock's file is asked first: a damaged status must not make a service that nobody can delete.
-    if pid := holder(folder.lock):
-        return pid
-    with contextlib.suppress(FileNotFoundError, StorageError):
-        status = folder.read_status()
-        return status.supervisor if status else None
-    return None
 
 
 @contextlib.contextmanager

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fieldwave.deploy.lock import take
 from fieldwave.deploy.state import ServiceFolder, Status
-from fieldwave.deploy.stop import stop
 from fieldwave.errors import ServiceError
+from fieldwave.processes.lock import take
+from fieldwave.processes.stop import stop
 
 
 def test_a_process_that_only_has_the_number_is_left_alone(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_what_does_not_run_is_stopped_at_once(tmp_path: Path) -> None:
 
 
 def test_a_holder_that_never_says_who_it_is_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fieldwave.deploy.stop._KILL_SECONDS", 0.0)
+    monkeypatch.setattr("fieldwave.processes.stop._KILL_SECONDS", 0.0)
     folder = ServiceFolder(tmp_path)
     lock = take(folder.lock)
     with pytest.raises(ServiceError) as caught:

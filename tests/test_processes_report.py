@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 import fieldwave
-from fieldwave.deploy.report import listen, report
+from fieldwave.processes.report import listen, report
 
 
 def said_by(program: str) -> tuple[str | None, bool]:
     """What is heard of a process by its end, and whether more can come."""
     with listen() as (listener, descriptor, environment):
         child = subprocess.Popen(
-            [sys.executable, "-c", f"import os; from fieldwave.deploy.report import report; {program}"],
+            [sys.executable, "-c", f"import os; from fieldwave.processes.report import report; {program}"],
             env={**environment, "PYTHONPATH": str(Path(fieldwave.__file__).parents[1])},
             pass_fds=[descriptor],
         )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fieldwave.deploy.log import BoundedLog, follow, last_lines
+from fieldwave.processes.log import BoundedLog, follow, last_lines
 
 
 def test_the_log_is_bounded_and_keeps_the_part_before(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldwave.deploy.lock import holder, is_held, sign, take
 from fieldwave.errors import StorageError
+from fieldwave.processes.lock import holder, is_held, sign, take
 
 
 def test_a_lock_is_held_until_every_copy_is_closed(tmp_path: Path) -> None:
@@ -36,10 +36,8 @@ def test_it_passes_to_a_child_and_ends_with_it(tmp_path: Path) -> None:
 def test_looking_does_not_look_like_holding(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     os.close(take(path))
-    looks = (
-        "from pathlib import Path; from fieldwave.deploy.lock import is_held; import sys; p = Path(sys.argv[1]);"
-    )
-    loop = f"{looks} print(any(is_held(p) for _ in range(20000)))"
+    imports = "import sys; from pathlib import Path; from fieldwave.processes.lock import is_held"
+    loop = f"{imports}; p = Path(sys.argv[1]); print(any(is_held(p) for _ in range(20000)))"
     others = [subprocess.Popen([sys.executable, "-c", loop, str(path)], stdout=subprocess.PIPE) for _ in range(2)]
     assert [other.communicate()[0] for other in others] == [b"False\n", b"False\n"]
 
