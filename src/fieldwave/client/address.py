@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 
 from fieldwave.errors import InputError
 
-__all__ = ["is_loopback", "target_of"]
+__all__ = ["is_loopback", "target_of", "targets_of"]
+
+
+def targets_of(addresses: str | Sequence[str] | None, port: int | None, *, use_ssl: bool) -> tuple[str, ...]:
+    """``host:port`` of each replica of a service, each once; see `target_of`.
+
+    Raises:
+        InputError: as `target_of`; or there is no address at all.
+    """
+    if not addresses or isinstance(addresses, str):
+        return (target_of(addresses if isinstance(addresses, str) else None, port, use_ssl=use_ssl),)
+    return tuple(dict.fromkeys(target_of(address, port, use_ssl=use_ssl) for address in addresses))
 
 
 def target_of(address: str | None, port: int | None, *, use_ssl: bool) -> str:

@@ -9,21 +9,18 @@ import time
 
 import grpc
 
-from fieldwave.client.connection import Connection
+from fieldwave.client.spread import TRANSIENT, Connections, is_busy
 from fieldwave.errors import InputError, ServiceError, TensorError
 from fieldwave.wire.messages import HealthCheckResponse
 from fieldwave.wire.methods import HEALTH_CHECK
 
 __all__ = ["call", "wait_until_serving"]
 
-# A server that shuts down also cancels the calls that reach it in that moment.
-_TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-_TOO_LARGE = "message larger than max"  # gRPC's words, on either side
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 
 
-def call(connection: Connection, method: str, data: bytes, timeout: float) -> bytes:
+def call(connection: Connections, method: str, data: bytes, timeout: float) -> bytes:
     """Call ``method``; while the service is busy or not available, again and again within ``timeout`` seconds.
 
     The pauses grow. Nothing else is tried again: what a service has refused it will refuse again.
@@ -43,7 +40,7 @@ def call(connection: Connection, method: str, data: bytes, timeout: float) -> by
                 raise ServiceError(f"the call to {connection.target} was ended by close()", "CANCELLED") from error
             if isinstance(error, ValueError):
                 raise
-            again = error.code() in _TRANSIENT or _is_busy(error)
+            again = error.code() in TRANSIENT or is_busy(error)
             if not again or time.monotonic() + pause >= deadline:
                 raise _translated(error, connection.target, timeout) from error
         # Many clients of one service must not come back in step.
@@ -51,7 +48,7 @@ def call(connection: Connection, method: str, data: bytes, timeout: float) -> by
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def wait_until_serving(connection: Connection, timeout: float) -> None:
+def wait_until_serving(connection: Connections, timeout: float) -> None:
     """Ask for the service's health until it is SERVING. A service without a health method counts as serving.
 
     Raises:
@@ -85,18 +82,13 @@ def _deadline(timeout: float) -> float:
     return time.monotonic() + timeout
 
 
-def _is_busy(error: grpc.RpcError) -> bool:
-    """Whether a place may become free; a message that is too large, which has the same status, stays so."""
-    return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE not in (error.details() or "")
-
-
 def _translated(error: grpc.RpcError, target: str, timeout: float) -> Exception:
     code = error.code()
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return TensorError(_one_line(error))
     if code is grpc.StatusCode.UNAVAILABLE:
         text = f"{target} is not available, tried for {timeout:g} s: {_one_line(error)}"
-    elif _is_busy(error):
+    elif is_busy(error):
         text = f"{target} is busy, tried for {timeout:g} s: {_one_line(error)}"
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
         text = f"{target} did not answer within {timeout:g} s"

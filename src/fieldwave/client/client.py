@@ -15,12 +15,13 @@ import grpc
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fieldwave.client.address import target_of
+from fieldwave.client.address import targets_of
 from fieldwave.client.answers import Scores, output_names, read_scores
 from fieldwave.client.calls import call, wait_until_serving
 from fieldwave.client.connection import Connection
 from fieldwave.client.manifest import detector_of, labels_of, manifest_request, read_manifest
 from fieldwave.client.metadata import ModelMetadata, metadata_request, read_metadata
+from fieldwave.client.spread import Connections
 from fieldwave.errors import InputError, NotFoundError, StorageError, TensorError
 from fieldwave.postprocess import Detection, Detector, detect
 from fieldwave.wire.dtypes import BY_ENUM, BY_NAME, STRING, WireType
@@ -37,13 +38,15 @@ from fieldwave.wire.requests import encode_request
 __all__ = ["PredictionClient"]
 
 Outputs = str | Sequence[str] | None
+_CONNECT_SECONDS, _CONNECT_SECONDS_WITH_OTHERS = 20.0, 2.0
 
 
 class PredictionClient:
     """A client of one service that speaks TensorFlow Serving's Predict: a Fieldwave service, or another.
 
     Parameters:
-        address: host name or IP address, with or without ``:port``.
+        address: host name or IP address, with or without ``:port``; several of them where the service has
+            several replicas, over which the calls are spread.
         port: by default 443 with TLS and 80 without.
         use_ssl: TLS.
         access_token: sent as ``authorization: Bearer ...``.
@@ -65,7 +68,7 @@ class PredictionClient:
 
     def __init__(
         self,
-        address: str,
+        address: str | Sequence[str],
         port: int | None = None,
         use_ssl: bool = False,
         access_token: str = "",
@@ -74,7 +77,7 @@ class PredictionClient:
         *,
         root_certificates: bytes | None = None,
     ) -> None:
-        target = target_of(address, port, use_ssl=use_ssl)
+        targets = targets_of(address, port, use_ssl=use_ssl)
         if root_certificates is not None and not use_ssl:
             raise InputError("root_certificates are given without TLS; set use_ssl=True")
         metadata = [(OUTPUT_NAMES_KEY, OUTPUT_NAMES_ONCE)]
@@ -84,11 +87,13 @@ class PredictionClient:
         if service_name:
             metadata.append((ROUTE_KEY, ROUTE_PREFIX + service_name))
         self._manifest: Mapping[str, Any] | None = None
-        self._connection = Connection(
-            target,
-            grpc.ssl_channel_credentials(root_certificates) if use_ssl else None,
-            channel_shutdown_timeout,
-            tuple(metadata),
+        credentials = grpc.ssl_channel_credentials(root_certificates) if use_ssl else None
+        patience = _CONNECT_SECONDS if len(targets) == 1 else _CONNECT_SECONDS_WITH_OTHERS
+        self._connection = Connections(
+            [
+                Connection(target, credentials, channel_shutdown_timeout, tuple(metadata), patience)
+                for target in targets
+            ]
         )
 
     def score_file(

@@ -37,6 +37,7 @@ class Connection:
         idle: a channel that nobody has used for so long is replaced, because load balancers forget silent
             connections without telling.
         metadata: sent with every call.
+        connect_seconds: how long a service may take to accept a connection.
 
     Attributes:
         closings: how often `close` was called; a call that finds it changed was ended by its own side.
@@ -48,12 +49,15 @@ class Connection:
         credentials: grpc.ChannelCredentials | None,
         idle: timedelta,
         metadata: tuple[tuple[str, str], ...] = (),
+        connect_seconds: float = 20.0,
     ) -> None:
         self.target = target
         self.closings = 0
         self._credentials = credentials
         self._idle = idle.total_seconds()
         self._metadata = metadata
+        # Its name says something else, but it is what bounds an attempt to connect.
+        self._options = (*_OPTIONS, ("grpc.min_reconnect_backoff_ms", round(connect_seconds * 1000)))
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._calls: dict[str, Call] = {}
@@ -95,7 +99,8 @@ class Connection:
 
     def _connect(self) -> Any:
         # A proxy for the network (http_proxy in the environment) is no way to this very machine.
-        options = (*_OPTIONS, ("grpc.enable_http_proxy", 0)) if is_loopback(self.target) else _OPTIONS
+        near = is_loopback(self.target)
+        options = (*self._options, ("grpc.enable_http_proxy", 0)) if near else self._options
         if self._credentials is None:
             return grpc.insecure_channel(self.target, options=options)
         return grpc.secure_channel(self.target, self._credentials, options=options)

@@ -1,0 +1,102 @@
+"""Several replicas as one service: they take turns, and one that does not answer is left out for a while."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Sequence
+
+import grpc
+
+from fieldwave.client.connection import Connection
+
+__all__ = ["TRANSIENT", "Connections", "is_busy"]
+
+# A server that shuts down also cancels the calls that reach it in that moment.
+TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+_TOO_LARGE = "message larger than max"  # gRPC's words, on either side
+_FIRST_REST = 1.0
+_LONGEST_REST = 16.0
+
+
+class Connections:
+    """The connections to the replicas of one service, used as one; safe to use from several threads.
+
+    Calls go round the replicas. One that is not available, or let a call's time run out, rests: 1 s, and twice as
+    long each time that it fails again, up to 16 s. A call that one replica is too busy for, or is gone for, goes
+    to the next at once. While all of them rest, all are tried.
+
+    Attributes:
+        target: the addresses, for messages.
+        closings: how often `close` was called.
+    """
+
+    def __init__(self, connections: Sequence[Connection]) -> None:
+        self.target = ", ".join(connection.target for connection in connections)
+        self.closings = 0
+        self._replicas = [_Replica(connection) for connection in connections]
+        self._turns = itertools.count()
+        self._lock = threading.Lock()
+
+    def call(self, method: str, data: bytes, timeout: float) -> bytes:
+        """One attempt at a unary call, at each replica that may answer if need be.
+
+        Raises:
+            grpc.RpcError: it failed at the last of them, or was refused.
+        """
+        deadline = time.monotonic() + timeout
+        closings = self.closings
+        replicas = self._in_turn()
+        for number, replica in enumerate(replicas, start=1):
+            try:
+                answer = replica.connection.call(method, data, max(deadline - time.monotonic(), 0.001))
+            except grpc.RpcError as error:
+                gone = error.code() in TRANSIENT
+                if gone or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    replica.rest()
+                last = number == len(replicas) or time.monotonic() >= deadline or self.closings != closings
+                if last or not (gone or is_busy(error)):
+                    raise
+            else:
+                replica.wake()
+                return answer
+        raise AssertionError("there is at least one replica")
+
+    def close(self) -> None:
+        """Close all; the next call opens what it needs."""
+        self.closings += 1
+        for replica in self._replicas:
+            replica.connection.close()
+
+    def _in_turn(self) -> list[_Replica]:
+        with self._lock:
+            first = next(self._turns) % len(self._replicas)
+        ordered = self._replicas[first:] + self._replicas[:first]
+        return [replica for replica in ordered if not replica.rests()] or ordered
+
+
+class _Replica:
+    """A connection, and until when it is left out."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._next_rest = _FIRST_REST
+        self._until = 0.0
+
+    def rests(self) -> bool:
+        return time.monotonic() < self._until
+
+    def rest(self) -> None:
+        # Of several calls that fail at the same time one counts.
+        if not self.rests():
+            self._until = time.monotonic() + self._next_rest
+            self._next_rest = min(2 * self._next_rest, _LONGEST_REST)
+
+    def wake(self) -> None:
+        self._next_rest, self._until = _FIRST_REST, 0.0
+
+
+def is_busy(error: grpc.RpcError) -> bool:
+    """Whether a place may become free; a message that is too large, which has the same status, stays so."""
+    return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE not in (error.details() or "")
