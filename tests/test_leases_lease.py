@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import fieldwave
+from fieldwave.errors import ConflictError, DeviceBusyError, InputError, NotFoundError, StorageError
+from fieldwave.leases import Slot, acquire, slot_states, why_busy
+from fieldwave.leases.machine import to_given
+from fieldwave.leases.slots import leases_folder
+
+CHILD = Path(__file__).with_name("lease_child.py")
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with two simulated NPUs and a board."""
+    path = tmp_path / "machine.toml"
+    path.write_text("rtl = 2\n[boards.kv260-0]\n")
+    monkeypatch.setenv("FIELDWAVE_MACHINE", str(path))
+    monkeypatch.setenv("FIELDWAVE_LEASES", str(tmp_path / "leases"))
+    monkeypatch.delenv("FIELDWAVE_NPUS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(Path(fieldwave.__file__).parents[1]))
+    return path
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts processes that take an NPU; returns when they have it."""
+    children: list[subprocess.Popen[str]] = []
+
+    def one(*arguments: str) -> subprocess.Popen[str]:
+        child = subprocess.Popen([sys.executable, str(CHILD), *arguments], stdout=subprocess.PIPE, text=True)
+        children.append(child)
+        return child
+
+    yield one
+    for child in children:
+        child.kill()
+        child.communicate()
+
+
+def said(child: subprocess.Popen[str]) -> str:
+    assert child.stdout is not None
+    return child.stdout.readline().strip()
+
+
+def free() -> list[str]:
+    return [state.slot.name for state in slot_states() if state.holder is None]
+
+
+def test_one_holder_for_each_npu() -> None:
+    with acquire("rtl", "a") as first, acquire("rtl:tiny", "b") as second:
+        assert [lease.slot and lease.slot.name for lease in (first, second)] == ["rtl-0", "rtl-1"]
+        assert (first.device, second.device) == ("rtl", "rtl:tiny")
+        assert free() == ["kv260-0"]
+        assert [state.holder and state.holder.name for state in slot_states()] == [None, "a", "b"]
+        with pytest.raises(DeviceBusyError) as caught:
+            acquire("rtl", "c")
+        assert str(caught.value) == (
+            "no NPU is free for c: 2 NPUs, both held by services a and b; "
+            "delete a service, or deploy with --when-busy wait or replace"
+        )
+    assert free() == ["kv260-0", "rtl-0", "rtl-1"]
+
+
+def test_the_reason_in_words(machine: Path) -> None:
+    assert why_busy("rtl") == ""
+    with acquire("board", "z") as lease:
+        assert lease.device == "board:kv260-0"
+        assert why_busy("board") == why_busy("board:kv260-0") == "1 NPU (kv260-0), held by service z"
+    with acquire("rtl", "a"), acquire("rtl", "a"):
+        assert why_busy("rtl") == "2 NPUs, both held by service a"
+    machine.write_text("rtl = 3\n")
+    with acquire("rtl", "b"), acquire("rtl", "c"), acquire("rtl", "a"):
+        assert why_busy("rtl") == "3 NPUs, all held by services a, b and c"
+
+
+def test_what_needs_no_npu(machine: Path) -> None:
+    machine.write_text("")
+    for device in ("cpu", "rtl", "rtl:tiny"):
+        with acquire(device, "a") as first, acquire(device, "b") as second:
+            assert (first.slot, second.slot, first.device, first.replaced_by) == (None, None, device, "")
+            with pytest.raises(InputError, match="holds no file"):
+                first.fileno()
+    assert not leases_folder().exists()
+
+
+def test_an_npu_that_is_not_there(machine: Path) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        acquire("board:u250", "a")
+    assert str(caught.value) == f"this machine has no NPU for device 'board:u250'; boards in {machine}: kv260-0"
+    machine.write_text("rtl = 0\n")
+    with pytest.raises(NotFoundError) as caught:
+        why_busy("rtl")
+    assert str(caught.value) == f"no simulated NPU may run on this machine: {machine} says rtl = 0"
+
+
+def test_a_killed_holder_frees_its_npu(start: Callable[..., subprocess.Popen[str]]) -> None:
+    child = start("board", "a")
+    assert said(child) == "board:kv260-0 kv260-0"
+    [state] = [state for state in slot_states() if state.slot.kind == "board"]
+    assert state.holder is not None
+    assert (state.holder.name, state.holder.pid) == ("a", child.pid)
+    child.kill()
+    child.wait()
+    with acquire("board", "b") as lease:
+        assert lease.slot == Slot("kv260-0", "board")
+
+
+def test_one_that_waits_gets_the_npu_when_it_is_free(start: Callable[..., subprocess.Popen[str]]) -> None:
+    reasons: list[str] = []
+    child = start("board", "a")
+    said(child)
+
+    def waiting(reason: str) -> None:
+        reasons.append(reason)
+        child.terminate()
+
+    with acquire("board", "b", "wait", waiting=waiting) as lease:
+        assert lease.replaced_by == ""
+    assert reasons == ["1 NPU (kv260-0), held by service a"]
+    assert said(child) == "replaced by nobody"
+
+
+def test_a_wait_ends() -> None:
+    with acquire("board", "a"):
+        start = time.monotonic()
+        with pytest.raises(DeviceBusyError) as caught:
+            acquire("board", "b", "wait", timeout=0.1)
+        assert str(caught.value) == "no NPU for b within 0.1 s: 1 NPU (kv260-0), held by service a"
+        assert 0.1 <= time.monotonic() - start < 5
+        told = threading.Event()
+        with pytest.raises(DeviceBusyError) as caught:
+            acquire("board", "b", "wait", waiting=lambda _: told.set(), cancelled=told.is_set)
+        assert str(caught.value) == (
+            "b was stopped while it waited for an NPU: 1 NPU (kv260-0), held by service a"
+        )
+
+
+def test_the_longest_holder_is_replaced_and_knows_by_whom(start: Callable[..., subprocess.Popen[str]]) -> None:
+    oldest, youngest = start("rtl", "a"), None
+    assert said(oldest) == "rtl rtl-0"
+    youngest = start("rtl", "b")
+    assert said(youngest) == "rtl rtl-1"
+    with acquire("rtl", "c", "replace") as lease:
+        assert lease.slot == Slot("rtl-0", "rtl")
+        assert said(oldest) == "replaced by c"
+        assert oldest.wait(10) == 0
+        assert youngest.poll() is None
+        assert why_busy("rtl") == "2 NPUs, both held by services b and c"
+
+
+def test_nobody_is_replaced_by_one_of_its_own_name() -> None:
+    with acquire("board", "a"), pytest.raises(DeviceBusyError, match="no NPU is free for a"):
+        acquire("board", "a", "replace")
+
+
+def test_one_that_does_not_go_is_named(start: Callable[..., subprocess.Popen[str]]) -> None:
+    child = start("board", "a")
+    said(child)
+    os.kill(child.pid, signal.SIGSTOP)
+    with pytest.raises(DeviceBusyError) as caught:
+        acquire("board", "b", "replace", timeout=0.2)
+    assert str(caught.value) == (
+        "service a was told to go and still holds its NPU: 1 NPU (kv260-0), held by service a"
+    )
+
+
+def test_a_process_that_does_not_hold_the_file_is_never_ended(
+    start: Callable[..., subprocess.Popen[str]],
+) -> None:
+    """What a lock file says, any user may have written."""
+    innocent = start("cpu", "x")
+    said(innocent)
+    with acquire("board", "a"):
+        path = leases_folder() / "kv260-0"
+        path.write_text(path.read_text().replace(f'"pid": {os.getpid()}', f'"pid": {innocent.pid}'))
+        with pytest.raises(ConflictError) as caught:
+            acquire("board", "b", "replace")
+    assert str(caught.value) == (
+        "service a holds kv260-0 and cannot be ended from here: it is another user's, or in another container; "
+        "end it there, or wait for it"
+    )
+    assert innocent.poll() is None
+
+
+def test_a_holder_that_has_left_no_name() -> None:
+    with acquire("board", "a"):
+        (leases_folder() / "kv260-0").write_bytes(b"\xff{")
+        assert why_busy("board") == "1 NPU (kv260-0), held by service (no name)"
+        with pytest.raises(ConflictError):
+            acquire("board", "b", "replace")
+
+
+def test_a_child_that_inherits_the_lease_keeps_the_npu() -> None:
+    lease = acquire("board", "a")
+    child = subprocess.Popen(["sleep", "60"], pass_fds=[lease.fileno()])
+    os.close(lease.fileno())
+    lease._descriptor = None
+    assert why_busy("board") == "1 NPU (kv260-0), held by service a"
+    child.kill()
+    child.wait()
+    assert why_busy("board") == ""
+
+
+def test_a_lock_file_that_was_removed_is_made_anew() -> None:
+    with acquire("board", "a"):
+        (leases_folder() / "kv260-0").unlink()
+        with acquire("board", "b"):
+            assert why_busy("board") == "1 NPU (kv260-0), held by service b"
+
+
+def test_every_user_may_hold_and_look() -> None:
+    with acquire("board", "a"):
+        assert leases_folder().stat().st_mode & 0o7777 == 0o1777
+        assert (leases_folder() / "kv260-0").stat().st_mode & 0o7777 == 0o1666
+        assert sorted(path.name for path in leases_folder().iterdir()) == ["kv260-0"]
+
+
+def test_looking_does_not_keep_anybody_from_an_npu() -> None:
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            why_busy("board")
+
+    acquire("board", "a").release()
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(50):
+            acquire("board", "a").release()
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_eight_processes_for_two_npus(start: Callable[..., subprocess.Popen[str]]) -> None:
+    children = [start("rtl", f"s{index}", "refuse") for index in range(8)]
+    got = sorted(said(child) for child in children)
+    assert got == [""] * 6 + ["rtl rtl-0", "rtl rtl-1"]
+
+
+def test_a_container_holds_what_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIELDWAVE_NPUS", to_given((Slot("u250-1", "board", ("/dev/x",)),)))
+    with acquire("board", "a") as lease:
+        assert (lease.device, lease.slot) == ("board:u250-1", Slot("u250-1", "board", ("/dev/x",)))
+        assert why_busy("board") == ""
+    with pytest.raises(NotFoundError) as caught:
+        acquire("board:kv260-0", "a")
+    assert str(caught.value) == (
+        "this container was given no NPU for device 'board:kv260-0'; it has: board:u250-1"
+    )
+    assert not leases_folder().exists()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FIELDWAVE_LEASES", str(tmp_path / "file" / "leases"))
+    with pytest.raises(StorageError) as caught:
+        acquire("board", "a")
+    assert str(caught.value) == f"cannot lock {tmp_path}/file/leases/kv260-0: Not a directory"
