@@ -10,6 +10,7 @@ import typer
 from fieldwave.cli import output
 from fieldwave.cli.examples import examples
 from fieldwave.cli.options import Quiet
+from fieldwave.leases import WhenBusy
 
 if TYPE_CHECKING:
     from fieldwave.serving import Server
@@ -27,8 +28,11 @@ def serve(
     package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="What 'fieldwave convert' wrote.")],
     grpc_port: Annotated[int, typer.Option(help="Where to listen; 0 for a free port.")] = 50051,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    device: Annotated[str, typer.Option(help="What computes: cpu, rtl, rtl:NPU.")] = "cpu",
+    device: Annotated[str, typer.Option(help="What computes: cpu, rtl, rtl:NPU, board, board:NAME.")] = "cpu",
     name: Annotated[str, typer.Option(help="The model's name; the network's if not given.")] = "",
+    when_busy: Annotated[
+        WhenBusy, typer.Option(help="When others hold the NPUs: refuse, wait for one, or replace a service.")
+    ] = "refuse",
     workers: Annotated[int, typer.Option(help="Predictions in hand at once; as many again wait.")] = 4,
     quiet: Quiet = False,
 ) -> None:
@@ -41,15 +45,24 @@ def serve(
     from fieldwave.serving import ServeOptions
     from fieldwave.serving import serve as serve_package
 
+    def waiting(reason: str) -> None:
+        output.note(f"waiting for an NPU: {reason}")
+
     def ready(server: Server) -> None:
         output.note(f"serving {package} on {_bracketed(host)}:{server.port}, device {device}")
         near = _bracketed(_LOOPBACK.get(host, host))
         output.hint(f"fieldwave predict {near}:{server.port} IMAGE")
 
     options = ServeOptions(
-        package=package, name=name, device=device, host=host, grpc_port=grpc_port, workers=workers
+        package=package,
+        name=name,
+        device=device,
+        when_busy=when_busy,
+        host=host,
+        grpc_port=grpc_port,
+        workers=workers,
     )
-    serve_package(options, ready=ready)
+    serve_package(options, ready=ready, waiting=waiting)
 
 
 def _bracketed(host: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from fieldwave.errors import InputError
+from fieldwave.leases import WhenBusy
 from fieldwave.package import Package
 
 __all__ = ["ServeOptions"]
@@ -19,6 +21,8 @@ class ServeOptions:
         package: the package to serve: its file, or one that has been read.
         name: the model's name for clients; the network's name when empty.
         device: the device's name, as `fieldwave.devices.create_device` takes it.
+        when_busy: what to do when others hold all the NPUs that would do; see `fieldwave.leases.acquire`.
+        holder: the name under which the NPU is held; the model's name when empty.
         host: the address to listen on.
         grpc_port: the port to listen on; 0 takes a free one.
         max_message_bytes: the largest request. 40 MiB take 64 images of 224 x 224 as float32 (36.75 MiB), and any
@@ -34,6 +38,8 @@ class ServeOptions:
     package: Path | Package
     name: str = ""
     device: str = "cpu"
+    when_busy: WhenBusy = "refuse"
+    holder: str = ""
     host: str = "127.0.0.1"
     grpc_port: int = 50051
     max_message_bytes: int = 40 << 20
@@ -48,6 +54,8 @@ class ServeOptions:
             raise InputError(
                 f"port {self.grpc_port} does not exist; choose one from 1 to 65535, or 0 for a free one"
             )
+        if self.when_busy not in get_args(WhenBusy):
+            raise InputError(f"when_busy is {self.when_busy!r}; it must be refuse, wait or replace")
         for name in ("max_message_bytes", "max_batch", "workers"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from fieldwave.devices import Device
+from fieldwave.errors import DeviceBusyError
 from fieldwave.serving.memory import keep_freed_memory
 from fieldwave.serving.options import ServeOptions
 from fieldwave.serving.server import Server
@@ -21,7 +22,11 @@ _log = logging.getLogger(__name__)
 
 
 def serve(
-    options: ServeOptions, *, ready: Callable[[Server], None] | None = None, device: Device | None = None
+    options: ServeOptions,
+    *,
+    ready: Callable[[Server], None] | None = None,
+    waiting: Callable[[str], None] = lambda reason: None,
+    device: Device | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests in hand and return.
 
@@ -30,6 +35,7 @@ def serve(
 
     Parameters:
         ready: called once the service is ready, with the server, whose port is known then.
+        waiting: called with the reason when it begins to wait for an NPU that others hold.
         device: an open device, as for `Server`.
 
     Raises:
@@ -47,14 +53,19 @@ def serve(
     for name in (signal.SIGTERM, signal.SIGINT):
         previous[name] = signal.signal(name, stop)
     try:
-        with Server(options, device) as server:
+        with Server(options, device, waiting=waiting, cancelled=told.is_set) as server:
             # What lives now lives for ever: the collector need not walk it in the middle of a request.
             gc.collect()
             gc.freeze()
             if ready is not None:
                 ready(server)
             told.wait()
+            if server.replaced_by:
+                _log.info("service %s takes the NPU", server.replaced_by)
             _log.info("stopping; requests in hand get %g s", options.grace_seconds)
+    except DeviceBusyError:
+        if not told.is_set():  # else it was told to stop while it waited for an NPU
+            raise
     finally:
         gc.unfreeze()
         for name, handler in previous.items():

@@ -15,6 +15,7 @@ import numpy as np
 
 from fieldwave.devices import Device, open_device
 from fieldwave.errors import DeviceError, ServiceError
+from fieldwave.leases import Lease, acquire
 from fieldwave.package import Package, read_package
 from fieldwave.serving.decode import decode
 from fieldwave.serving.encode import encode
@@ -51,14 +52,26 @@ class Server:
     Parameters:
         options: what to serve, and where.
         device: an open device to use instead of opening ``options.device``; it is closed when the server stops.
+        waiting: called with the reason when the server begins to wait for an NPU that others hold.
+        cancelled: asked while it waits; True ends the start.
 
     From `start` on, the server answers. Until the device has answered a warm-up request, health is NOT_SERVING
     and predictions are answered with UNAVAILABLE, which clients may retry.
     """
 
-    def __init__(self, options: ServeOptions, device: Device | None = None) -> None:
+    def __init__(
+        self,
+        options: ServeOptions,
+        device: Device | None = None,
+        *,
+        waiting: Callable[[str], None] = lambda reason: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._options = options
         self._device = device
+        self._waiting = waiting
+        self._cancelled = cancelled
+        self._lease: Lease | None = None
         self._health = Health()
         self._port = 0
         self._grpc: grpc.Server | None = None
@@ -73,6 +86,11 @@ class Server:
         self._stopped = threading.Event()
 
     @property
+    def replaced_by(self) -> str:
+        """The service that has told this one to give up its NPU; empty if none did."""
+        return self._lease.replaced_by if self._lease is not None else ""
+
+    @property
     def port(self) -> int:
         """The port that the server listens on; 0 before `start`."""
         return self._port
@@ -84,7 +102,8 @@ class Server:
             NotFoundError: there is no package, or no device, of that name.
             PackageError: the package is damaged.
             ConflictError: the port is taken.
-            DeviceError: the device is busy, or cannot run the package.
+            DeviceBusyError: others hold the NPUs that would do, and it was not to wait.
+            DeviceError: the device cannot run the package.
         """
         if self._service is not None or self._stopped.is_set():
             raise ServiceError("the server has been started already; make a new one")
@@ -123,6 +142,8 @@ class Server:
                 self._executor.close(grace)
             elif self._device is not None:
                 self._device.close()
+            if self._lease is not None:
+                self._lease.release()
             for task in (self._sweep, self._recovery):
                 task.join(_LAST_REQUEST_SECONDS)
             self._stopped.set()
@@ -160,7 +181,14 @@ class Server:
         self._grpc.start()
         self._sweep.start()
         if self._device is None:
-            self._device = open_device(options.device)
+            self._lease = acquire(
+                options.device,
+                options.holder or signature.model,
+                options.when_busy,
+                waiting=self._wait_for_npu,
+                cancelled=self._cancelled,
+            )
+            self._device = open_device(self._lease.device)
         self._device.load(package)
         self._executor = Executor(self._device, report=self._health.report)
         self._warm_up = partial(_warm_up, self._executor, signature)
@@ -169,6 +197,10 @@ class Server:
         self._health.report(True)
         self._recovery.start()
         _log.info("serving %s on %s:%d, device %s", signature.model, options.host, self._port, self._device.name)
+
+    def _wait_for_npu(self, reason: str) -> None:
+        _log.info("waiting for an NPU: %s", reason)
+        self._waiting(reason)
 
     def _end_overdue(self) -> None:
         self._predictions.end_overdue()
