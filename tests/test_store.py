@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fieldwave.errors import InputError, NotFoundError
-from fieldwave.store import Artifact, Layer, LayoutStore, RegistryStore, Store
+from fieldwave.store import Artifact, Descriptor, Layer, LayoutStore, RegistryStore, Store, Stored
 from tests import oci_registry
 
 PACKAGE = "application/vnd.fieldwave.package.v1"
@@ -160,3 +160,20 @@ def test_everything_is_listed_at_once(store: Store) -> None:
         ("models/a", "1"),
         ("models/b", "1"),
     ]
+
+
+def test_what_is_stored_is_a_part_of_another_artifact(store: Store) -> None:
+    store.push("models/digits", artifact(b"zip"), "1")
+    _, manifest = store.manifest("models/digits", "1")
+    held = Layer("application/zip", Stored("models/digits", manifest.layers[0]))
+    store.push("images/digits", Artifact(PACKAGE, (held, Layer("text/plain", b"more"))), "1")
+    assert content(store, "images/digits", "1") == b"zip"
+    assert store.manifest("images/digits", "1")[1].layers[0] == manifest.layers[0]
+
+
+def test_what_is_said_to_be_stored_must_be(store: Store) -> None:
+    store.push("models/digits", artifact(b"zip"), "1")
+    absent = Descriptor("application/zip", f"sha256:{'0' * 64}", 3)
+    with pytest.raises(NotFoundError):
+        store.push("images/digits", Artifact(PACKAGE, (Layer("a/b", Stored("models/digits", absent)),)), "1")
+    assert store.repositories() == ["models/digits"]

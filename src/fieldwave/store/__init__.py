@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fieldwave.store.content import Descriptor, Manifest
 from fieldwave.store.layout import LayoutStore
-from fieldwave.store.protocol import Artifact, Layer, NextTag, Store, Tagged
+from fieldwave.store.protocol import Artifact, Layer, NextTag, Store, Stored, Tagged
 from fieldwave.store.remote import RegistryStore
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "NextTag",
     "RegistryStore",
     "Store",
+    "Stored",
     "Tagged",
 ]

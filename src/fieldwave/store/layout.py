@@ -40,7 +40,7 @@ from fieldwave.store.content import (
     parse_manifest,
     to_json,
 )
-from fieldwave.store.protocol import NOTHING, Artifact, Layer, NextTag, Tagged
+from fieldwave.store.protocol import NOTHING, Artifact, Layer, NextTag, Stored, Tagged
 
 __all__ = ["LayoutStore"]
 
@@ -229,6 +229,10 @@ class LayoutStore:
             digest, size = digest_of(layer.data), len(layer.data)
             if not self._has(digest, size):
                 write_atomically(self._blob(digest), layer.data)
+        elif isinstance(layer.data, Stored):
+            digest, size = layer.data.descriptor.digest, layer.data.descriptor.size
+            if not self._has(digest, size):
+                raise NotFoundError(f"{self.address} has no blob {digest} ({layer.data.repository})")
         else:
             digest, size = self._put_file(layer.data)
         return Descriptor(layer.media_type, digest, size, annotations=layer.annotations)

@@ -9,18 +9,26 @@ from typing import Protocol
 
 from fieldwave.store.content import EMPTY, Descriptor, Manifest
 
-__all__ = ["NOTHING", "Artifact", "Layer", "NextTag", "Store", "Tagged"]
+__all__ = ["NOTHING", "Artifact", "Layer", "NextTag", "Store", "Stored", "Tagged"]
 
 NextTag = Callable[[Sequence[str]], str]
 """From the tags that a repository has to the one to take: how versions are counted."""
 
 
 @dataclass(frozen=True)
+class Stored:
+    """Content that the store holds already: a part of what was pushed to this repository."""
+
+    repository: str
+    descriptor: Descriptor
+
+
+@dataclass(frozen=True)
 class Layer:
-    """One part of an artifact to be pushed: bytes in memory, or a file that is read in pieces."""
+    """One part of an artifact to be pushed: bytes in memory, a file that is read in pieces, or what is stored."""
 
     media_type: str
-    data: bytes | Path
+    data: bytes | Path | Stored
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -74,6 +82,7 @@ class Store(Protocol):
         and no other writer gets the same, however many push at once; what it raises ends the push untagged.
 
         Raises:
+            NotFoundError: a part that is said to be stored is not there.
             StorageError: the disk is full, access is denied, or the registry is down; nothing was tagged.
         """
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fieldwave.errors import ArtifactError, NotFoundError, StorageError
@@ -27,7 +28,7 @@ from fieldwave.store.content import (
     parse_manifest,
     to_json,
 )
-from fieldwave.store.protocol import NOTHING, Artifact, Layer, NextTag, Tagged
+from fieldwave.store.protocol import NOTHING, Artifact, Layer, NextTag, Stored, Tagged
 from fieldwave.store.transport import Transport
 
 if TYPE_CHECKING:
@@ -250,6 +251,8 @@ class RegistryStore:
     def _put(self, repository: str, layer: Layer) -> Descriptor:
         if isinstance(layer.data, bytes):
             digest, size = digest_of(layer.data), len(layer.data)
+        elif isinstance(layer.data, Stored):
+            digest, size = layer.data.descriptor.digest, layer.data.descriptor.size
         else:
             digest, size = digest_of_file(layer.data)
         descriptor = Descriptor(layer.media_type, digest, size, annotations=layer.annotations)
@@ -264,16 +267,26 @@ class RegistryStore:
         return descriptor
 
     def _upload(self, blobs: str, scope: str, layer: Layer, digest: str, size: int) -> None:
-        begun = self._transport.request("POST", f"{blobs}/uploads/", scope=scope, expected=(202,))
+        address = f"{blobs}/uploads/"
+        if isinstance(layer.data, Stored):  # "Mounting a blob from another repository": not a byte is sent
+            address += f"?mount={digest}&from={self._prefix}{layer.data.repository}"
+        begun = self._transport.request("POST", address, scope=scope, expected=(201, 202))
+        if begun.status_code == 201:
+            return
         place = begun.url.join(begun.headers["location"]).copy_merge_params({"digest": digest})
         self._transport.request(
             "PUT",
             str(place),
             scope=scope,
             expected=(201,),
-            content=layer.data if isinstance(layer.data, bytes) else FileBody(layer.data),
+            content=self._body(layer.data),
             headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
         )
+
+    def _body(self, data: bytes | Path | Stored) -> bytes | Iterable[bytes]:
+        if isinstance(data, Stored):
+            return self.read(data.repository, data.descriptor)
+        return data if isinstance(data, bytes) else FileBody(data)
 
     def _path(self, repository: str) -> str:
         return f"/v2/{self._prefix}{repository}"
