@@ -141,7 +141,7 @@ def test_serve_answers_until_it_is_told_to_stop(shell: Shell, package: str, numb
 def test_serve_says_how_it_is_reached(shell: Shell, package: str, host: str, listens: str, near: str) -> None:
     if ":" in host and not has_ipv6():
         pytest.skip("this machine has no IPv6")
-    with shell.start("serve", package, "--grpc-port", "0", "--host", host) as serving:
+    with shell.start("serve", package, "--grpc-port", "0", "--host", host, "--insecure") as serving:
         assert serving.stderr is not None
         said = next(line for line in serving.stderr if line.startswith("serving "))
         found = re.fullmatch(rf"serving digits\.zip on {re.escape(listens)}:(\d+), device cpu\n", said)

@@ -14,6 +14,11 @@ from tests.served import package
     [
         ({"grpc_port": 65536}, "port 65536 does not exist; choose one from 1 to 65535, or 0 for a free one"),
         ({"grpc_port": -1}, "port -1 does not exist; choose one from 1 to 65535, or 0 for a free one"),
+        ({"probe_port": 65536}, "port 65536 does not exist; choose one from 1 to 65535, or 0 for a free one"),
+        (
+            {"grpc_port": 50051, "probe_port": 50051},
+            "predictions and probes are both to be on port 50051; choose two ports",
+        ),
         ({"workers": 0}, "workers is 0; it must be at least 1"),
         ({"max_batch": 0}, "max_batch is 0; it must be at least 1"),
         ({"max_message_bytes": 0}, "max_message_bytes is 0; it must be at least 1"),

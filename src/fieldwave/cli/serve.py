@@ -23,22 +23,77 @@ _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}
 """Where to reach a service from here that listens on every address."""
 
 
-@app.command(epilog=examples("fieldwave serve rn50.zip --grpc-port 50051"))
+@app.command(
+    epilog=examples(
+        "fieldwave serve rn50.zip --grpc-port 50051",
+        "fieldwave keys create keys",
+        "fieldwave serve rn50.zip --host 0.0.0.0 --keys keys --tls-cert tls.crt --tls-key tls.key",
+    )
+)
 def serve(
     package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="What 'fieldwave convert' wrote.")],
-    grpc_port: Annotated[int, typer.Option(help="Where to listen; 0 for a free port.")] = 50051,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    device: Annotated[str, typer.Option(help="What computes: cpu, rtl, rtl:NPU, board, board:NAME.")] = "cpu",
-    name: Annotated[str, typer.Option(help="The model's name; the network's if not given.")] = "",
+    grpc_port: Annotated[
+        int, typer.Option(envvar="FIELDWAVE_GRPC_PORT", help="Where to listen; 0 for a free port.")
+    ] = 50051,
+    host: Annotated[str, typer.Option(envvar="FIELDWAVE_HOST", help="Address to listen on.")] = "127.0.0.1",
+    device: Annotated[
+        str,
+        typer.Option(envvar="FIELDWAVE_DEVICE", help="What computes: cpu, rtl, rtl:NPU, board, board:NAME."),
+    ] = "cpu",
+    name: Annotated[
+        str, typer.Option(envvar="FIELDWAVE_NAME", help="The model's name; the network's if not given.")
+    ] = "",
     when_busy: Annotated[
-        WhenBusy, typer.Option(help="When others hold the NPUs: refuse, wait for one, or replace a service.")
+        WhenBusy,
+        typer.Option(
+            envvar="FIELDWAVE_WHEN_BUSY",
+            help="When others hold the NPUs: refuse, wait for one, or replace a service.",
+        ),
     ] = "refuse",
-    workers: Annotated[int, typer.Option(help="Predictions in hand at once; as many again wait.")] = 4,
+    workers: Annotated[
+        int, typer.Option(envvar="FIELDWAVE_WORKERS", help="Predictions in hand at once; as many again wait.")
+    ] = 4,
+    keys: Annotated[
+        Path | None,
+        typer.Option(envvar="FIELDWAVE_KEYS", metavar="FOLDER", help="The keys that open the service."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(envvar="FIELDWAVE_TLS_CERT", metavar="FILE", help="TLS: the service's certificate, PEM."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(envvar="FIELDWAVE_TLS_KEY", metavar="FILE", help="TLS: its private key, PEM."),
+    ] = None,
+    client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="FIELDWAVE_CLIENT_CA",
+            metavar="FILE",
+            help="Mutual TLS: who signs the certificates that clients must have, PEM.",
+        ),
+    ] = None,
+    probe_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="FIELDWAVE_PROBE_PORT", help="A second port for health checks alone, without keys and TLS."
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure",
+            envvar="FIELDWAVE_INSECURE",
+            help="Let other machines reach it without keys or without TLS.",
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Serve a package in the foreground.
 
     Until Ctrl-C or SIGTERM; requests in hand are finished first.
+
+    Other machines can reach it with keys and TLS only; both are read again when their files change.
 
     For one that outlives the shell and is restarted when it dies: [cyan]fieldwave services deploy[/cyan].
     """
@@ -61,6 +116,12 @@ def serve(
         host=host,
         grpc_port=grpc_port,
         workers=workers,
+        keys=keys,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        client_ca=client_ca,
+        probe_port=probe_port,
+        insecure=insecure,
     )
     serve_package(options, ready=ready, waiting=waiting)
 

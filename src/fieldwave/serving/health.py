@@ -26,11 +26,12 @@ class Health:
         self._servicer = _EndingHealthServicer()
         self.report(False)
 
-    def add_to(self, server: Any, receiving: Receiving) -> None:
+    def add_to(self, server: Any, receiving: Receiving, *, watch: bool = True) -> None:
         """Serve grpc.health.v1 from ``server``, for ``""`` and for the prediction service.
 
         Parameters:
             receiving: where questions are waited for.
+            watch: False for ``Check`` alone.
         """
 
         def question(requests: Iterator[Any], context: Any) -> Any:
@@ -45,19 +46,18 @@ class Health:
         def check(requests: Iterator[Any], context: Any) -> Any:
             return self._servicer.Check(question(requests, context), context)
 
-        def watch(requests: Iterator[Any], context: Any, send: Any) -> None:
+        def follow(requests: Iterator[Any], context: Any, send: Any) -> None:
             self._servicer.Watch(question(requests, context), context, send)
 
-        watch.experimental_non_blocking = True  # type: ignore[attr-defined]
+        follow.experimental_non_blocking = True  # type: ignore[attr-defined]
         coding = {
             "request_deserializer": health_pb2.HealthCheckRequest.FromString,
             "response_serializer": health_pb2.HealthCheckResponse.SerializeToString,
         }
         # As taking streams, which on the wire is the same: gRPC would wait for a single request for ever.
-        handlers = {
-            "Check": grpc.stream_unary_rpc_method_handler(check, **coding),
-            "Watch": grpc.stream_stream_rpc_method_handler(watch, **coding),
-        }
+        handlers = {"Check": grpc.stream_unary_rpc_method_handler(check, **coding)}
+        if watch:
+            handlers["Watch"] = grpc.stream_stream_rpc_method_handler(follow, **coding)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(HEALTH_SERVICE, handlers),))
 
     def report(self, healthy: bool) -> None:

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import logging
 import os
 import socket
 from typing import Any
 
 from fieldwave.errors import ConflictError, InputError, ServiceError
 
-__all__ = ["is_loopback", "listen", "warn_if_exposed"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["is_loopback", "listen"]
 
 
-def listen(server: Any, host: str, port: int) -> int:
+def listen(server: Any, host: str, port: int, credentials: Any = None, *, option: str = "--grpc-port") -> int:
     """Make ``server`` listen on ``host`` and ``port``, 0 for a free one; return the port.
+
+    Parameters:
+        credentials: for TLS; None for plain text.
+        option: by which users choose the port, for messages.
 
     Raises:
         ConflictError: the port is in use.
         InputError: the host is no address of this machine, or the port needs rights.
         ServiceError: the port cannot be taken for another reason.
     """
-    _check(host, port)
+    _check(host, port, option)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        bound = int(server.add_insecure_port(address))
+        if credentials is None:
+            bound = int(server.add_insecure_port(address))
+        else:
+            bound = int(server.add_secure_port(address, credentials))
     except RuntimeError as error:
         # Somebody else was faster since the check.
         raise ServiceError(f"cannot listen on {address}: {error}") from None
@@ -44,17 +48,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def warn_if_exposed(host: str) -> None:
-    """Log that others can use the service, if they can."""
-    if not is_loopback(host):
-        _log.warning(
-            "listening on %s without TLS or keys: whoever reaches this machine can use the service; "
-            "127.0.0.1 serves this machine alone",
-            host,
-        )
-
-
-def _check(host: str, port: int) -> None:
+def _check(host: str, port: int, option: str) -> None:
     """Bind the address for a moment: the system's answer has the reason, gRPC's has not."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -68,14 +62,14 @@ def _check(host: str, port: int) -> None:
             probe.bind(address)
             probe.listen(1)
         except OSError as error:
-            raise _reason(host, port, error) from None
+            raise _reason(host, port, option, error) from None
 
 
-def _reason(host: str, port: int, error: OSError) -> Exception:
+def _reason(host: str, port: int, option: str, error: OSError) -> Exception:
     match error.errno:
         case errno.EADDRINUSE:
             return ConflictError(
-                f"port {port} is in use on {host}; choose another with --grpc-port, or 0 for a free one"
+                f"port {port} is in use on {host}; choose another with {option}, or 0 for a free one"
             )
         case errno.EACCES:
             return InputError(f"port {port} needs the rights of the administrator; choose one above 1023")

@@ -9,6 +9,7 @@ from typing import get_args
 from fieldwave.errors import InputError
 from fieldwave.leases import WhenBusy
 from fieldwave.package import Package
+from fieldwave.serving.exposure import check_exposure
 
 __all__ = ["ServeOptions"]
 
@@ -33,6 +34,14 @@ class ServeOptions:
         receive_seconds: how long a request may take to arrive.
         recovery_seconds: how often a device that failed is tried again while nobody asks for it.
         grace_seconds: how long requests in hand may take when the service is told to stop.
+        keys: a folder of keys (`fieldwave.keys`); callers must send one of them, or a token signed by one. Read
+            again when it changes. None to let everybody call.
+        tls_cert, tls_key: PEM files: the service's certificate, with those between it and its root, and its
+            private key. Read again when they change. Both, or neither for plain text.
+        client_ca: PEM file of authorities: callers must have a certificate by one of them (mutual TLS).
+        probe_port: a second port that answers health checks alone, in plain text; 0 takes a free one, None has
+            none.
+        insecure: allow to listen where other machines can reach it without keys or without TLS.
     """
 
     package: Path | Package
@@ -48,12 +57,19 @@ class ServeOptions:
     receive_seconds: float = 30.0
     recovery_seconds: float = 1.0
     grace_seconds: float = 10.0
+    keys: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    client_ca: Path | None = None
+    probe_port: int | None = None
+    insecure: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.grpc_port <= 65535:
-            raise InputError(
-                f"port {self.grpc_port} does not exist; choose one from 1 to 65535, or 0 for a free one"
-            )
+        for port in (self.grpc_port, self.probe_port or 0):
+            if not 0 <= port <= 65535:
+                raise InputError(f"port {port} does not exist; choose one from 1 to 65535, or 0 for a free one")
+        if self.probe_port and self.probe_port == self.grpc_port:
+            raise InputError(f"predictions and probes are both to be on port {self.grpc_port}; choose two ports")
         if self.when_busy not in get_args(WhenBusy):
             raise InputError(f"when_busy is {self.when_busy!r}; it must be refuse, wait or replace")
         for name in ("max_message_bytes", "max_batch", "workers"):
@@ -64,3 +80,16 @@ class ServeOptions:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be more than 0")
         if not self.grace_seconds >= 0:
             raise InputError(f"grace_seconds is {self.grace_seconds}; it must be at least 0")
+        self._check_security()
+
+    def _check_security(self) -> None:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, missing = ("key", "certificate") if self.tls_cert is None else ("certificate", "key")
+            raise InputError(f"TLS has a {given} but no {missing}; give both --tls-cert and --tls-key")
+        if self.client_ca is not None and self.tls_cert is None:
+            raise InputError(
+                "--client-ca asks for certificates of clients, which only TLS has; give --tls-cert too"
+            )
+        check_exposure(
+            self.host, keys=self.keys is not None, tls=self.tls_cert is not None, insecure=self.insecure
+        )

@@ -17,13 +17,17 @@ from fieldwave.devices import Device, open_device
 from fieldwave.errors import DeviceError, ServiceError
 from fieldwave.leases import Lease, acquire
 from fieldwave.package import Package, read_package
+from fieldwave.serving.authentication import Authentication
+from fieldwave.serving.certificates import server_credentials
 from fieldwave.serving.decode import decode
 from fieldwave.serving.encode import encode
 from fieldwave.serving.execution import Caller, CallerGoneError, Executor
+from fieldwave.serving.exposure import warn_if_exposed
 from fieldwave.serving.health import Health
-from fieldwave.serving.listen import listen, warn_if_exposed
+from fieldwave.serving.listen import listen
 from fieldwave.serving.options import ServeOptions
 from fieldwave.serving.periodic import Periodic
+from fieldwave.serving.probe import Probe
 from fieldwave.serving.receiving import Receiving
 from fieldwave.serving.reflect import add_reflection
 from fieldwave.serving.service import PredictionService
@@ -42,6 +46,8 @@ _CHECKS = 24
 _SPARE_CALLS = 64
 
 _SWEEP_SECONDS = 1.0
+_KEYS_SECONDS = 1.0
+"""How long a key that was regenerated still opens the service."""
 _LAST_REQUEST_SECONDS = 1.0
 """How long a request that is on its way may take to arrive when the service stops."""
 
@@ -74,6 +80,9 @@ class Server:
         self._lease: Lease | None = None
         self._health = Health()
         self._port = 0
+        self._probe_port = 0
+        self._probe: Probe | None = None
+        self._authentication: Authentication | None = None
         self._grpc: grpc.Server | None = None
         self._service: PredictionService | None = None
         self._executor: Executor | None = None
@@ -82,6 +91,7 @@ class Server:
         self._checks = Receiving(_CHECKS, options.receive_seconds)
         self._sweep = Periodic("sweep", min(_SWEEP_SECONDS, options.receive_seconds), self._end_overdue)
         self._recovery = Periodic("recovery", options.recovery_seconds, self._recover)
+        self._rotation = Periodic("rotation", _KEYS_SECONDS, self._refresh_keys)
         self._stopping = threading.Lock()
         self._stopped = threading.Event()
 
@@ -95,12 +105,18 @@ class Server:
         """The port that the server listens on; 0 before `start`."""
         return self._port
 
+    @property
+    def probe_port(self) -> int:
+        """The port that answers health checks alone; 0 before `start`, and where there is none."""
+        return self._probe_port
+
     def start(self) -> None:
         """Listen, load the package, let the device answer a warm-up request, and be SERVING.
 
         Raises:
-            NotFoundError: there is no package, or no device, of that name.
+            NotFoundError: there is no package, device, key or certificate of that name.
             PackageError: the package is damaged.
+            InputError: keys or certificates are none.
             ConflictError: the port is taken.
             DeviceBusyError: others hold the NPUs that would do, and it was not to wait.
             DeviceError: the device cannot run the package.
@@ -128,6 +144,7 @@ class Server:
             grace = self._options.grace_seconds if grace is None else grace
             self._health.drain()
             self._recovery.stop()
+            self._rotation.stop()
             if self._grpc is not None:
                 done = self._grpc.stop(grace)
                 self._reflections.end()
@@ -144,7 +161,9 @@ class Server:
                 self._device.close()
             if self._lease is not None:
                 self._lease.release()
-            for task in (self._sweep, self._recovery):
+            if self._probe is not None:
+                self._probe.stop()
+            for task in (self._sweep, self._recovery, self._rotation):
                 task.join(_LAST_REQUEST_SECONDS)
             self._stopped.set()
 
@@ -171,15 +190,22 @@ class Server:
             receiving=self._predictions,
             manifest=package.manifest.to_json(),
         )
-        self._grpc = _grpc_server(options)
+        if options.keys is not None:
+            self._authentication = Authentication(options.keys)
+        credentials = _credentials(options)
+        self._grpc = _grpc_server(options, self._authentication)
         self._grpc.add_generic_rpc_handlers((self._service.handlers(),))
         self._health.add_to(self._grpc, self._checks)
         add_reflection(self._grpc, self._reflections)
         # The port first: that it is taken is said at once, and clients can wait for health while a device loads.
-        self._port = listen(self._grpc, options.host, options.grpc_port)
-        warn_if_exposed(options.host)
+        self._port = listen(self._grpc, options.host, options.grpc_port, credentials)
+        warn_if_exposed(options.host, keys=options.keys is not None, tls=credentials is not None)
+        if options.probe_port is not None:
+            self._probe = Probe(self._health)
+            self._probe_port = self._probe.start(options.host, options.probe_port)
         self._grpc.start()
         self._sweep.start()
+        self._rotation.start()
         if self._device is None:
             self._lease = acquire(
                 options.device,
@@ -196,7 +222,14 @@ class Server:
         self._service.executor = self._executor
         self._health.report(True)
         self._recovery.start()
-        _log.info("serving %s on %s:%d, device %s", signature.model, options.host, self._port, self._device.name)
+        _log.info(
+            "serving %s on %s:%d, device %s%s",
+            signature.model,
+            options.host,
+            self._port,
+            self._device.name,
+            _protection(options),
+        )
 
     def _wait_for_npu(self, reason: str) -> None:
         _log.info("waiting for an NPU: %s", reason)
@@ -206,6 +239,12 @@ class Server:
         self._predictions.end_overdue()
         self._reflections.end_overdue()
         self._checks.end_overdue()
+        if self._probe is not None:
+            self._probe.end_overdue()
+
+    def _refresh_keys(self) -> None:
+        if self._authentication is not None:
+            self._authentication.refresh()
 
     def _recover(self) -> None:
         """Without this, a service that nobody asks while it is unhealthy would stay so for ever."""
@@ -219,11 +258,25 @@ class Server:
         _log.info("the device answers again")
 
 
-def _grpc_server(options: ServeOptions) -> grpc.Server:
+def _credentials(options: ServeOptions) -> grpc.ServerCredentials | None:
+    if options.tls_cert is None or options.tls_key is None:
+        return None
+    return server_credentials(options.tls_cert, options.tls_key, options.client_ca)
+
+
+def _protection(options: ServeOptions) -> str:
+    """What protects the service, as the end of a line of the log."""
+    tls = "" if options.tls_cert is None else "TLS" if options.client_ca is None else "mutual TLS"
+    parts = ["keys"] * (options.keys is not None) + [tls] * bool(tls)
+    return ", with " + " and ".join(parts) if parts else ""
+
+
+def _grpc_server(options: ServeOptions, authentication: Authentication | None) -> grpc.Server:
     # Predictions are received first and then in hand, each kind up to its limit.
     calls = 4 * options.workers + _SPARE_RECEIVERS + _REFLECTIONS + _CHECKS + _SPARE_CALLS
     return grpc.server(
         futures.ThreadPoolExecutor(calls, thread_name_prefix="fieldwave-grpc"),
+        interceptors=() if authentication is None else (authentication,),
         maximum_concurrent_rpcs=calls,
         options=(
             ("grpc.so_reuseport", 0),  # or a second server would share the port without a word

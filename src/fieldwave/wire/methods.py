@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "AUTHORIZATION_KEY",
     "DEFAULT_SIGNATURE",
     "GET_MODEL_METADATA",
     "HEALTH_CHECK",
@@ -30,6 +31,8 @@ MODEL_VERSION = 1  # a service has one package, which does not change while it r
 PREDICT_METHOD_NAME = "tensorflow/serving/predict"
 SIGNATURE_FIELD = "signature_def"
 MANIFEST_FIELD = "manifest"  # ours: the package's manifest.json as a google.protobuf.StringValue
+
+AUTHORIZATION_KEY = "authorization"  # Bearer, and a key or a token (RFC 6750)
 
 # The front end of the retired service routed by this header; gateways may route by it again.
 ROUTE_KEY = "x-ms-aml-grpc-service-route"

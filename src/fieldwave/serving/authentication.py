@@ -1,0 +1,118 @@
+"""Who may call: whoever sends one of the service's keys, or a token that one of them signed.
+
+It is decided by the call's metadata, before a byte of the request has been taken in. ``Check`` of
+``grpc.health.v1.Health`` alone is open, because those who probe (kubelet, load balancers) have no keys; it says
+one word. A ``Watch`` wants a key: it stays, and many of them would take the places of others.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from fieldwave.keys import KEY_NAMES, Keys, TokenError, check_token, read_keys
+from fieldwave.serving.reread import Reread
+from fieldwave.wire.methods import AUTHORIZATION_KEY, HEALTH_CHECK
+
+__all__ = ["Authentication"]
+
+_log = logging.getLogger(__name__)
+
+_OPEN = frozenset({HEALTH_CHECK})
+_LOG_SECONDS = 60.0
+
+_NONE = "this service wants a key: send the metadata 'authorization: Bearer KEY'"
+_MALFORMED = "the metadata 'authorization' is not of the form 'Bearer KEY'"
+_WRONG = "the key is none of this service's keys; it may have been regenerated"
+
+_Handler = Any  # grpc.RpcMethodHandler
+_Details = Any  # grpc.HandlerCallDetails
+
+
+class Authentication(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Lets calls pass that carry a key of the folder ``keys``, or a token signed by one; refuses all others.
+
+    A key that is not known makes it look at the folder again, so a new key opens the service from its first call;
+    `refresh`, called from time to time, closes it to an old one.
+
+    Raises:
+        NotFoundError, InputError, StorageError: as `fieldwave.keys.read_keys`.
+    """
+
+    def __init__(self, keys: Path) -> None:
+        paths = tuple(keys / name for name in KEY_NAMES)
+        self._keys = Reread(f"keys in {keys}", paths, lambda: read_keys(keys))
+        self._refused = _Refused()
+
+    def refresh(self) -> None:
+        """Read the keys again if they have changed."""
+        self._keys.refresh()
+
+    def intercept_service(self, continuation: Callable[[_Details], _Handler], details: _Details) -> _Handler:
+        if details.method in _OPEN:
+            return continuation(details)
+        reason = self._objection(details.invocation_metadata)
+        return continuation(details) if reason is None else self._refusing(reason)
+
+    def _objection(self, metadata: Iterable[tuple[str, Any]]) -> str | None:
+        given = [value for key, value in metadata if key == AUTHORIZATION_KEY]
+        if not given:
+            return _NONE
+        # The scheme has no case (RFC 9110, 11.1): clients of the retired service wrote it both ways.
+        scheme, _, value = given[0].partition(" ") if isinstance(given[0], str) else ("", "", "")
+        if len(given) > 1 or scheme.lower() != "bearer":
+            return _MALFORMED
+        value = value.strip(" ")
+        if not value:
+            return _NONE
+        reason = _objection(self._keys.value, value)
+        if reason is not None and self._keys.refresh():
+            reason = _objection(self._keys.value, value)
+        return reason
+
+    def _refusing(self, reason: str) -> _Handler:
+        def refuse(requests: object, context: Any) -> None:
+            self._refused.note(context.peer(), reason)
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, reason)
+
+        # The request is a stream that nobody reads: a body that is on its way is not waited for.
+        return grpc.stream_unary_rpc_method_handler(refuse)
+
+
+def _objection(keys: Keys, value: str) -> str | None:
+    if "." in value:
+        try:
+            check_token(keys, value)
+        except TokenError as error:
+            return str(error)
+        return None
+    data = value.encode(errors="surrogateescape")
+    # Both are always compared: how long it takes tells nothing.
+    is_primary = hmac.compare_digest(data, keys.primary.encode())
+    is_secondary = hmac.compare_digest(data, keys.secondary.encode())
+    return None if is_primary | is_secondary else _WRONG
+
+
+class _Refused:
+    """Says in the log that calls are refused, at most once a minute: who guesses keys must not fill the disk."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._logged = -_LOG_SECONDS
+
+    def note(self, peer: str, reason: str) -> None:
+        with self._lock:
+            self._count += 1
+            now = time.monotonic()
+            if now - self._logged < _LOG_SECONDS:
+                return
+            count, self._count, self._logged = self._count, 0, now
+        _log.warning("calls without a valid key: %d, the last from %s: %s", count, peer, reason)
