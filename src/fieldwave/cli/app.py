@@ -31,6 +31,7 @@ _MODULES = {
     "services": "fieldwave.cli.services",
     "predict": "fieldwave.cli.predict",
     "serve": "fieldwave.cli.serve",
+    "keys": "fieldwave.cli.keys",
     "verify": "fieldwave.cli.verify",
     "bench": "fieldwave.cli.bench",
     "weights": "fieldwave.cli.weights",
