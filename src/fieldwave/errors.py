@@ -17,6 +17,7 @@
      ├── MissingExtraError (ImportError)  an optional dependency is not installed
      ├── DeviceError (RuntimeError)     the device failed
      │    └── DeviceBusyError           the device has an owner already
+     ├── HostError (ConnectionError)    another machine cannot be reached, refuses us, or lacks what is needed
      └── ServiceError (RuntimeError)    a service did not start, or a call to it failed
 
 Every message is one line that says what was wrong (the value), where, and what to do.
@@ -31,6 +32,7 @@ __all__ = [
     "DeviceBusyError",
     "DeviceError",
     "FieldwaveError",
+    "HostError",
     "ImageError",
     "InputError",
     "MissingExtraError",
@@ -106,6 +108,10 @@ class DeviceError(FieldwaveError, RuntimeError):
 
 class DeviceBusyError(DeviceError):
     """The device has an owner already."""
+
+
+class HostError(FieldwaveError, ConnectionError):
+    """Another machine cannot be reached, does not let us in, or lacks what is needed."""
 
 
 class ServiceError(FieldwaveError, RuntimeError):
