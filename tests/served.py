@@ -46,7 +46,14 @@ class Affine:
     def open(self) -> None: ...
 
     def load(self, package: Package) -> None:
-        self.outputs = package.manifest.outputs
+        self.exchange(self.prepare(package))
+
+    def prepare(self, package: Package) -> Any:
+        return package.manifest.outputs
+
+    def exchange(self, network: Any) -> Any:
+        before, self.outputs = getattr(self, "outputs", ()), network
+        return before
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         self.runs += 1

@@ -72,6 +72,10 @@ class CpuDevice:
         Raises:
             MissingExtraError: this processor needs the network rewritten, and ``onnx`` is not installed.
         """
+        self.exchange(self.prepare(package))
+
+    def prepare(self, package: Package) -> Any:
+        """Open a session over the package's network; see `Device.prepare`."""
         self._ownership.check()
         model = exactness().rewritten(package.model)
         try:
@@ -83,9 +87,14 @@ class CpuDevice:
         _check_tensors(package.manifest, "inputs", package.manifest.inputs, session.get_inputs())
         _check_tensors(package.manifest, "outputs", package.manifest.outputs, session.get_outputs())
         outputs = [spec.name for spec in package.manifest.outputs]
+        return _Network(package.manifest, model, session, outputs)
+
+    def exchange(self, network: Any) -> Any:
+        """Make it the network that runs; see `Device.exchange`."""
         with self._running:
             self._ownership.check()
-            self._network = _Network(package.manifest, model, session, outputs)
+            before, self._network = self._network, network
+            return before
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the network; see `Device.run`."""

@@ -49,9 +49,9 @@ class Device(Protocol):
 
     The order of calls is `open`, `load`, `run` as often as wanted, `close`. A with statement opens the device,
     unless it is open already, and closes it. A device has one owner, the one who opened it, until it is closed.
-    Its methods may be called from any thread of the owner's process: runs are serialised, and `load` and `close`
-    wait for the run under way. A closed device can be opened again; it has then forgotten its package and its
-    counters.
+    Its methods may be called from any thread of the owner's process: runs are serialised, and `load`, `exchange`
+    and `close` wait for the run under way. A closed device can be opened again; it has then forgotten its package
+    and its counters.
 
     Attributes:
         name: the name by which `create_device` knows it: ``"cpu"``.
@@ -73,6 +73,19 @@ class Device(Protocol):
         Raises:
             DeviceError: the device is not open, or cannot take the package.
             PackageError: the manifest and the model contradict each other.
+        """
+
+    def prepare(self, package: Package) -> Any:
+        """Do all of `load` that need not wait for the run under way; the result is for `exchange`.
+
+        Raises as `load`.
+        """
+
+    def exchange(self, network: Any) -> Any:
+        """Make what `prepare` has returned the network that runs; returns the one before, for another exchange.
+
+        Raises:
+            DeviceError: the device is not open.
         """
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -118,12 +118,21 @@ class RtlDevice:
             ModelError: the network does not fit this NPU.
             MissingExtraError: the network has to be compiled, and ``onnx`` is not installed.
         """
+        self.exchange(self.prepare(package))
+
+    def prepare(self, package: Package) -> Any:
+        """Read the package's program, or compile it; see `Device.prepare`."""
         self._ownership.check()
         program = self._stored(package) or compile_network(from_onnx(package.model), self.configuration).program
-        network = self._network_of(package, program)
+        return package, self._network_of(package, program), None
+
+    def exchange(self, network: Any) -> Any:
+        """Make it the network that runs; see `Device.exchange`."""
         with self._running:
             self._ownership.check()
-            self._package, self._network, self._tracing = package, network, None
+            before = self._package, self._network, self._tracing
+            self._package, self._network, self._tracing = network
+            return before
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the network, image by image; see `Device.run`."""

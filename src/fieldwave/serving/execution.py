@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from fieldwave.devices import Device
 from fieldwave.errors import DeviceError
+from fieldwave.package import Package
 
-__all__ = ["Caller", "CallerGoneError", "Executor", "check_waiting"]
+__all__ = ["Caller", "CallerGoneError", "Executor", "ReplacedError", "check_waiting"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,10 @@ class CallerGoneError(Exception):
     """The caller cancelled, or its deadline passed, before the device was free."""
 
 
+class ReplacedError(Exception):
+    """Another network runs by now than the one that the tensors were made for; make them anew."""
+
+
 def check_waiting(caller: Caller) -> None:
     """Raise `CallerGoneError` if ``caller`` waits no longer."""
     patience = caller.time_remaining()
@@ -44,6 +49,9 @@ class Executor:
     Parameters:
         device: an open device with its package loaded.
         report: told after each run whether the device answered, when that differs from the run before.
+
+    Attributes:
+        loads: how often another package has taken the place of the one before.
     """
 
     def __init__(self, device: Device, report: Callable[[bool], None] = lambda healthy: None) -> None:
@@ -51,17 +59,24 @@ class Executor:
         self._report = report
         self._healthy = True
         self._turn = threading.Lock()
+        self.loads = 0
 
     @property
     def healthy(self) -> bool:
         """Whether the device answered its last run."""
         return self._healthy
 
-    def run(self, inputs: Mapping[str, NDArray[Any]], caller: Caller) -> dict[str, NDArray[Any]]:
+    def run(
+        self, inputs: Mapping[str, NDArray[Any]], caller: Caller, loads: int | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Wait for the device and run it.
+
+        Args:
+            loads: what `loads` was when the inputs were made; None to run them on whatever is loaded.
 
         Raises:
             CallerGoneError: the caller went away while it waited; the device has not been used.
+            ReplacedError: another package was loaded while it waited; the device has not been used.
             DeviceError: the device failed.
         """
         patience = caller.time_remaining()
@@ -70,9 +85,37 @@ class Executor:
             raise CallerGoneError
         try:
             check_waiting(caller)
+            if loads is not None and loads != self.loads:
+                raise ReplacedError
             return self._run(inputs)
         finally:
             self._turn.release()
+
+    def load(self, package: Package, first: Mapping[str, NDArray[Any]], loaded: Callable[[], None]) -> None:
+        """Have another package take the place of the one that runs, between two runs.
+
+        All that can be done beforehand is done while the one before still runs.
+
+        Args:
+            first: inputs for a first run, which finds what is broken.
+            loaded: called before the next run: what callers are told from then on is of that package.
+
+        Raises:
+            DeviceError: the device cannot take it, or fails in the first run.
+            PackageError: the package contradicts itself.
+        """
+        network = self._device.prepare(package)
+        with self._turn:
+            before = self._device.exchange(network)
+            try:
+                self._device.run(first)
+            except BaseException:
+                self._device.exchange(before)
+                raise
+            # In this order: who reads the count first and then what was told knows when they differ.
+            loaded()
+            self.loads += 1
+            self._note(healthy=True)
 
     def close(self, timeout: float) -> None:
         """Close the device, after the run under way if that ends within ``timeout`` seconds."""

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable
 from concurrent import futures
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import grpc
-import numpy as np
 
 from fieldwave.devices import Device, open_device
 from fieldwave.errors import DeviceError, ServiceError
@@ -19,9 +19,7 @@ from fieldwave.leases import Lease, acquire
 from fieldwave.package import Package, read_package
 from fieldwave.serving.authentication import Authentication
 from fieldwave.serving.certificates import server_credentials
-from fieldwave.serving.decode import decode
-from fieldwave.serving.encode import encode
-from fieldwave.serving.execution import Caller, CallerGoneError, Executor
+from fieldwave.serving.execution import CallerGoneError, Executor
 from fieldwave.serving.exposure import warn_if_exposed
 from fieldwave.serving.health import Health
 from fieldwave.serving.listen import listen
@@ -32,7 +30,7 @@ from fieldwave.serving.receiving import Receiving
 from fieldwave.serving.reflect import add_reflection
 from fieldwave.serving.service import PredictionService
 from fieldwave.serving.signature import Signature
-from fieldwave.wire.requests import encode_request
+from fieldwave.serving.warm_up import Nobody, first_inputs, warm_up
 
 __all__ = ["Server"]
 
@@ -129,6 +127,26 @@ class Server:
             self.stop(0)
             raise
 
+    def load(self, package: Package | Path) -> None:
+        """Serve another package from now on, on the same device and without a pause.
+
+        Every request is answered by the one or by the other. After an error the one before goes on.
+
+        Raises:
+            NotFoundError, PackageError: there is no such package, or it is damaged.
+            ServiceError: the server is not serving.
+            DeviceError: the device cannot run it.
+        """
+        service, executor = self._service, self._executor
+        if service is None or executor is None or service.executor is None:
+            raise ServiceError("the server is not serving; it takes another package when it is")
+        package = package if isinstance(package, Package) else read_package(package)
+        signature = Signature.of(package, self._options.name)
+        manifest = package.manifest.to_json()
+        executor.load(package, first_inputs(signature), partial(service.replace, signature, manifest))
+        self._warm_up = partial(warm_up, executor, signature)
+        _log.info("serving %s from now on, %s", signature.model, package.digest)
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the server has stopped; False if it has not after ``timeout`` seconds."""
         return self._stopped.wait(timeout)
@@ -217,8 +235,8 @@ class Server:
             self._device = open_device(self._lease.device)
         self._device.load(package)
         self._executor = Executor(self._device, report=self._health.report)
-        self._warm_up = partial(_warm_up, self._executor, signature)
-        self._warm_up(_Nobody())
+        self._warm_up = partial(warm_up, self._executor, signature)
+        self._warm_up(Nobody())
         self._service.executor = self._executor
         self._health.report(True)
         self._recovery.start()
@@ -252,7 +270,7 @@ class Server:
         if executor is None or executor.healthy:
             return
         try:
-            self._warm_up(_Nobody(gone=self._recovery.stopped))
+            self._warm_up(Nobody(gone=self._recovery.stopped))
         except (DeviceError, CallerGoneError):
             return  # said when it failed; it is tried again
         _log.info("the device answers again")
@@ -286,25 +304,3 @@ def _grpc_server(options: ServeOptions, authentication: Authentication | None) -
             ("grpc.keepalive_timeout_ms", 20_000),
         ),
     )
-
-
-class _Nobody:
-    """The caller of the warm-up, who waits until ``gone`` says otherwise."""
-
-    def __init__(self, gone: Callable[[], bool] = lambda: False) -> None:
-        self._gone = gone
-
-    def is_active(self) -> bool:
-        return not self._gone()
-
-    def time_remaining(self) -> float | None:
-        return None
-
-
-def _warm_up(executor: Executor, signature: Signature, caller: Caller) -> None:
-    """One prediction on the whole way but the network: the first one fills caches and finds what is broken."""
-    inputs = {
-        spec.name: np.zeros([size or 1 for size in spec.shape], np.dtype(spec.dtype)) for spec in signature.inputs
-    }
-    prediction = decode(encode_request(inputs), signature, max_batch=1)
-    encode(executor.run(prediction.inputs, caller), prediction, signature)

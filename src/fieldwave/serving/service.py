@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from fieldwave.errors import TensorError
 from fieldwave.serving.decode import check_model, decode
 from fieldwave.serving.encode import encode, fill_model_spec
-from fieldwave.serving.execution import Executor, check_waiting
+from fieldwave.serving.execution import Executor, ReplacedError, check_waiting
 from fieldwave.serving.receiving import Receiving
 from fieldwave.serving.signature import Signature, quoted
 from fieldwave.serving.status import BusyError, NotReadyError, status_of
@@ -50,7 +50,7 @@ class PredictionService:
         self, signature: Signature, *, max_batch: int, capacity: int, receiving: Receiving, manifest: bytes = b"{}"
     ) -> None:
         self.executor: Executor | None = None
-        self._signature = signature
+        self._signature = signature  # a request reads it once
         self._max_batch = max_batch
         self._capacity = capacity
         self._receiving = receiving
@@ -71,6 +71,10 @@ class PredictionService:
             },
         )
 
+    def replace(self, signature: Signature, manifest: bytes) -> None:
+        """Describe another model from now on: the executor's, which has just been loaded."""
+        self._signature, self._manifest = signature, manifest.decode()
+
     def _predict(self, requests: Iterator[bytes], context: _Context) -> bytes:
         executor = self.executor
         if executor is None:
@@ -79,10 +83,15 @@ class PredictionService:
         if not self._free.acquire(blocking=False):
             raise BusyError(f"{self._capacity} predictions are in hand, no more are taken; try again later")
         try:
-            waiting = partial(check_waiting, context)
-            prediction = decode(data, self._signature, max_batch=self._max_batch, go_on=waiting)
-            results = executor.run(prediction.inputs, context)
-            return encode(results, prediction, self._signature, once=_wants_names_once(context))
+            while True:
+                loads, signature = executor.loads, self._signature
+                waiting = partial(check_waiting, context)
+                prediction = decode(data, signature, max_batch=self._max_batch, go_on=waiting)
+                try:
+                    results = executor.run(prediction.inputs, context, loads)
+                except ReplacedError:
+                    continue  # its bytes are what the client sent: they are for the new model now
+                return encode(results, prediction, signature, once=_wants_names_once(context))
         finally:
             self._free.release()
 
@@ -98,11 +107,12 @@ class PredictionService:
             request = GetModelMetadataRequest.FromString(data)
         except DecodeError:
             raise TensorError("the bytes received are no tensorflow.serving.GetModelMetadataRequest") from None
-        check_model(request.model_spec, self._signature)
+        signature = self._signature
+        check_model(request.model_spec, signature)
         if not request.metadata_field:
             raise TensorError(f"metadata_field is empty; ask for {SIGNATURE_FIELD!r} or {MANIFEST_FIELD!r}")
         response = GetModelMetadataResponse()
-        fill_model_spec(response.model_spec, self._signature)
+        fill_model_spec(response.model_spec, signature)
         for field in request.metadata_field:
             response.metadata[field].Pack(self._described(field))
         answer: bytes = response.SerializeToString()
