@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldwave.deploy.edge import Host
+from fieldwave.ssh import Host
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/sbin:/usr/local/sbin")
 MISSING = "sshd is not installed: apt-get install openssh-server"

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NoReturn
 
-from fieldwave.deploy.edge.diagnosis import diagnose
-from fieldwave.deploy.edge.host import Host
 from fieldwave.errors import HostError
+from fieldwave.ssh.diagnosis import diagnose
+from fieldwave.ssh.host import Host
 
 __all__ = ["ConnectionLost", "Result", "Ssh"]
 

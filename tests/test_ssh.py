@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldwave.deploy.edge import Host, Ssh
-from fieldwave.deploy.edge.ssh import ConnectionLost
 from fieldwave.errors import HostError, InputError
+from fieldwave.ssh import ConnectionLost, Host, Ssh
 from tests import edge_box
 
 

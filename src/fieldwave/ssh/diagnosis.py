@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fieldwave.deploy.edge.host import Host
+from fieldwave.ssh.host import Host
 
 __all__ = ["diagnose"]
 
