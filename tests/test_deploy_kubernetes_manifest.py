@@ -248,16 +248,33 @@ def test_insecure_is_said_where_keys_or_tls_are_missing(keys: bool, tls: str) ->
     assert ("FIELDWAVE_KEYS" in said) is keys
     assert ("FIELDWAVE_TLS_CERT" in said) is bool(tls)
     names = {volume["name"] for volume in pod(spec)["volumes"]}
-    assert names == {"tmp"} | ({"keys"} if keys else set()) | ({"tls"} if tls else set())
+    assert names == {"digits-tmp"} | ({"keys"} if keys else set()) | ({"tls"} if tls else set())
     assert {mount["name"] for mount in container(spec)["volumeMounts"]} == names
     assert ("Secret" in kinds(spec)) is keys
 
 
 def test_keys_are_mounted_whole_for_the_group_of_the_server_only() -> None:
     volumes = {volume["name"]: volume for volume in pod(SPEC)["volumes"]}
-    assert volumes["keys"]["secret"] == {"secretName": "digits-keys", "defaultMode": 0o440}
-    assert volumes["tls"]["secret"] == {"secretName": "digits-tls", "defaultMode": 0o440}
+    assert volumes["keys"]["secret"] == {"secretName": "digits-keys", "defaultMode": 0o440, "optional": False}
+    assert volumes["tls"]["secret"] == {"secretName": "digits-tls", "defaultMode": 0o440, "optional": False}
     assert not any("subPath" in mount for mount in container(SPEC)["volumeMounts"])
+
+
+def test_claims_stand_where_podman_needs_volumes() -> None:
+    spec = dataclasses.replace(SPEC, claims=True)
+    volumes = {volume["name"]: volume for volume in pod(spec)["volumes"]}
+    assert volumes["keys"]["persistentVolumeClaim"] == {"claimName": "digits-keys", "readOnly": True}
+    assert volumes["tls"]["persistentVolumeClaim"] == {"claimName": "digits-tls", "readOnly": True}
+    assert "Secret" not in kinds(spec)
+    for one in make_manifest(spec).objects:
+        assert kubernetes_schemas.errors(one, "1.27") == []
+
+
+def test_only_the_port_for_callers_is_named() -> None:
+    assert container(SPEC)["ports"] == [{"name": "grpc", "containerPort": 50051, "protocol": "TCP"}]
+    assert container(FULL)["ports"] == [
+        {"name": "grpc", "containerPort": 50051, "protocol": "TCP", "hostPort": 50051}
+    ]
 
 
 def test_a_secret_holds_both_keys_and_gives_them_back() -> None:

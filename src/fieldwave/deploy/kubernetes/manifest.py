@@ -39,7 +39,7 @@ def make_manifest(spec: ClusterSpec, offers: Offers = EVERYTHING, keys: Keys | N
     """
     objects = [service(spec)]
     warnings: list[str] = []
-    if keys is not None and spec.keys:
+    if keys is not None and spec.keys and not spec.claims:
         objects.append(keys_secret(spec, keys))
     if offers.has("networking.k8s.io/v1", "NetworkPolicy"):
         objects.append(network_policy(spec))

@@ -82,7 +82,8 @@ def _container(spec: ClusterSpec, offers: Offers) -> dict[str, Any]:
         "image": spec.image,
         "imagePullPolicy": "IfNotPresent",
         "env": [{"name": name, "value": value} for name, value in _settings(spec).items()],
-        "ports": [grpc, {"name": "probe", "containerPort": PROBE_PORT, "protocol": "TCP"}],
+        # The probes' port is not named: podman would publish it on the machine.
+        "ports": [grpc],
         "resources": {"requests": dict(resources), "limits": dict(resources)},
         **_probes(spec, offers),
         # The image need have no shell and no 'sleep'; it has Python.
@@ -139,16 +140,24 @@ def _probes(spec: ClusterSpec, offers: Offers) -> dict[str, Any]:
 
 
 def _volumes(spec: ClusterSpec) -> list[dict[str, Any]]:
-    volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}]
+    # The names begin with the service's: podman makes volumes of all pods in one place, by these names.
+    volumes: list[dict[str, Any]] = [{"name": f"{spec.name}-tmp", "emptyDir": {"sizeLimit": "64Mi"}}]
     if spec.keys:
-        volumes.append({"name": "keys", "secret": {"secretName": spec.keys_secret, "defaultMode": 0o440}})
+        volumes.append({"name": "keys", **_content(spec, spec.keys_secret)})
     if spec.tls_secret:
-        volumes.append({"name": "tls", "secret": {"secretName": spec.tls_secret, "defaultMode": 0o440}})
+        volumes.append({"name": "tls", **_content(spec, spec.tls_secret)})
     return volumes
 
 
+def _content(spec: ClusterSpec, name: str) -> dict[str, Any]:
+    if spec.claims:
+        return {"persistentVolumeClaim": {"claimName": name, "readOnly": True}}
+    # 'optional' is said because podman 4.3 crashes where it is not.
+    return {"secret": {"secretName": name, "defaultMode": 0o440, "optional": False}}
+
+
 def _mounts(spec: ClusterSpec) -> list[dict[str, Any]]:
-    mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]
+    mounts: list[dict[str, Any]] = [{"name": f"{spec.name}-tmp", "mountPath": "/tmp"}]
     # Whole folders: what is mounted by subPath is not renewed when the Secret changes.
     if spec.keys:
         mounts.append({"name": "keys", "mountPath": _KEYS, "readOnly": True})

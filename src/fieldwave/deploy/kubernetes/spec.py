@@ -43,6 +43,8 @@ class ClusterSpec:
         tls_secret: the Secret with ``tls.crt`` and ``tls.key``; empty where the connection is encrypted by
             somebody else, or by nobody.
         client_ca: callers need a certificate, too, signed by the Secret's ``ca.crt``.
+        claims: keys and certificates come from PersistentVolumeClaims of the Secrets' names: with podman these
+            are its volumes of these names, and 4.3 does not decode what it finds in a Secret.
         startup_seconds: how long a start may take, the programming of a device included.
         host_port: a port of the node that leads to the service; 0 for none.
         gateway: ``namespace/name`` of the Gateway that routes to the service; empty for none.
@@ -70,6 +72,7 @@ class ClusterSpec:
     keys: bool = True
     tls_secret: str = ""
     client_ca: bool = False
+    claims: bool = False
     startup_seconds: int = 300
     host_port: int = 0
     gateway: str = ""
