@@ -72,7 +72,8 @@ def test_what_a_service_refuses_is_not_tried_again(code: grpc.StatusCode) -> Non
     with scripted(Predict=failing(code, "no,\nnever")) as script, client_of(script.port) as client:
         with pytest.raises(ServiceError) as caught:
             client.score_image(b"x")
-        assert str(caught.value) == f"127.0.0.1:{script.port} answered {code.name}: no, never"
+        advice = "; give a key or a token as access_token" if code.name == "UNAUTHENTICATED" else ""
+        assert str(caught.value) == f"127.0.0.1:{script.port} answered {code.name}: no, never{advice}"
         assert caught.value.code == code.name
         assert len(script.requests) == 1
 
@@ -299,7 +300,9 @@ def test_waiting_for_a_service_that_refuses_ends_at_once() -> None:
     with scripted(Check=refuse) as script, client_of(script.port) as client:
         with pytest.raises(ServiceError) as caught:
             client.wait_until_ready(30)
-        assert str(caught.value) == f"127.0.0.1:{script.port} answered UNAUTHENTICATED: no key"
+        assert str(caught.value) == (
+            f"127.0.0.1:{script.port} answered UNAUTHENTICATED: no key; give a key or a token as access_token"
+        )
 
 
 def test_waiting_for_nobody() -> None:

@@ -41,8 +41,11 @@ def call(connection: Connections, method: str, data: bytes, timeout: float) -> b
             if isinstance(error, ValueError):
                 raise
             again = error.code() in TRANSIENT or is_busy(error)
-            if not again or time.monotonic() + pause >= deadline:
-                raise _translated(error, connection.target, timeout) from error
+            last = not again or time.monotonic() + pause >= deadline
+            if last or pause == _FIRST_PAUSE:
+                _check_tls(connection, error, deadline)
+            if last:
+                raise _translated(error, connection, timeout) from error
         # Many clients of one service must not come back in step.
         time.sleep(pause * random.uniform(0.5, 1.0))
         pause = min(2 * pause, _LONGEST_PAUSE)
@@ -67,11 +70,19 @@ def wait_until_serving(connection: Connections, timeout: float) -> None:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 return
             if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                raise _translated(error, connection.target, timeout) from error
+                raise _translated(error, connection, timeout) from error
+            _check_tls(connection, error, deadline)
             state = _one_line(error)
         if time.monotonic() + pause >= deadline:
             raise ServiceError(f"{connection.target} is not ready after {timeout:g} s: {state}", "UNAVAILABLE")
         time.sleep(pause)
+
+
+def _check_tls(connection: Connections, error: grpc.RpcError, deadline: float) -> None:
+    """Raises ServiceError if the two sides will never agree on TLS."""
+    diagnosis = connection.diagnosis(error, deadline - time.monotonic())
+    if diagnosis:
+        raise ServiceError(diagnosis, "UNAVAILABLE") from error
 
 
 def _deadline(timeout: float) -> float:
@@ -82,8 +93,8 @@ def _deadline(timeout: float) -> float:
     return time.monotonic() + timeout
 
 
-def _translated(error: grpc.RpcError, target: str, timeout: float) -> Exception:
-    code = error.code()
+def _translated(error: grpc.RpcError, connection: Connections, timeout: float) -> Exception:
+    code, target = error.code(), connection.target
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return TensorError(_one_line(error))
     if code is grpc.StatusCode.UNAVAILABLE:
@@ -94,6 +105,8 @@ def _translated(error: grpc.RpcError, target: str, timeout: float) -> Exception:
         text = f"{target} did not answer within {timeout:g} s"
     else:
         text = f"{target} answered {code.name}: {_one_line(error)}"
+    if code is grpc.StatusCode.UNAUTHENTICATED and not connection.shows_token:
+        text += "; give a key or a token as access_token"
     return ServiceError(text, code.name)
 
 

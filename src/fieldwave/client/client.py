@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -11,14 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import grpc
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fieldwave.client.address import targets_of
+from fieldwave.client.address import is_loopback, targets_of
 from fieldwave.client.answers import Scores, output_names, read_scores
 from fieldwave.client.calls import call, wait_until_serving
 from fieldwave.client.connection import Connection
+from fieldwave.client.credentials import AccessToken, Tls
 from fieldwave.client.manifest import detector_of, labels_of, manifest_request, read_manifest
 from fieldwave.client.metadata import ModelMetadata, metadata_request, read_metadata
 from fieldwave.client.spread import Connections
@@ -37,6 +38,8 @@ from fieldwave.wire.requests import encode_request
 
 __all__ = ["PredictionClient"]
 
+_log = logging.getLogger(__name__)
+
 Outputs = str | Sequence[str] | None
 _CONNECT_SECONDS, _CONNECT_SECONDS_WITH_OTHERS = 20.0, 2.0
 
@@ -49,11 +52,13 @@ class PredictionClient:
             several replicas, over which the calls are spread.
         port: by default 443 with TLS and 80 without.
         use_ssl: TLS.
-        access_token: sent as ``authorization: Bearer ...``.
+        access_token: one of the service's keys, or a token signed by one; sent as ``authorization: Bearer ...``.
+            A function is asked at each call, so that tokens can be renewed and keys be replaced.
         service_name: sent as ``x-ms-aml-grpc-service-route: /api/v1/service/...``, by which a front end with
             several services behind it finds the one that is meant.
         channel_shutdown_timeout: a connection that was idle for so long is made anew.
         root_certificates: the certificates to trust instead of the system's, in PEM form.
+        client_certificate, client_key: this client's own, in PEM form, for services that ask for it (mutual TLS).
 
     Every call has a deadline. Within it, a service that is busy or not available (it restarts, its device is
     being loaded) is tried again; other errors are raised at once. A client may be used from several threads.
@@ -71,30 +76,35 @@ class PredictionClient:
         address: str | Sequence[str],
         port: int | None = None,
         use_ssl: bool = False,
-        access_token: str = "",
+        access_token: AccessToken = "",
         service_name: str = "",
         channel_shutdown_timeout: timedelta = timedelta(minutes=2),
         *,
         root_certificates: bytes | None = None,
+        client_certificate: bytes | None = None,
+        client_key: bytes | None = None,
     ) -> None:
         targets = targets_of(address, port, use_ssl=use_ssl)
-        if root_certificates is not None and not use_ssl:
-            raise InputError("root_certificates are given without TLS; set use_ssl=True")
+        for name, value in (
+            ("root_certificates are", root_certificates),
+            ("client_certificate is", client_certificate),
+        ):
+            if value is not None and not use_ssl:
+                raise InputError(f"{name} given without TLS; set use_ssl=True")
+        tls = Tls(root_certificates, client_certificate, client_key) if use_ssl else None
         metadata = [(OUTPUT_NAMES_KEY, OUTPUT_NAMES_ONCE)]
-        # Without a value they stay away: a header that ends in a space is malformed in HTTP/2.
-        if access_token:
-            metadata.append(("authorization", f"Bearer {access_token}"))
         if service_name:
             metadata.append((ROUTE_KEY, ROUTE_PREFIX + service_name))
         self._manifest: Mapping[str, Any] | None = None
-        credentials = grpc.ssl_channel_credentials(root_certificates) if use_ssl else None
         patience = _CONNECT_SECONDS if len(targets) == 1 else _CONNECT_SECONDS_WITH_OTHERS
         self._connection = Connections(
             [
-                Connection(target, credentials, channel_shutdown_timeout, tuple(metadata), patience)
+                Connection(target, tls, channel_shutdown_timeout, tuple(metadata), patience, access_token)
                 for target in targets
             ]
         )
+        if access_token and tls is None and not all(map(is_loopback, targets)):
+            _log.warning("the key for %s is sent in plain text; use TLS", self._connection.target)
 
     def score_file(
         self,

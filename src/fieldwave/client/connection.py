@@ -12,6 +12,8 @@ from typing import Any
 import grpc
 
 from fieldwave.client.address import is_loopback
+from fieldwave.client.credentials import AccessToken, Tls, bearer
+from fieldwave.wire.methods import AUTHORIZATION_KEY
 
 __all__ = ["Connection"]
 
@@ -33,29 +35,35 @@ class Connection:
 
     Parameters:
         target: ``host:port``.
-        credentials: for TLS; None for plain text.
+        tls: None for plain text.
         idle: a channel that nobody has used for so long is replaced, because load balancers forget silent
             connections without telling.
         metadata: sent with every call.
         connect_seconds: how long a service may take to accept a connection.
+        access_token: a key or a token, or what gives one at each call.
 
     Attributes:
+        shows_token: whether calls carry a token.
         closings: how often `close` was called; a call that finds it changed was ended by its own side.
     """
 
     def __init__(
         self,
         target: str,
-        credentials: grpc.ChannelCredentials | None,
+        tls: Tls | None,
         idle: timedelta,
         metadata: tuple[tuple[str, str], ...] = (),
         connect_seconds: float = 20.0,
+        access_token: AccessToken = "",
     ) -> None:
         self.target = target
+        self.tls = tls
+        self.shows_token = bool(access_token)
         self.closings = 0
-        self._credentials = credentials
+        self._credentials = None if tls is None else tls.credentials()
         self._idle = idle.total_seconds()
-        self._metadata = metadata
+        self._access_token = access_token if callable(access_token) else None
+        self._metadata = metadata if callable(access_token) else _with_token(metadata, access_token)
         # Its name says something else, but it is what bounds an attempt to connect.
         self._options = (*_OPTIONS, ("grpc.min_reconnect_backoff_ms", round(connect_seconds * 1000)))
         self._lock = threading.Lock()
@@ -70,8 +78,11 @@ class Connection:
         Raises:
             grpc.RpcError: it failed.
         """
+        metadata = self._metadata
+        if self._access_token is not None:
+            metadata = _with_token(metadata, self._access_token())
         with self._in_use(method) as call:
-            return call(data, timeout=timeout, metadata=self._metadata)
+            return call(data, timeout=timeout, metadata=metadata)
 
     def close(self) -> None:
         """Close the channel; the next call makes another."""
@@ -110,3 +121,8 @@ class Connection:
             self._channel.close()
         self._channel = None
         self._calls.clear()
+
+
+def _with_token(metadata: tuple[tuple[str, str], ...], token: str) -> tuple[tuple[str, str], ...]:
+    value = bearer(token)
+    return metadata if value is None else (*metadata, (AUTHORIZATION_KEY, value))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import grpc
 
 from fieldwave.client.connection import Connection
+from fieldwave.client.diagnosis import diagnose
 
 __all__ = ["TRANSIENT", "Connections", "is_busy"]
 
@@ -30,11 +31,13 @@ class Connections:
     Attributes:
         target: the addresses, for messages.
         closings: how often `close` was called.
+        shows_token: whether calls carry a token.
     """
 
     def __init__(self, connections: Sequence[Connection]) -> None:
         self.target = ", ".join(connection.target for connection in connections)
         self.closings = 0
+        self.shows_token = connections[0].shows_token
         self._replicas = [_Replica(connection) for connection in connections]
         self._turns = itertools.count()
         self._lock = threading.Lock()
@@ -62,6 +65,13 @@ class Connections:
                 replica.wake()
                 return answer
         raise AssertionError("there is at least one replica")
+
+    def diagnosis(self, error: grpc.RpcError, timeout: float) -> str:
+        """Why no replica can be talked to, if TLS is the reason: trying again does not mend that; else empty."""
+        if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            return ""
+        connection = next((one.connection for one in self._replicas if one.rests()), self._replicas[0].connection)
+        return diagnose(connection.target, connection.tls, error.details() or "", timeout)
 
     def close(self) -> None:
         """Close all; the next call opens what it needs."""

@@ -1,0 +1,72 @@
+"""What a client shows, and whom it trusts: keys and tokens, certificates."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import grpc
+
+from fieldwave.errors import InputError
+
+__all__ = ["AccessToken", "Tls", "bearer"]
+
+AccessToken = str | Callable[[], str]
+
+_TOKEN = re.compile(r"[!-~]+")
+
+
+def bearer(token: str) -> str | None:
+    """The value of the metadata ``authorization``; None without a token. Space around it is no part of it.
+
+    Raises:
+        InputError: it has characters that no key and no token has; the message does not show it.
+    """
+    token = token.strip()
+    # Without a value it stays away: a header that ends in a space is malformed in HTTP/2.
+    if not token:
+        return None
+    if not _TOKEN.fullmatch(token):
+        raise InputError(
+            "the access token, which is not shown here, is none: it has spaces or other such characters"
+        )
+    return f"Bearer {token}"
+
+
+@dataclass(frozen=True)
+class Tls:
+    """A client's side of TLS, PEM.
+
+    Attributes:
+        roots: the certificates to trust instead of the system's; None for those.
+        certificate, key: the client's own, for services that ask for it (mutual TLS); both or neither.
+
+    Raises:
+        InputError: they are not what they should be.
+    """
+
+    roots: bytes | None = None
+    certificate: bytes | None = None
+    key: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise InputError("a client's certificate needs its key; give client_certificate and client_key")
+        # gRPC would take anything, and say at the first call that it is not available.
+        if self.roots is not None:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=self.roots.decode("ascii"))
+            except (ssl.SSLError, ValueError):
+                raise InputError("root_certificates holds no certificates in PEM form") from None
+        if self.certificate is not None and b"-----BEGIN CERTIFICATE-----" not in self.certificate:
+            raise InputError("client_certificate holds no certificate in PEM form")
+        if self.key is not None and b"PRIVATE KEY-----" not in self.key:
+            raise InputError("client_key holds no private key in PEM form")
+        if self.key is not None and b"ENCRYPTED" in self.key:
+            raise InputError("client_key is encrypted; write it out without a password")
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """For gRPC."""
+        return grpc.ssl_channel_credentials(self.roots, self.key, self.certificate)
