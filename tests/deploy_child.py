@@ -10,12 +10,12 @@ import signal
 import socket
 import sys
 import time
-from pathlib import Path
 
-from fieldwave.deploy.state import ServiceFolder
+from fieldwave.deploy.orders import read_orders
 from fieldwave.processes.report import report
 
-behaviour, folder = sys.argv[1], ServiceFolder(Path(sys.argv[2]))
+behaviour = sys.argv[1]
+assignment, orders = read_orders()
 if behaviour == "silent":
     sys.exit(4)
 print(f"behaviour {behaviour}")
@@ -44,8 +44,7 @@ def drain(*_: object) -> None:
 
 if behaviour in ("serving", "flooding", "environment"):
     signal.signal(signal.SIGTERM, drain)
-spec = folder.read_spec()
-with socket.create_server((spec.host, spec.port)) as server:
+with socket.create_server((assignment.host, assignment.port)) as server:
     if behaviour == "environment":
         for name in ("COLOUR", "PYTHONPATH"):
             print(f"{name}={os.environ.get(name)}")

@@ -116,7 +116,7 @@ def test_a_killed_serving_process_is_back_on_its_port(target: LocalTarget, packa
         assert ask(after) == after.pid != before.pid
     status = ServiceFolder(target.workspace.services_folder / "rn50").read_status()
     assert status is not None
-    assert (status.last_exit, status.last_error) == ("SIGKILL", "killed by SIGKILL")
+    assert (status.replicas[0].last_exit, status.replicas[0].reason) == ("SIGKILL", "killed by SIGKILL")
 
 
 def test_the_port_belongs_to_the_service_while_its_process_is_away(target: LocalTarget, package: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldwave.deploy.state import ServiceFolder, Spec, Status, now
+from fieldwave.deploy.state import Change, ReplicaStatus, ServiceFolder, Spec, Status, now
 from fieldwave.errors import StorageError
 
 SPEC = Spec(
@@ -20,7 +20,8 @@ SPEC = Spec(
     created="2025-01-02T03:04:05Z",
     command=["python", "-m", "x"],
 )
-STATUS = Status("Healthy", supervisor=7, pid=8, restarts=1, started=SPEC.created, last_exit="SIGKILL")
+REPLICA = ReplicaStatus(50123, "Healthy", pid=8, restarts=1, started=SPEC.created, last_exit="SIGKILL")
+STATUS = Status(supervisor=7, replicas=[REPLICA, ReplicaStatus(50124)], change="ab12")
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_what_is_not_there_yet_is_none(folder: ServiceFolder) -> None:
 
 
 def test_a_newer_version_may_have_written_more(folder: ServiceFolder) -> None:
-    status = dataclasses.asdict(STATUS) | {"replicas": 3}
+    status = dataclasses.asdict(STATUS) | {"colour": 3}
     (folder.path / "status.json").write_text(json.dumps(status))
     assert folder.read_status() == STATUS
 
@@ -68,11 +69,31 @@ def test_a_field_of_another_type_is_damage(folder: ServiceFolder, change: dict[s
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"5", b"{}", b"\xff", b'{"state": "Fine", "supervisor": 7}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"5",
+        b"{}",
+        b"\xff",
+        b'{"supervisor": 7, "replicas": [{"port": 1, "life": "Fine"}]}',
+        b'{"supervisor": 7, "replicas": [5]}',
+    ],
+)
 def test_what_is_no_status_is_damage(folder: ServiceFolder, content: bytes) -> None:
     (folder.path / "status.json").write_bytes(content)
     with pytest.raises(StorageError, match=r"status\.json is damaged; "):
         folder.read_status()
+
+
+def test_a_change_is_written_beside_what_is(folder: ServiceFolder) -> None:
+    folder.write_spec(SPEC)
+    change, wanted = Change("ab12", "changes to 2 replicas", 5.0), dataclasses.replace(SPEC, replicas=2)
+    folder.change.mkdir()
+    folder.write_change(folder.change, change, wanted)
+    assert folder.read_change() == (change, wanted)
+    assert folder.read_spec() == SPEC
 
 
 def test_the_time_is_utc_to_the_second() -> None:

@@ -17,7 +17,7 @@ def test_a_process_that_only_has_the_number_is_left_alone(tmp_path: Path) -> Non
     folder = ServiceFolder(tmp_path)
     lock = take(folder.lock)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as innocent:
-        folder.write_status(Status("Healthy", supervisor=innocent.pid))
+        folder.write_status(Status(supervisor=innocent.pid))
         with pytest.raises(ServiceError) as caught:
             stop(folder, timeout=5)
         assert innocent.poll() is None
@@ -31,7 +31,7 @@ def test_what_does_not_run_is_stopped_at_once(tmp_path: Path) -> None:
     folder = ServiceFolder(tmp_path)
     stop(folder, timeout=0)
     os.close(take(folder.lock))
-    folder.write_status(Status("Healthy", supervisor=os.getpid()))
+    folder.write_status(Status(supervisor=os.getpid()))
     stop(folder, timeout=0)
 
 

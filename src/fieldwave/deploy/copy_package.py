@@ -6,14 +6,13 @@ import hashlib
 import os
 from pathlib import Path
 
-from fieldwave.deploy.state import ServiceFolder
 from fieldwave.errors import PackageError, StorageError
 
 __all__ = ["copy_package"]
 
 
-def copy_package(source: Path, folder: ServiceFolder, digest: str) -> None:
-    """Copy the package into the folder.
+def copy_package(source: Path, target: Path, digest: str) -> None:
+    """Copy the package to a new file.
 
     Raises:
         PackageError: it is no longer the one with that digest.
@@ -21,13 +20,13 @@ def copy_package(source: Path, folder: ServiceFolder, digest: str) -> None:
     """
     hashed = hashlib.sha256()
     try:
-        with source.open("rb") as package, folder.package.open("xb") as file:
+        with source.open("rb") as package, target.open("xb") as file:
             while data := package.read(1 << 20):
                 hashed.update(data)
                 file.write(data)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise StorageError(f"cannot copy {source} to {folder.path.parent}: {error.strerror or error}") from error
+        raise StorageError(f"cannot copy {source} to {target.parent.parent}: {error.strerror or error}") from error
     if f"sha256:{hashed.hexdigest()}" != digest:
         raise PackageError(f"{source} was changed while it was deployed; deploy it again")

@@ -9,20 +9,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from fieldwave.deploy import port as ports
+from fieldwave.deploy.asking import ask, hear
 from fieldwave.deploy.copy_package import copy_package
-from fieldwave.deploy.state import ServiceFolder, Spec, Status, now
-from fieldwave.deploy.target import Replicas, Service, State, Target, check_name, is_name
-from fieldwave.errors import ConflictError, NotFoundError, ServiceError, StorageError
+from fieldwave.deploy.source import Found, found
+from fieldwave.deploy.state import ServiceFolder, Spec, now
+from fieldwave.deploy.target import Service, WhenBusy, check_name, check_replicas, is_name
+from fieldwave.deploy.view import view
+from fieldwave.errors import ConflictError, InputError, NotFoundError, ServiceError
+from fieldwave.keys import KeyName, Keys, read_keys, regenerate_key, write_keys
 from fieldwave.processes.appear import appear, clear_abandoned, disappear, draft
 from fieldwave.processes.launch import launch, python
 from fieldwave.processes.lock import is_held, take
 from fieldwave.processes.log import follow as follow_log
 from fieldwave.processes.log import last_lines
-from fieldwave.processes.ours import is_ours
 from fieldwave.processes.stop import stop
+from fieldwave.registry import RegisteredModel
 from fieldwave.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -34,14 +38,6 @@ HOST = "127.0.0.1"
 SERVE_COMMAND = python("fieldwave.deploy.serve_process")
 _SUPERVISE_COMMAND = python("fieldwave.deploy.supervisor")
 _POLL_SECONDS = 0.02
-_STARTING = "it starts"
-_STATES: dict[str, State] = {
-    "Starting": "Transitioning",
-    "Healthy": "Healthy",
-    "Restarting": "Transitioning",
-    "Failed": "Failed",
-    "Stopped": "Stopped",
-}
 
 
 class LocalTarget:
@@ -60,81 +56,132 @@ class LocalTarget:
 
     def deploy(
         self,
-        package: str | os.PathLike[str],
+        source: str | os.PathLike[str] | RegisteredModel,
         name: str,
         *,
         device: str = "cpu",
         port: int = 0,
+        replicas: int = 1,
+        secure: bool | None = None,
+        when_busy: WhenBusy = "refuse",
         wait: bool = True,
         timeout: float = 600.0,
     ) -> Service:
         """Run a package as a service; see `Target.deploy`.
 
-        With ``wait``, a serving process that dies before it was ready once ends the attempt: what keeps a first
-        start from coming up seldom goes away by itself.
+        It listens on 127.0.0.1, where callers need a key only if ``secure`` is said. With ``wait``, a serving
+        process that dies before it was ready once ends the attempt: what keeps a first start from coming up
+        seldom goes away by itself.
         """
         from fieldwave.devices import create_device
-        from fieldwave.package import read_package
 
         check_name(name)
+        check_replicas(replicas)
         if (self._services / name).exists():
             raise self._taken(name)
         create_device(device)  # a wrong name fails before anything is started
-        content = read_package(package)
-        self._check_port(port)
         with ExitStack() as stack:
+            content = stack.enter_context(found(source, self.workspace))
+            self._check_port(port)
             reservation = stack.enter_context(ports.reserve(HOST, port))
-            services = self.workspace.create_services_folder()
-            clear_abandoned(services)
-            folder = ServiceFolder(draft(services, name))
-            stack.callback(shutil.rmtree, folder.path, ignore_errors=True)
-            lock = take(folder.lock)
-            stack.callback(os.close, lock)
-            copy_package(Path(package), folder, content.digest)
-            folder.write_spec(
-                Spec(
-                    name=name,
-                    network=content.manifest.network,
-                    device=device,
-                    host=HOST,
-                    port=reservation.getsockname()[1],
-                    package=content.digest,
-                    created=now(),
-                    command=list(self._command),
-                )
+            spec = Spec(
+                name=name,
+                network=content.package.manifest.network,
+                device=device,
+                host=HOST,
+                port=reservation.getsockname()[1],
+                package=content.package.digest,
+                created=now(),
+                command=list(self._command),
+                replicas=replicas,
+                when_busy=when_busy,
+                model=content.model,
+                image=content.image,
+                keys=bool(secure),
             )
-            named = appear(folder.path, name)
-            if named is None:
-                raise self._taken(name)
-            try:
-                launch(_SUPERVISE_COMMAND, ServiceFolder(named), [lock, reservation.fileno()])
-            except BaseException:
-                disappear(named)
-                raise
+            self._launch(spec, content, reservation.fileno())
         return self._first_start(name, timeout) if wait else self.get(name)
+
+    def update(
+        self,
+        name: str,
+        source: str | os.PathLike[str] | RegisteredModel | None = None,
+        *,
+        device: str | None = None,
+        wait: bool = True,
+        timeout: float = 600.0,
+    ) -> Service:
+        """Serve another package, or on another device; see `Target.update`.
+
+        A process that is ready takes another package without a restart, between two requests. Another device is
+        had by processes that start anew, one replica after the other.
+        """
+        from fieldwave.devices import create_device
+
+        if source is None and device is None:
+            raise InputError(f"nothing to change about service {name!r}; name a package or a device")
+        folder = self._folder(name)
+        spec = self._spec(folder)
+        if device is not None:
+            create_device(device)
+            spec = replace(spec, device=device)
+        with ExitStack() as stack:
+            content = None if source is None else stack.enter_context(found(source, self.workspace))
+            if content is not None:
+                spec = replace(
+                    spec,
+                    network=content.package.manifest.network,
+                    package=content.package.digest,
+                    model=content.model,
+                    image=content.image,
+                )
+            what = f"changes to {spec.network} ({spec.package[:19]}) on {spec.device}"
+            change = ask(folder, spec, what, timeout, content.path if content else None)
+        if wait:
+            hear(folder, change)
+        return self.get(name)
+
+    def scale(self, name: str, replicas: int, *, wait: bool = True, timeout: float = 600.0) -> Service:
+        """Change how many processes serve it; see `Target.scale`."""
+        check_replicas(replicas)
+        folder = self._folder(name)
+        spec = replace(self._spec(folder), replicas=replicas)
+        change = ask(folder, spec, f"changes to {replicas} replicas", timeout)
+        if wait:
+            hear(folder, change)
+        return self.get(name)
 
     def get(self, name: str) -> Service:
         """The service of that name as it is now. Raises NotFoundError."""
-        service = self._view(self._folder(name))
+        service = view(self._folder(name), self)
         if service is None:
             raise self._unknown(name)
         return service
 
     def list(self) -> tuple[Service, ...]:
         """All services as they are now, by name."""
-        views = (self._view(ServiceFolder(self._services / name)) for name in self._names())
-        return tuple(view for view in views if view is not None)
+        views = (view(ServiceFolder(self._services / name), self) for name in self._names())
+        return tuple(service for service in views if service is not None)
 
     def package(self, name: str) -> Package:
         """The package that a service serves. Raises NotFoundError."""
         from fieldwave.package import read_package
 
-        return read_package(self._folder(name).package)
+        folder = self._folder(name)
+        return read_package(folder.package(self._spec(folder)))
 
     def logs(self, name: str, *, lines: int = 100, follow: bool = False) -> Iterator[str]:
         """The last lines of a service's log; see `Target.logs`."""
         folder = self._folder(name)
         return follow_log(folder.log, lines) if follow else iter(last_lines(folder.log, lines))
+
+    def keys(self, name: str) -> Keys:
+        """The keys that open a service; see `Target.keys`."""
+        return read_keys(self._folder_of_keys(name))
+
+    def regenerate_key(self, name: str, which: KeyName) -> Keys:
+        """Put a new key into the place of one; see `Target.regenerate_key`."""
+        return regenerate_key(self._folder_of_keys(name), which)
 
     def delete(self, name: str, timeout: float = 30.0) -> None:
         """Stop a service and remove all of it; see `Target.delete`."""
@@ -158,53 +205,51 @@ class LocalTarget:
             raise self._unknown(name)
         return ServiceFolder(self._services / name)
 
-    def _view(self, folder: ServiceFolder) -> Service | None:
-        """What a service's files say; None if it is being deleted just now."""
-        # The lock first: a supervisor writes its last status before it lets go.
-        alive = folder.is_alive
+    def _spec(self, folder: ServiceFolder) -> Spec:
         try:
-            spec, status = folder.read_spec(), folder.read_status()
+            return folder.read_spec()
         except FileNotFoundError:
-            return None
-        except StorageError as error:
-            return Service(folder.name, "Failed", HOST, 0, None, 0, "", "", "", "", str(error), self._protocol)
-        return self._service(folder.name, spec, _seen(folder, status, alive))
+            raise self._unknown(folder.name) from None
 
-    def _service(self, name: str, spec: Spec, status: Status) -> Service:
-        ready = int(status.state == "Healthy")
-        return Service(
-            name=name,
-            state=_STATES[status.state],
-            host=spec.host,
-            port=spec.port,
-            pid=status.pid,
-            restarts=status.restarts,
-            package=spec.package,
-            network=spec.network,
-            device=spec.device,
-            created=spec.created,
-            reason=_reason(status),
-            target=self._protocol,
-            replicas=Replicas(1, ready),
-            addresses=(f"{spec.host}:{spec.port}",),
-        )
+    def _folder_of_keys(self, name: str) -> Path:
+        folder = self._folder(name)
+        if not self._spec(folder).keys:
+            raise InputError(
+                f"service {name!r} has no keys, every process of this machine may call it; "
+                "deploy it with --secure to have keys"
+            )
+        return folder.keys
 
-    @property
-    def _protocol(self) -> Target:
-        return cast(Target, self)
+    def _launch(self, spec: Spec, content: Found, reservation: int) -> None:
+        """Make the service's folder appear, with everything in it, and start who looks after it."""
+        services = self.workspace.create_services_folder()
+        clear_abandoned(services)
+        with ExitStack() as stack:
+            folder = ServiceFolder(draft(services, spec.name))
+            stack.callback(shutil.rmtree, folder.path, ignore_errors=True)
+            lock = take(folder.lock)
+            stack.callback(os.close, lock)
+            copy_package(content.path, folder.package(spec), spec.package)
+            if spec.keys:
+                write_keys(folder.keys, Keys.generate())
+            folder.write_spec(spec)
+            path = appear(folder.path, spec.name)
+            if path is None:
+                raise self._taken(spec.name)
+            try:
+                launch(_SUPERVISE_COMMAND, ServiceFolder(path), [lock, reservation])
+            except BaseException:
+                disappear(path)
+                raise
 
     def _first_start(self, name: str, timeout: float) -> Service:
         deadline = time.monotonic() + timeout
         try:
             while (service := self.get(name)).state != "Healthy":
-                if service.state != "Transitioning" or service.reason != _STARTING:
+                if self._start_has_failed(name, service):
                     raise ServiceError(f"service {name!r} did not start: {service.reason or 'it was stopped'}")
                 if time.monotonic() >= deadline:
-                    said = last_lines(self._folder(name).log, 1)
-                    raise ServiceError(
-                        f"service {name!r} was not ready within {timeout:g} s and was removed; "
-                        f"the last line of its log: {said[-1] if said else '(empty)'}"
-                    )
+                    raise self._too_late(name, service, timeout)
                 time.sleep(_POLL_SECONDS)
         except NotFoundError:
             raise ServiceError(f"service {name!r} was deleted while it started") from None
@@ -213,6 +258,19 @@ class LocalTarget:
                 self.delete(name, timeout=5)
             raise
         return service
+
+    def _start_has_failed(self, name: str, service: Service) -> bool:
+        if service.state == "Unschedulable":
+            return self._spec(self._folder(name)).when_busy == "refuse"
+        return service.state != "Transitioning" or service.restarts > 0
+
+    def _too_late(self, name: str, service: Service, timeout: float) -> ServiceError:
+        if service.state == "Unschedulable":
+            said = service.reason
+        else:
+            lines = last_lines(self._folder(name).log, 1)
+            said = f"the last line of its log: {lines[-1] if lines else '(empty)'}"
+        return ServiceError(f"service {name!r} was not ready within {timeout:g} s and was removed; {said}")
 
     def _check_port(self, port: int) -> None:
         # Between two lives of its serving process nobody listens on a service's port, and yet it is taken.
@@ -237,34 +295,3 @@ class LocalTarget:
         names = self._names()
         there = f"there are: {', '.join(names)}" if names else "there are none"
         return NotFoundError(f"no service {name!r} in {self.workspace.root}; {there}")
-
-
-def _seen(folder: ServiceFolder, status: Status | None, alive: bool) -> Status:
-    if alive:
-        return _checked(folder, status) if status is not None else Status("Starting", supervisor=0)
-    if status is not None and status.state == "Stopped":
-        return status
-    gone = f"its supervisor is gone; delete it and deploy again: fieldwave services delete {folder.name}"
-    restarts = status.restarts if status else 0
-    return Status("Failed", supervisor=0, restarts=restarts, last_error=gone)
-
-
-def _checked(folder: ServiceFolder, status: Status) -> Status:
-    """The status, Healthy only if that process is there: its supervisor may be unable to write a newer one."""
-    if status.state != "Healthy" or status.pid is None:
-        return status
-    with suppress(ProcessLookupError, PermissionError):
-        if not is_ours(folder.path, status.supervisor):
-            return status  # it runs on another machine, where we cannot look
-        with suppress(ProcessLookupError):
-            if is_ours(folder.path, status.pid):
-                return status
-        ended = f"process {status.pid} has ended"
-        return replace(status, state="Restarting", pid=None, last_error=ended)
-    return status
-
-
-def _reason(status: Status) -> str:
-    if status.state == "Starting":
-        return _STARTING
-    return status.last_error if status.state in ("Restarting", "Failed") else ""

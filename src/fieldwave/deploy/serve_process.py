@@ -1,40 +1,127 @@
-"""The serving process of a local service: ``python -m fieldwave.deploy.serve_process FOLDER``."""
+"""The serving process of a local service: ``python -m fieldwave.deploy.serve_process FOLDER``.
+
+What it is to serve comes on its standard input (`orders`), what it has to say goes to its supervisor (`report`):
+that it is ready, why it cannot be, that it waits for a device, that it is alive, what became of an order.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from fieldwave.deploy.state import ServiceFolder
-from fieldwave.errors import FieldwaveError
-from fieldwave.processes.report import report
+from fieldwave.deploy.orders import Assignment, Order, read_orders
+from fieldwave.errors import DeviceBusyError, FieldwaveError
+from fieldwave.processes.report import report, say
+
+if TYPE_CHECKING:
+    from fieldwave.leases import WhenBusy
+    from fieldwave.serving import Server
 
 __all__ = ["main"]
 
+BEAT_SECONDS = 1.0
+_PROBE_SECONDS = 4.0
+_LONGEST = 1000
+
 
 def main() -> int:
-    folder = ServiceFolder(Path(sys.argv[1]))
+    assignment, orders = read_orders()
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ"
     )
     try:
-        _serve(folder)
+        _serve(assignment, orders)
     except FieldwaveError as error:
         print(f"error: {error}", file=sys.stderr)
+        if isinstance(error, DeviceBusyError):
+            _wait(str(error))
         report(str(error))
         return 1
     return 0
 
 
-def _serve(folder: ServiceFolder) -> None:
+def _serve(assignment: Assignment, orders: Iterator[Order]) -> None:
     from fieldwave.serving import ServeOptions, serve
 
-    spec = folder.read_spec()
-    options = ServeOptions(package=folder.package, device=spec.device, host=spec.host, grpc_port=spec.port)
-    serve(options, ready=lambda _: report())
+    def ready(server: Server) -> None:
+        report()
+        for task in (_follow, orders), (_beat, assignment):
+            threading.Thread(target=task[0], args=(server, task[1]), daemon=True).start()
+
+    options = ServeOptions(
+        package=Path(assignment.package),
+        device=assignment.device,
+        when_busy=cast("WhenBusy", assignment.when_busy),
+        holder=assignment.name,
+        host=assignment.host,
+        grpc_port=assignment.port,
+        keys=_path(assignment.keys),
+        tls_cert=_path(assignment.tls_cert),
+        tls_key=_path(assignment.tls_key),
+        client_ca=_path(assignment.client_ca),
+        probe_port=0 if assignment.tls_cert else None,
+    )
+    serve(options, ready=ready, waiting=_wait)
+
+
+def _wait(reason: str) -> None:
+    say(waiting=reason[:_LONGEST])
+
+
+def _follow(server: Server, orders: Iterator[Order]) -> None:
+    """Carry out orders as they come; stop when there is nobody left who could give one."""
+    for order in orders:
+        refused = ""
+        try:
+            server.load(Path(order.package))
+        except FieldwaveError as error:
+            refused = str(error) or type(error).__name__
+        except Exception as error:
+            logging.exception("the package cannot be loaded")
+            refused = f"{type(error).__name__}: {error}"
+        say(order=order.number, refused=refused[:_LONGEST])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _beat(server: Server, assignment: Assignment) -> None:
+    """Tell every second that this process answers, after asking it as any caller would."""
+    import grpc
+
+    from fieldwave.wire.messages import HealthCheckResponse
+    from fieldwave.wire.methods import HEALTH_CHECK
+
+    address = f"{_near(assignment.host)}:{server.probe_port or server.port}"
+    options = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
+    with grpc.insecure_channel(address, options=options) as channel:
+        check = channel.unary_unary(HEALTH_CHECK)
+        while True:
+            try:
+                answer = check(b"", timeout=_PROBE_SECONDS)
+                well = HealthCheckResponse.FromString(answer).status == HealthCheckResponse.SERVING
+                say(beat="" if well else "its device does not answer, see its log")
+            except grpc.RpcError as error:
+                # No answer is no beat. Too busy to answer is one.
+                if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    say(beat="")
+            if server.wait(BEAT_SECONDS):
+                return
+
+
+def _near(host: str) -> str:
+    """Where a process reaches itself that listens on ``host``."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+
+
+def _path(name: str) -> Path | None:
+    return Path(name) if name else None
 
 
 if __name__ == "__main__":

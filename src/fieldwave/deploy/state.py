@@ -3,19 +3,23 @@
 ::
 
     <workspace>/services/<name>/
-        service.json    what was asked for (Spec); written once, before the folder gets its name
-        package.zip     the package that is served, a copy
-        status.json     what is (Status); the supervisor replaces it whole at every change
+        service.json    what is to be (Spec); the supervisor replaces it whole when a change has succeeded
+        package.zip     the package that is served, a copy; after a change its name has the change's number in it
+        status.json     what is (Status); the supervisor replaces it whole whenever that differs
         lock            held by the supervisor for its life: whether it runs is read off this lock; its process id
-        service.log     the output of the serving process; service.log.1 is the part before
+        service.log     the output of the serving processes; service.log.1 is the part before
+        keys/           the two keys, where callers need one
+        change/         a change that is asked for (change.json, service.json, package.zip), until it is done
 
 A folder appears under its name complete, and disappears whole (both by rename), so nobody sees a half of one.
+That goes for ``change/`` too: of several who ask for a change at the same time one gets it, and from then on the
+supervisor alone decides whether it succeeds.
 """
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -23,19 +27,28 @@ from fieldwave.errors import StorageError
 from fieldwave.processes import ProcessFolder
 from fieldwave.processes.records import now, read, write
 
-__all__ = ["ServiceFolder", "Spec", "State", "Status", "now"]
+__all__ = ["Change", "Life", "ReplicaStatus", "ServiceFolder", "Spec", "Status", "now"]
 
-State = Literal["Starting", "Healthy", "Restarting", "Failed", "Stopped"]
+PACKAGE = "package.zip"
+
+Life = Literal["Starting", "Waiting", "Healthy", "Unhealthy", "Restarting", "Failed", "Stopped"]
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What was asked for.
+    """What is to be.
 
     Attributes:
+        port: of the first replica; the others have free ones.
         package: digest of the package, ``sha256:...``.
         created: when it was deployed, ISO 8601 in UTC.
         command: the serving process's command line; the service's folder is added to it.
+        replicas: how many processes serve.
+        file: the package's, in the service's folder.
+        when_busy: what the first process does when its device is held: ``refuse``, ``wait``, ``replace``.
+        model, image: what it was deployed from, ``name:version@digest``; empty where it was a file.
+        keys: whether callers need a key.
+        tls_cert, tls_key, client_ca: paths of the files for TLS; empty for none.
     """
 
     name: str
@@ -46,6 +59,39 @@ class Spec:
     package: str
     created: str
     command: list[str]
+    replicas: int = 1
+    file: str = PACKAGE
+    when_busy: str = "refuse"
+    model: str = ""
+    image: str = ""
+    keys: bool = False
+    tls_cert: str = ""
+    tls_key: str = ""
+    client_ca: str = ""
+
+
+@dataclass(frozen=True)
+class ReplicaStatus:
+    """What one replica is, as the supervisor knows it.
+
+    Attributes:
+        life: Starting, Waiting (for a device that others hold), Healthy, Unhealthy (it is there and does not
+            answer, or its device does not), Restarting (it died), Failed (it keeps dying before it is ready),
+            Stopped.
+        pid: process id of the serving process; None while there is none.
+        restarts: how often a serving process has died and was to be started again.
+        started: when the serving process was started last, ISO 8601 in UTC.
+        last_exit: how the serving process ended last: ``exit code 1``, ``SIGKILL``; empty if it never did.
+        reason: why it is not Healthy, in its own words where it had any; stays after it is again.
+    """
+
+    port: int
+    life: Life = "Starting"
+    pid: int | None = None
+    restarts: int = 0
+    started: str = ""
+    last_exit: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,20 +100,34 @@ class Status:
 
     Attributes:
         supervisor: process id of the supervisor, which leads a process group of that number.
-        pid: process id of the serving process; None while there is none.
-        restarts: how often a serving process has died and was to be started again.
-        started: when the serving process was started last, ISO 8601 in UTC.
-        last_exit: how the serving process ended last: ``exit code 1``, ``SIGKILL``; empty if it never did.
-        last_error: why, in its own words where it had any.
+        replicas: the first has the service's own port.
+        stopped: the supervisor has ended in order.
+        changing: the change that is under way, in words; empty when there is none.
+        change: the number of the last change that was dealt with.
+        refused: why that change did not succeed; empty when it did.
     """
 
-    state: State
     supervisor: int
-    pid: int | None = None
-    restarts: int = 0
-    started: str = ""
-    last_exit: str = ""
-    last_error: str = ""
+    replicas: list[ReplicaStatus] = field(default_factory=list)
+    stopped: bool = False
+    changing: str = ""
+    change: str = ""
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change that is asked for.
+
+    Attributes:
+        number: unlike that of any other change.
+        what: in words: ``updates to sha256:...``.
+        timeout: seconds after which it has failed.
+    """
+
+    number: str
+    what: str
+    timeout: float
 
 
 @dataclass(frozen=True)
@@ -78,8 +138,18 @@ class ServiceFolder(ProcessFolder):
     ending: ClassVar[str] = "delete"
 
     @property
-    def package(self) -> Path:
-        return self.path / "package.zip"
+    def keys(self) -> Path:
+        """The folder of its keys."""
+        return self.path / "keys"
+
+    @property
+    def change(self) -> Path:
+        """The folder of the change that is asked for."""
+        return self.path / "change"
+
+    def package(self, spec: Spec) -> Path:
+        """The package's file."""
+        return self.path / spec.file
 
     def leader(self) -> int | None:
         """The supervisor."""
@@ -97,6 +167,16 @@ class ServiceFolder(ProcessFolder):
 
     def write_spec(self, spec: Spec) -> None:
         write(self.path / "service.json", spec)
+
+    def read_change(self) -> tuple[Change, Spec]:
+        """The change that is asked for, and what is to be then; raises as `read_spec`."""
+        advice = "ask for the change again"
+        return read(Change, self.change / "change.json", advice), read(Spec, self.change / "service.json", advice)
+
+    def write_change(self, path: Path, change: Change, spec: Spec) -> None:
+        """Write them into ``path``, which is to become the folder of the change."""
+        write(path / "service.json", spec)
+        write(path / "change.json", change)
 
     def read_status(self) -> Status | None:
         """None before the supervisor has said anything."""

@@ -1,16 +1,9 @@
 """The process that keeps one service alive: ``python -m fieldwave.deploy.supervisor FOLDER``.
 
-It starts the serving process, starts it again when it dies, keeps its output in the log and its state in
-status.json, and stops it when told to (SIGTERM). It holds the service's lock and port, which it inherited from
-the process that deployed, and imports nothing heavy: it costs a few megabytes and sleeps.
-
-::
-
-                    ready                    died
-    Starting ──────────────▶ Healthy ◀───────────────▶ Restarting
-       │ died before ready                               │ died 5 times in a row before it was ready
-       └────────────────────────▶ Restarting             ▼
-    any state ──SIGTERM──▶ Stopped                     Failed (tried again all the same, every 10 s)
+It looks after the service's replicas, keeps their output in the log and their state in status.json, carries out
+the changes that are asked for (`rollout`), and stops all when told to (SIGTERM). It holds the service's lock and
+port, which it inherited from the process that deployed, and imports nothing heavy: it costs a few megabytes and
+sleeps.
 
 A service never gives up: what keeps it from starting (a port or a device held by another) may go away.
 """
@@ -18,36 +11,28 @@ A service never gives up: what keeps it from starting (a port or a device held b
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import functools
 import os
 import selectors
 import signal
 import socket
-import subprocess
 import time
-from collections.abc import Iterator
-from typing import IO, Any, BinaryIO
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from typing import Any
 
-from fieldwave.deploy.port import is_taken
-from fieldwave.deploy.state import ServiceFolder, Status, now
-from fieldwave.errors import StorageError
-from fieldwave.processes.backoff import Backoff
-from fieldwave.processes.child import die_with_parent, exit_text, one_line
+from fieldwave.deploy.orders import Assignment
+from fieldwave.deploy.replica import TICK_SECONDS, Replica
+from fieldwave.deploy.rollout import rollout
+from fieldwave.deploy.state import PACKAGE, Change, ServiceFolder, Spec, Status, now
+from fieldwave.errors import FieldwaveError, StorageError
+from fieldwave.processes.appear import disappear
 from fieldwave.processes.launch import belong_to_nobody
 from fieldwave.processes.lock import sign
 from fieldwave.processes.log import BoundedLog
-from fieldwave.processes.report import Listener, listen
 
 __all__ = ["Supervisor"]
 
-FAILED_AFTER = 5
-GRACE_SECONDS = 15.0  # the server itself drains for 10 s
-_TICK_SECONDS = 1.0
-_START_TICK_SECONDS = 0.02
-_TAIL_BYTES = 4096
-_READ_BYTES = 65536
-_READS_AT_ONCE = 32  # more than a pipe holds, and an end to it for one that never stops writing
+_CHANGE_TICK_SECONDS = 0.02
 
 
 class Supervisor:
@@ -57,171 +42,155 @@ class Supervisor:
         self._folder = folder
         self._spec = folder.read_spec()
         self._log = BoundedLog(folder.log)
-        self._backoff = Backoff()
-        self._status = Status("Starting", supervisor=os.getpid())
+        self._status = Status(supervisor=os.getpid())
         self._published: Status | None = None
-        self._failures = 0  # deaths in a row before the process was ready
         self._stopping = False
-        self._tail = b""
-        self._listener: Listener | None = None
         self._selector = selectors.DefaultSelector()
+        first = self._assignment(self._spec)
+        others = [replace(first, port=0)] * (self._spec.replicas - 1)
+        self._replicas = [self._replica(assignment) for assignment in (first, *others)]
+        self._change: Generator[None, None, None] | None = None
+        self._done = ""
 
     def run(self) -> None:
-        sign(self._folder.lock)
         with self._signals():
-            self._publish()
+            sign(self._folder.lock)
             while not self._stopping:
-                self._live()
+                self._turn()
+            for replica in self._replicas:
+                replica.stop()
+            while not all(replica.ended for replica in self._replicas):
+                self._turn()
         self._say("stopped")
-        self._publish(state="Stopped", pid=None)
+        self._publish(stopped=True, changing="")
         self._log.close()
 
-    def _live(self) -> None:
-        """One life of the serving process, and the pause after it."""
-        child, error = self._start()
-        healthy_seconds = None
-        if child is not None:
-            healthy_seconds = self._watch(child)
-            if self._stopping:
-                self._stop(child)
-                return
-            error = self._last_words(child)
-        self._failures = 0 if healthy_seconds is not None else self._failures + 1
-        pause = self._backoff.after(healthy_seconds)
-        self._say(f"{error}; next start in {pause:.1f} s")
-        self._publish(
-            state="Failed" if self._failures >= FAILED_AFTER else "Restarting",
-            pid=None,
-            restarts=self._status.restarts + 1,
-            last_exit=exit_text(child.returncode) if child else self._status.last_exit,
-            last_error=error,
-        )
-        deadline = time.monotonic() + pause
-        while not self._stopping and (left := deadline - time.monotonic()) > 0:
-            self._sleep(left)
-
-    def _start(self) -> tuple[subprocess.Popen[bytes] | None, str]:
-        """The serving process, or why there is none."""
-        self._tail = b""
-        host, port = self._spec.host, self._spec.port
-        if is_taken(host, port):
-            return None, f"port {port} on {host} is taken by another process"
-        try:
-            with listen() as (listener, descriptor, environment):
-                child = subprocess.Popen(
-                    [*self._spec.command, str(self._folder.path)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    env=environment,
-                    pass_fds=[descriptor],
-                    preexec_fn=functools.partial(die_with_parent, os.getpid()),
-                )
-        except (OSError, subprocess.SubprocessError) as error:
-            return None, f"cannot start {self._spec.command[0]}: {error}"
-        self._listener = listener
-        self._say(f"started process {child.pid} for port {port}")
-        self._publish(pid=child.pid, started=now())
-        return child, ""
-
-    def _watch(self, child: subprocess.Popen[bytes]) -> float | None:
-        """Wait until it ends or is to be stopped; the seconds it was healthy, None if it never was."""
-        assert child.stdout is not None and self._listener is not None
-        os.set_blocking(child.stdout.fileno(), False)
-        self._selector.register(child.stdout, selectors.EVENT_READ)
-        self._selector.register(self._listener.pipe, selectors.EVENT_READ)
-        healthy_since = None
-        while not self._stopping and child.poll() is None:
-            if healthy_since is None and self._listener.error == "":
-                healthy_since = time.monotonic()
-                self._say(f"process {child.pid} is ready")
-                self._publish(state="Healthy")
-            self._sleep(_START_TICK_SECONDS if healthy_since is None else _TICK_SECONDS)
+    def _turn(self) -> None:
+        """Do what is due, and sleep until something else is."""
+        due = min(replica.tick() for replica in self._replicas)
         if not self._stopping:
-            self._listener.hear()
-            self._read(child.stdout)
-            self._close(child.stdout)
-            self._close(self._listener.pipe)
-        return None if healthy_since is None else time.monotonic() - healthy_since
-
-    def _stop(self, child: subprocess.Popen[bytes]) -> None:
-        """Let it drain, and end it if that takes too long."""
-        assert child.stdout is not None and self._listener is not None
-        self._say(f"stopping process {child.pid}")
-        child.terminate()
-        deadline = time.monotonic() + GRACE_SECONDS
-        while child.poll() is None and time.monotonic() < deadline:
-            self._sleep(_START_TICK_SECONDS)
-        if child.poll() is None:
-            self._say(f"process {child.pid} did not end within {GRACE_SECONDS:.0f} s and is killed")
-            child.kill()
-            child.wait()
-        self._read(child.stdout)
-        self._close(child.stdout)
-        self._close(self._listener.pipe)
-        self._status = dataclasses.replace(self._status, last_exit=exit_text(child.returncode))
-
-    def _last_words(self, child: subprocess.Popen[bytes]) -> str:
-        if self._listener is not None and self._listener.error:
-            return one_line(self._listener.error)
-        if child.returncode < 0:
-            return f"killed by {exit_text(child.returncode)}"
-        lines = [line for line in self._tail.decode(errors="replace").splitlines() if line.strip()]
-        return one_line(lines[-1]) if lines else f"ended with {exit_text(child.returncode)}"
-
-    def _sleep(self, seconds: float) -> None:
-        """Until something happens, at most ``seconds``; keeps the log flowing and the status published."""
-        for key, _ in self._selector.select(min(seconds, _TICK_SECONDS)):
-            if isinstance(key.fileobj, socket.socket):
-                key.fileobj.recv(4096)
-            elif self._listener is not None and key.fileobj is self._listener.pipe:
-                if not self._listener.hear():
-                    self._selector.unregister(key.fileobj)
-            elif not self._read(key.fileobj):
-                self._selector.unregister(key.fileobj)
-        if self._published != self._status:
-            self._publish()
+            self._go_on_with_change()
+        # A full disk must not end the service: what could not be written is written at the next turn.
+        self._publish()
+        limit = TICK_SECONDS if self._change is None else _CHANGE_TICK_SECONDS
+        for key, _ in self._selector.select(min(max(due - time.monotonic(), 0.0), limit)):
+            key.data()
         with contextlib.suppress(PermissionError):
             self._stopping = self._stopping or not self._folder.path.exists()
 
-    def _read(self, output: Any) -> bool:
-        """Copy what the serving process has written to the log; False at its end."""
-        for _ in range(_READS_AT_ONCE):
+    def _go_on_with_change(self) -> None:
+        if self._change is None and self._folder.change.is_dir():
+            self._change = self._changing()
+        if self._change is not None:
             try:
-                data = os.read(output.fileno(), _READ_BYTES)
-            except BlockingIOError:
-                return True
-            if not data:
-                return False
-            self._tail = (self._tail + data)[-_TAIL_BYTES:]
-            self._log.write(data)
+                next(self._change)
+            except StopIteration:
+                self._change = None
+
+    def _changing(self) -> Generator[None, None, None]:
+        """Carry out the change that is asked for; service.json says so when it has succeeded."""
+        try:
+            change, new = self._folder.read_change()
+            if change.number == self._done:  # its folder could not be removed
+                return
+            new = self._take_package(change, new)
+        except (FileNotFoundError, FieldwaveError, OSError) as error:
+            self._say(f"a change cannot be read: {error}")
+            self._leave_change()
+            return
+        self._say(f"the service {change.what}")
+        self._publish(changing=change.what)
+        old = self._spec
+        refused = yield from rollout(
+            self._replicas,
+            self._assignment(old),
+            self._assignment(new),
+            new.replicas,
+            make=self._replica,
+            number=change.number,
+            timeout=change.timeout,
+        )
+        if not refused:
+            self._spec = new
+            while not self._keep(new):
+                yield
+        self._say(f"the service stays as it was: {refused}" if refused else f"the service {change.what}: done")
+        unused = new if refused else old
+        if unused.file != self._spec.file:
+            with contextlib.suppress(OSError):
+                self._folder.package(unused).unlink()
+        self._done = change.number
+        self._leave_change()
+        self._publish(changing="", change=change.number, refused=refused)
+
+    def _take_package(self, change: Change, new: Spec) -> Spec:
+        """Move the package that comes with a change to its place, under a name of its own."""
+        package = self._folder.change / PACKAGE
+        if not package.exists():
+            return replace(new, file=self._spec.file)
+        new = replace(new, file=f"package.{change.number}.zip")
+        package.rename(self._folder.package(new))
+        return new
+
+    def _leave_change(self) -> None:
+        with contextlib.suppress(StorageError):
+            disappear(self._folder.change)
+
+    def _keep(self, spec: Spec) -> bool:
+        try:
+            self._folder.write_spec(spec)
+        except StorageError as error:
+            self._say(f"{error}; it is tried again")
+            return False
         return True
 
-    def _close(self, output: IO[bytes] | BinaryIO) -> None:
-        with contextlib.suppress(KeyError):
-            self._selector.unregister(output)
-        output.close()
+    def _assignment(self, spec: Spec) -> Assignment:
+        return Assignment(
+            name=spec.name,
+            package=str(self._folder.package(spec)),
+            digest=spec.package,
+            device=spec.device,
+            host=spec.host,
+            port=spec.port,
+            when_busy=spec.when_busy,
+            keys=str(self._folder.keys) if spec.keys else "",
+            tls_cert=spec.tls_cert,
+            tls_key=spec.tls_key,
+            client_ca=spec.client_ca,
+        )
+
+    def _replica(self, assignment: Assignment) -> Replica:
+        return Replica(
+            self._folder,
+            self._spec.command,
+            assignment,
+            say=self._say,
+            write=self._log.write,
+            selector=self._selector,
+        )
 
     def _publish(self, **changes: Any) -> None:
-        self._status = dataclasses.replace(self._status, **changes)
-        # A full disk must not end the service: what could not be written is written at the next tick.
-        with contextlib.suppress(StorageError):
-            self._folder.write_status(self._status)
-            self._published = self._status
+        replicas = [replica.status for replica in self._replicas]
+        self._status = replace(self._status, replicas=replicas, **changes)
+        if self._published != self._status:
+            with contextlib.suppress(StorageError):
+                self._folder.write_status(self._status)
+                self._published = self._status
 
     def _say(self, text: str) -> None:
         self._log.write(f"{now()} supervisor: {text}\n".encode())
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT stop the service; they and a child's end wake the selector."""
+        """SIGTERM and SIGINT stop the service; they, SIGUSR1 and a child's end wake the selector."""
         wake, woken = socket.socketpair()
         wake.setblocking(False)
         woken.setblocking(False)
-        self._selector.register(woken, selectors.EVENT_READ)
+        self._selector.register(woken, selectors.EVENT_READ, lambda: woken.recv(4096))
         signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGCHLD, signal.SIGUSR1):
+            signal.signal(number, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         # Whoever deployed may have had them blocked, and a mask is inherited.
@@ -235,7 +204,7 @@ class Supervisor:
 
 
 def main() -> None:
-    belong_to_nobody(lambda path: Supervisor(ServiceFolder(path)).run())
+    belong_to_nobody(lambda folder: Supervisor(ServiceFolder(folder)).run())
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from fieldwave.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
     from fieldwave.client import PredictionClient
+    from fieldwave.keys import KeyName, Keys
     from fieldwave.registry import RegisteredModel
 
 __all__ = ["Replicas", "Service", "State", "Target", "WhenBusy", "check_name", "check_replicas", "is_name"]
@@ -99,6 +100,20 @@ class Target(Protocol):
             NotFoundError: no service of that name.
         """
 
+    def keys(self, name: str) -> Keys:
+        """The two keys that open a service.
+
+        Raises:
+            NotFoundError: no service of that name.
+            InputError: callers of it need no key.
+        """
+
+    def regenerate_key(self, name: str, which: KeyName) -> Keys:
+        """Put a new key into the place of one, and return both; the other goes on opening the service.
+
+        The service takes the new one and refuses the old one within seconds. Raises as `keys`.
+        """
+
     def delete(self, name: str, timeout: float = 30.0) -> None:
         """Stop a service and remove all of it.
 
@@ -139,6 +154,7 @@ class Service:
         addresses: ``host:port`` of every replica that is or was ready; a client spreads its calls over them.
         model: the registered model that it serves, ``name:version@digest``; empty where it was a file.
         image: the image that it was deployed from, ``name:version@digest``; empty where there was none.
+        secure: whether callers need a key, or a token that one has signed.
     """
 
     name: str
@@ -157,6 +173,7 @@ class Service:
     addresses: tuple[str, ...] = ()
     model: str = ""
     image: str = ""
+    secure: bool = False
 
     @property
     def address(self) -> str:
@@ -167,7 +184,8 @@ class Service:
         """A client of this service; close it, or use it as a context manager."""
         from fieldwave.client import PredictionClient
 
-        return PredictionClient(self.host, self.port, service_name=self.name)
+        token = self.target.keys(self.name).primary if self.secure else ""
+        return PredictionClient(self.addresses or self.address, access_token=token, service_name=self.name)
 
     def wait(self, timeout: float = 60.0) -> Service:
         """The service once it is Healthy.

@@ -49,11 +49,7 @@ def read(kind: type[_Record], path: Path, advice: str) -> _Record:
 
 def _record(kind: Any, content: Any) -> Any:
     hints = _hints(kind)
-    known = {key: value for key, value in dict(content).items() if key in hints}
-    for key, value in known.items():
-        if not _fits(value, hints[key]):
-            raise TypeError(key)
-    return kind(**known)
+    return kind(**{key: _value(value, hints[key]) for key, value in dict(content).items() if key in hints})
 
 
 @functools.lru_cache
@@ -61,17 +57,21 @@ def _hints(kind: type[Any]) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    origin = get_origin(hint)
+def _value(value: Any, hint: Any) -> Any:
+    """The value, if it is of that type; TypeError otherwise."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return _record(hint, value)
+    if origin is list and isinstance(value, list):
+        return [_value(item, inner[0]) for item in value]
+    if origin is dict and isinstance(value, dict):
+        return {_value(key, inner[0]): _value(kept, inner[1]) for key, kept in value.items()}
     if origin is Literal:
-        return value in get_args(hint)
-    if origin is list:
-        return isinstance(value, list) and all(_fits(item, get_args(hint)[0]) for item in value)
-    if origin is dict:
-        key, kept = get_args(hint)
-        return isinstance(value, dict) and all(_fits(k, key) and _fits(v, kept) for k, v in value.items())
-    if hint is Any:
-        return True
-    if hint is float:
-        return isinstance(value, int | float)
-    return isinstance(value, hint)
+        fits = value in inner
+    elif origin in (list, dict) or dataclasses.is_dataclass(hint):
+        fits = False
+    else:
+        fits = hint is Any or isinstance(value, int | float if hint is float else hint)
+    if not fits:
+        raise TypeError(f"{value!r} is no {hint}")
+    return value

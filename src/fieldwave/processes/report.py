@@ -9,22 +9,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections import deque
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-__all__ = ["Listener", "listen", "report"]
+__all__ = ["Listener", "listen", "report", "say"]
 
 _VARIABLE = "FIELDWAVE_REPORT"
 _ERROR_CHARACTERS = 500
 _READ_BYTES = 65536
+_SAID = 1000
 
 
 def report(error: str = "") -> None:
     """Tell the supervisor, where there is one: ready, or the error."""
-    descriptor = os.environ.get(_VARIABLE)
-    if descriptor is not None:
-        with contextlib.suppress(OSError):  # it is gone, and whoever is left need not be told
-            os.write(int(descriptor), json.dumps(error[:_ERROR_CHARACTERS]).encode() + b"\n")
+    _write(error[:_ERROR_CHARACTERS])
+
+
+def say(**facts: Any) -> None:
+    """Tell the supervisor, where there is one, something else, in at most 4000 bytes of JSON."""
+    _write(facts)
 
 
 class Listener:
@@ -32,11 +36,13 @@ class Listener:
 
     Attributes:
         error: what was said last: empty when the process is ready, None while it has said nothing.
+        said: what else was said, oldest first; who has dealt with it takes it away.
     """
 
     def __init__(self, pipe: BinaryIO) -> None:
         self.pipe = pipe
         self.error: str | None = None
+        self.said: deque[dict[str, Any]] = deque(maxlen=_SAID)
         self._rest = b""
 
     def hear(self) -> bool:
@@ -45,7 +51,11 @@ class Listener:
         *lines, self._rest = (self._rest + (data or b"")).split(b"\n")
         for line in lines:
             with contextlib.suppress(ValueError):
-                self.error = str(json.loads(line))
+                message = json.loads(line)
+                if isinstance(message, dict):
+                    self.said.append(message)
+                else:
+                    self.error = str(message)
         return data != b""
 
 
@@ -65,3 +75,10 @@ def listen() -> Iterator[tuple[Listener, int, dict[str, str]]]:
         raise
     finally:
         os.close(writing)
+
+
+def _write(message: Any) -> None:
+    descriptor = os.environ.get(_VARIABLE)
+    if descriptor is not None:
+        with contextlib.suppress(OSError):  # it is gone, and whoever is left need not be told
+            os.write(int(descriptor), json.dumps(message).encode() + b"\n")

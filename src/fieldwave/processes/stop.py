@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from fieldwave.processes.folder import ProcessFolder
 from fieldwave.processes.ours import is_ours
 
-__all__ = ["stop"]
+__all__ = ["stop", "tell"]
 
 _POLL_SECONDS = 0.01
 _KILL_SECONDS = 5.0
@@ -36,19 +36,12 @@ def stop(folder: ProcessFolder, timeout: float) -> None:
     )
 
 
-def _told(folder: ProcessFolder, number: signal.Signals, timeout: float) -> bool:
-    """Send a signal as soon as it is known to whom; whether the service has ended in time."""
-    deadline = time.monotonic() + timeout
-    sent = False
-    while folder.is_alive:
-        sent = sent or _send(folder, number)
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
+def tell(folder: ProcessFolder, number: signal.Signals) -> bool:
+    """Send a signal to the folder's process, and to nobody else; False while it is not known which that is.
 
-
-def _send(folder: ProcessFolder, number: signal.Signals) -> bool:
+    Raises:
+        FieldwaveError: of the folder's kind: it cannot be told.
+    """
     supervisor = folder.leader()
     if supervisor is None:
         return False
@@ -73,6 +66,18 @@ def _send(folder: ProcessFolder, number: signal.Signals) -> bool:
             f"{folder.kind} {folder.name!r} belongs to another user, "
             f"who must {folder.ending} it (process {supervisor})"
         ) from error
+    return True
+
+
+def _told(folder: ProcessFolder, number: signal.Signals, timeout: float) -> bool:
+    """Send a signal as soon as it is known to whom; whether the service has ended in time."""
+    deadline = time.monotonic() + timeout
+    sent = False
+    while folder.is_alive:
+        sent = sent or tell(folder, number)
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
     return True
 
 
