@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import random
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +14,6 @@ import pytest
 
 from fieldwave.errors import ArtifactError, InputError, StorageError
 from fieldwave.store import Artifact, Descriptor, Layer, RegistryStore
-from fieldwave.store.claims import LEASE_SECONDS, claim
 from fieldwave.store.credentials import Credentials
 from tests import oci_registry
 
@@ -177,109 +174,3 @@ def test_a_token_is_fetched_and_goes_to_the_registry_alone() -> None:
     assert b"".join(answering(answer).read("models/digits", descriptor)) == b"{}"
     assert seen[1] == ("auth.test", "/token", "Basic bWU6c2VjcmV0")
     assert seen[3] == ("blobs.test", "/there", "")
-
-
-class Lists:
-    """A board in memory; ``step`` is called before each look at it and each change of it."""
-
-    def __init__(self, step: Callable[[], None]) -> None:
-        self.taken: list[str] = []
-        self.put: set[str] = set()
-        self._step = step
-
-    def tags(self) -> Sequence[str]:
-        self._step()
-        return list(self.taken)
-
-    def claims(self) -> Sequence[str]:
-        self._step()
-        return sorted(self.put)
-
-    def put_claim(self, claim: str) -> None:
-        self._step()
-        self.put.add(claim)
-
-    def clear_claims(self, claims: Sequence[str]) -> None:
-        self._step()
-        self.put -= set(claims)
-
-    def take(self, tag: str) -> None:
-        self._step()
-        self.taken.append(tag)
-
-
-class Turns:
-    """Lets one thread run at a time; a seed chooses the next at every step, in an order that can be repeated."""
-
-    def __init__(self, seed: int, threads: int) -> None:
-        self._random = random.Random(seed)
-        self._waiting: list[threading.Event] = []
-        self._lock = threading.Lock()
-        self._missing = threads
-
-    def step(self) -> None:
-        turn = threading.Event()
-        with self._lock:
-            self._waiting.append(turn)
-            self._next()
-        turn.wait()
-
-    def begin(self) -> None:
-        turn = threading.Event()
-        with self._lock:
-            self._waiting.append(turn)
-            self._missing -= 1
-            if self._missing == 0:
-                self._next()
-        turn.wait()
-
-    def end(self) -> None:
-        with self._lock:
-            self._next()
-
-    def _next(self) -> None:
-        if self._waiting:
-            self._waiting.pop(self._random.randrange(len(self._waiting))).set()
-
-
-@pytest.mark.parametrize("seed", range(150))
-def test_no_order_of_steps_gives_a_tag_to_two_writers(seed: int) -> None:
-    """Each step of four writers, one after the other, in an order that the seed chooses."""
-    writers = 4
-    turns = Turns(seed, writers)
-    board = Lists(turns.step)
-    won: list[str] = []
-
-    def write() -> None:
-        turns.begin()
-        won.append(claim(board, count_up, pause=lambda seconds: None))
-        won.append(claim(board, count_up, pause=lambda seconds: None))
-        turns.end()
-
-    threads = [threading.Thread(target=write) for _ in range(writers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-        assert not thread.is_alive()
-    assert len(won) == len(set(won)) == len(board.taken) == 2 * writers
-    assert sorted(won) == sorted(board.taken)
-
-
-def test_a_writer_that_died_is_waited_for_a_lease_long() -> None:
-    board = Lists(lambda: None)
-    board.put.add(f"1_{'f' * 17}")  # greater than any other writer's name
-    now = 0.0
-
-    def pause(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-
-    assert claim(board, count_up, clock=lambda: now, pause=pause) == "1"
-    assert LEASE_SECONDS < now < LEASE_SECONDS + 1
-
-
-def test_a_writer_that_died_with_a_smaller_name_costs_a_number() -> None:
-    board = Lists(lambda: None)
-    board.put.add("1_")
-    assert claim(board, count_up) == "2"

@@ -41,9 +41,11 @@ def next_note(version: int, before: Sequence[int]) -> NextTag:
     """The tag of a change that was made with the changes ``before`` in sight; ChangedError if there are others."""
 
     def next_tag(tags: Sequence[str]) -> str:
-        if note_numbers(tags, version) != list(before) or str(version) not in tags:
+        last = max(before, default=0)
+        # Those before the last are on their way out.
+        if max(note_numbers(tags, version), default=0) > last or str(version) not in tags:
             raise ChangedError
-        return f"{version}.notes.{max(before, default=0) + 1}"
+        return f"{version}.notes.{last + 1}"
 
     return next_tag
 

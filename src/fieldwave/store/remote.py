@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fieldwave.errors import ArtifactError, NotFoundError, StorageError
 from fieldwave.store.body import FileBody, digest_of_file
-from fieldwave.store.claims import LEASE_SECONDS, claim
+from fieldwave.store.claims import TAKE_SECONDS, claim
 from fieldwave.store.content import (
     IMAGE_INDEX,
     IMAGE_MANIFEST,
@@ -41,6 +41,7 @@ __all__ = ["RegistryStore"]
 _CLAIMS = "claims"
 _CLAIM = "application/vnd.fieldwave.claim.v1"
 _AT_ONCE = 8
+_DELETED = (200, 202)
 _SMALL = 1024
 
 
@@ -88,7 +89,6 @@ class RegistryStore:
             self._put_manifest(repository, tag, data, manifest)
         else:
             choose = tag
-            self._put_manifest(repository, descriptor.digest, data, manifest)
             board = _Board(self, repository, lambda chosen: self._put_manifest(repository, chosen, data, manifest))
             tag = claim(board, lambda tags: check_tag(choose(tags)))
         return Tagged(repository, tag or "", descriptor)
@@ -160,24 +160,25 @@ class RegistryStore:
         check_tag(tag)
         if tag not in self._tags(repository):
             raise NotFoundError(f"{self.address} has no {repository}:{tag}")
-        if self._delete(repository, tag):
+        if self._delete(repository, tag) in _DELETED:
             return
         # Where only digests are deleted, all tags of a manifest go with it: so this tag gets one of its own.
         manifest = Manifest(_CLAIM, annotations={"dev.fieldwave.id": secrets.token_hex(16)})
         self._put(repository, NOTHING)
         self._put_manifest(repository, tag, manifest.to_json(), manifest)
-        if not self._delete(repository, manifest.descriptor().digest):
+        if self._delete(repository, manifest.descriptor().digest) not in _DELETED:
             raise StorageError(
                 f"the registry {self._transport.host} does not delete; "
                 "let it (for Docker's: storage.delete.enabled), and repeat"
             )
 
-    def _delete(self, repository: str, reference: str) -> bool:
+    def _delete(self, repository: str, reference: str) -> int:
+        """The status that the registry answers with."""
         path = f"{self._path(repository)}/manifests/{reference}"
         response = self._transport.request(
             "DELETE", path, scope=self._scope(repository, "delete,pull"), expected=(200, 202, 400, 404, 405)
         )
-        return response.status_code in (200, 202)
+        return response.status_code
 
     def _tags(self, repository: str) -> list[str]:
         path = f"{self._path(repository)}/tags/list?n=1000"
@@ -218,7 +219,7 @@ class RegistryStore:
             expected=(201,),
             content=data,
             headers={"Content-Type": IMAGE_MANIFEST},
-            timeout=0.8 * LEASE_SECONDS,
+            within=TAKE_SECONDS,
         )
         if manifest.subject and "oci-subject" not in response.headers:
             self._add_fallback(repository, manifest.subject.digest, manifest.descriptor())
@@ -310,13 +311,22 @@ class _Board:
     def claims(self) -> Sequence[str]:
         return self._store._tags(f"{self._repository}/{_CLAIMS}")
 
-    def put_claim(self, claim: str) -> None:
-        self._store.push(f"{self._repository}/{_CLAIMS}", Artifact(_CLAIM, annotations={"claim": claim}), claim)
+    def put_claim(self, claim: str, writer: str) -> None:
+        self._store.push(f"{self._repository}/{_CLAIMS}", _claim_of(writer), claim)
 
-    def clear_claims(self, claims: Sequence[str]) -> None:
-        for each in claims:
-            manifest = Manifest(_CLAIM, annotations={"claim": each})
-            self._store._delete(f"{self._repository}/{_CLAIMS}", manifest.descriptor().digest)
+    def clear_claims(self, writer: str) -> bool:
+        # All claims of a writer are tags of one manifest, and nobody else's: they go with it.
+        manifest = Manifest(_CLAIM, annotations=_claim_of(writer).annotations)
+        while (
+            status := self._store._delete(f"{self._repository}/{_CLAIMS}", manifest.descriptor().digest)
+        ) == 404:
+            # Docker's registry forgets the manifest, but keeps its tags, when other tags go at the same moment.
+            self.put_claim(f"out_9999_{writer}", writer)
+        return status in _DELETED
 
     def take(self, tag: str) -> None:
         self._take(tag)
+
+
+def _claim_of(writer: str) -> Artifact:
+    return Artifact(_CLAIM, annotations={"dev.fieldwave.writer": writer})

@@ -70,7 +70,7 @@ class Transport:
         expected: tuple[int, ...] = (200,),
         content: bytes | Iterable[bytes] | None = None,
         headers: dict[str, str] | None = None,
-        timeout: float = _TIMEOUT_SECONDS,
+        within: float | None = None,
     ) -> httpx.Response:
         """Send a request and return its answer, read to its end.
 
@@ -78,17 +78,21 @@ class Transport:
             path: absolute on the registry, or a whole address that the registry gave.
             scope: what the token must allow, such as ``repository:models/digits:pull``.
             expected: the statuses that are answers; 404 is one only where it is named here.
-            timeout: seconds without a sign of the registry.
+            within: seconds in which this returns or raises, and after which nothing more is sent.
 
         Raises:
             NotFoundError: the registry does not have it.
             InputError: the registry does not let us in.
             StorageError: the registry cannot be reached, or fails.
         """
+        begin = time.monotonic()
+        # Connecting, writing and reading may take that long each; and half of the time is for trying again.
+        timeout = _TIMEOUT_SECONDS if within is None else within / 6
         for pause in (*_PAUSES, None):
             with self._send(method, path, scope, content, headers, timeout) as response:
                 response.read()
-            if pause is None or response.status_code in expected or not _may_pass(response):
+            late = within is not None and time.monotonic() - begin > within / 3
+            if late or pause is None or response.status_code in expected or not _may_pass(response):
                 break
             time.sleep(pause)
         self._check(response, method, path, expected)
