@@ -15,7 +15,10 @@ from typer.testing import CliRunner
 
 import fieldwave
 from fieldwave.cli import app
+from fieldwave.conversion import Conversion
 from fieldwave.keys import check_token, read_keys
+from fieldwave.zoo import digit_png, digits_images
+from tests.certificates import Authority
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
@@ -71,6 +74,103 @@ def serve(file: Path, *arguments: str, **environment: str) -> subprocess.Popen[s
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def predict(address: str, image: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    source = Path(fieldwave.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "fieldwave", "predict", address, str(image), "-k", "1", *arguments],
+        env={**os.environ, "PYTHONPATH": str(source), "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_service_set_up_by_the_environment_is_opened_by_files(tmp_path: Path, digits: Conversion) -> None:
+    """As in a container: mounted keys and certificates, mutual TLS; and no secret where others look."""
+    authority = Authority()
+    certificate, key = authority.server().write(tmp_path)
+    client_certificate, client_key = authority.client().write(tmp_path, "client")
+    (tmp_path / "ca.crt").write_bytes(authority.certificate)
+    run("create", str(tmp_path / "keys"))
+    keys = read_keys(tmp_path / "keys")
+    image = tmp_path / "0.png"
+    image.write_bytes(digit_png(digits_images().heldout_images[0]))
+    environment = {
+        "FIELDWAVE_GRPC_PORT": "0",
+        "FIELDWAVE_HOST": "0.0.0.0",
+        "FIELDWAVE_NAME": "digits",
+        "FIELDWAVE_DEVICE": "cpu",
+        "FIELDWAVE_WORKERS": "2",
+        "FIELDWAVE_KEYS": str(tmp_path / "keys"),
+        "FIELDWAVE_TLS_CERT": str(certificate),
+        "FIELDWAVE_TLS_KEY": str(key),
+        "FIELDWAVE_CLIENT_CA": str(tmp_path / "ca.crt"),
+        "FIELDWAVE_PROBE_PORT": "0",
+        "FIELDWAVE_INSECURE": "",
+    }
+    said: list[str] = []
+    with serve(digits.path, **environment) as process:
+        assert process.stderr is not None
+        try:
+            ready = process.stderr.readline()
+            found = re.fullmatch(rf"serving {digits.path} on (0\.0\.0\.0:(\d+)), device cpu\n", ready)
+            assert found is not None, ready
+            address = f"127.0.0.1:{found[2]}"
+            assert process.stderr.readline() == (
+                f"next: fieldwave predict {address} IMAGE --key-file {tmp_path}/keys/primary --tls "
+                "--client-cert FILE --client-key FILE\n"
+            )
+            trust = ("--ca", str(tmp_path / "ca.crt"))
+            mine = ("--client-cert", str(client_certificate), "--client-key", str(client_key))
+            opening = (*trust, *mine, "--key-file", str(tmp_path / "keys" / "secondary"))
+            code, out, err = predict(address, image, *opening)
+            assert (code, err) == (0, "")
+            assert int(out.split()[-1]) == digits_images().heldout_labels[0]
+            code, out, err = predict(address, image, *trust, *mine, FIELDWAVE_ACCESS_TOKEN=keys.primary)
+            assert (code, err) == (0, "")
+            for arguments, text in (
+                ((), "speaks TLS; call it with TLS: use_ssl=True, or --tls"),
+                (
+                    trust,
+                    "wants a certificate of its clients; give client_certificate and client_key, or --client-cert "
+                    "and --client-key",
+                ),
+                (
+                    (*trust, *mine),
+                    "answered UNAUTHENTICATED: this service wants a key: send the metadata 'authorization: Bearer "
+                    "KEY'; give a key or a token as access_token",
+                ),
+                (
+                    (*trust, *mine, "--key-file", str(client_certificate)),
+                    "the access token, which is not shown here, is none: it has spaces or other such characters",
+                ),
+            ):
+                code, out, err = predict(address, image, *arguments)
+                assert (code, out) == (1, "")
+                assert err.removeprefix("error: ").removeprefix(f"{address} ") == f"{text}\n"
+                said.append(err)
+            argv = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+            process.terminate()
+            said += process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    private = client_key.read_text().splitlines()[1]
+    for secret in (keys.primary, keys.secondary, key.read_text().splitlines()[1], private):
+        assert secret not in "".join(said)
+        assert secret.encode() not in argv
+
+
+def test_options_of_an_address_are_refused_for_a_name(tmp_path: Path, digits: Conversion) -> None:
+    for name in (str(digits.path), "digits"):
+        code, out, err = predict(name, tmp_path / "0.png", "--tls")
+        text = f"error: {name} is no HOST:PORT; leave out the options of TLS and --key-file\n"
+        assert (code, out, err) == (1, "", text)
+    code, _, err = predict("127.0.0.1:1", tmp_path / "0.png", "--key-file", str(tmp_path / "none"))
+    assert (code, err) == (1, f"error: no file {tmp_path}/none; check the path\n")
 
 
 def test_serve_refuses_to_be_exposed_also_by_the_environment(tmp_path: Path) -> None:

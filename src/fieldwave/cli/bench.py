@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fieldwave.cli import output
+from fieldwave.cli.access import Access, Ca, ClientCert, ClientKey, KeyFile, TlsOption
 from fieldwave.cli.examples import examples
 from fieldwave.cli.options import Json
 
@@ -36,16 +37,23 @@ def bench(
     image: Annotated[Path | None, typer.Option(help="A JPEG or PNG to send; for a service.")] = None,
     seconds: Annotated[float, typer.Option(min=0.0, help="How long to measure.")] = 3.0,
     clock: Annotated[float, typer.Option(min=1.0, help="MHz of the NPU, to turn cycles into time.")] = 200.0,
+    key_file: KeyFile = None,
+    tls: TlsOption = False,
+    ca: Ca = None,
+    client_cert: ClientCert = None,
+    client_key: ClientKey = None,
     as_json: Json = False,
 ) -> None:
     """Measure the latency of one image at a time: of a package on a device, or of a running service.
 
     A service gets the image's bytes, or noise in the shape of the network's input where no image is given.
     """
+    access = Access(key_file, tls, ca, client_cert, client_key)
     if Path(target).is_file():
+        access.check_unused(target)
         figures, hardware = _device(Path(target), device, seconds)
     else:
-        figures, hardware = _service(target, image, seconds), None
+        figures, hardware = _service(target, image, seconds, access), None
     if as_json:
         facts = {} if hardware is None else {**asdict(hardware), "milliseconds": hardware.milliseconds(clock)}
         output.to_json({"target": target, **asdict(figures), **facts})
@@ -77,22 +85,22 @@ def _device(path: Path, device: str, seconds: float) -> tuple[Latency, HardwareT
         return bench_device(package, device, seconds=seconds)
 
 
-def _service(name: str, image: Path | None, seconds: float) -> Latency:
+def _service(name: str, image: Path | None, seconds: float, access: Access) -> Latency:
     from fieldwave.bench import bench_service
 
-    with _client(name) as client:
+    with _client(name, access) as client:
         inputs = _example(name) if image is None else {"images": _bytes(image)}
         with output.waiting(f"sending to {name}"):
             return bench_service(client, inputs, seconds=seconds)
 
 
-def _client(name: str) -> PredictionClient:
-    from fieldwave.client import PredictionClient
+def _client(name: str, access: Access) -> PredictionClient:
     from fieldwave.deploy import LocalTarget
     from fieldwave.errors import NotFoundError
 
     if ":" in name:
-        return PredictionClient(name)
+        return access.client(name)
+    access.check_unused(name)
     try:
         return LocalTarget().get(name).client()
     except NotFoundError as error:

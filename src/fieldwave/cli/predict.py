@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fieldwave.cli import objects, output
+from fieldwave.cli.access import Access, Ca, ClientCert, ClientKey, KeyFile, TlsOption
 from fieldwave.cli.examples import examples
 from fieldwave.cli.options import Json, Quiet
 from fieldwave.cli.pictures import bar
@@ -32,6 +33,7 @@ _TOP = 5
     epilog=examples(
         "fieldwave predict rn50 cat.jpg --top 5",
         "fieldwave predict localhost:50051 cat.jpg dog.png",
+        "fieldwave predict board.example:50051 cat.jpg --key-file key --ca ca.crt",
         "fieldwave predict ssd street.jpg --threshold 0.4 --draw street-boxes.png",
     )
 )
@@ -65,6 +67,11 @@ def predict(
         float | None,
         typer.Option(help="Seconds for each image.", show_default="10, or 600 where the device is simulated"),
     ] = None,
+    key_file: KeyFile = None,
+    tls: TlsOption = False,
+    ca: Ca = None,
+    client_cert: ClientCert = None,
+    client_key: ClientKey = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -73,7 +80,7 @@ def predict(
     found: list[dict[str, Any]] = []
     hint = ""
     try:
-        with open_scorer(service, timeout) as scorer:
+        with open_scorer(service, timeout, Access(key_file, tls, ca, client_cert, client_key)) as scorer:
             detector = _detector(scorer, threshold, draw, output_name)
             for image, picture in zip(images, pictures, strict=True):
                 with _named(image, images), output.waiting(f"scoring {image}"):

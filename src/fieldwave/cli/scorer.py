@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fieldwave.cli.access import Access
 from fieldwave.errors import InputError, TensorError
 
 if TYPE_CHECKING:
@@ -44,13 +45,15 @@ class Scorer(Protocol):
 
 
 @contextlib.contextmanager
-def open_scorer(name: str, timeout: float | None) -> Iterator[Scorer]:
+def open_scorer(name: str, timeout: float | None, access: Access) -> Iterator[Scorer]:
     """The scorer that a user means by ``name``: a package's file, HOST:PORT, or a service of this workspace.
 
     Args:
         timeout: seconds for each call to a service; as long as is good for its device where None.
+        access: how to be let in at HOST:PORT.
 
     Raises:
+        InputError: ``access`` says something, but ``name`` is no HOST:PORT.
         NotFoundError: there is no such package or service.
         ServiceError: the service is not available.
     """
@@ -58,12 +61,13 @@ def open_scorer(name: str, timeout: float | None) -> Iterator[Scorer]:
         from fieldwave.devices import open_device
         from fieldwave.package import read_package
 
+        access.check_unused(name)
         package = read_package(name)
         with open_device("cpu") as device:
             device.load(package)
             yield _Local(name, package, device)
     else:
-        client, patience = _client(name)
+        client, patience = _client(name, access)
         with client:
             yield _remote(name, client, timeout or patience)
 
@@ -110,12 +114,11 @@ class _Local:
         return {name: found[names[name]] for name in outputs} if outputs else found
 
 
-def _client(name: str) -> tuple[PredictionClient, float]:
+def _client(name: str, access: Access) -> tuple[PredictionClient, float]:
     """A client of the service, and how long one image may take, in seconds."""
     if ":" in name:
-        from fieldwave.client import PredictionClient
-
-        return PredictionClient(name), _PATIENCE
+        return access.client(name), _PATIENCE
+    access.check_unused(name)
     from fieldwave.deploy import LocalTarget
 
     found = LocalTarget().get(name)

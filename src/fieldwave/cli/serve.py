@@ -13,7 +13,7 @@ from fieldwave.cli.options import Quiet
 from fieldwave.leases import WhenBusy
 
 if TYPE_CHECKING:
-    from fieldwave.serving import Server
+    from fieldwave.serving import ServeOptions, Server
 
 __all__ = ["app"]
 
@@ -106,7 +106,7 @@ def serve(
     def ready(server: Server) -> None:
         output.note(f"serving {package} on {_bracketed(host)}:{server.port}, device {device}")
         near = _bracketed(_LOOPBACK.get(host, host))
-        output.hint(f"fieldwave predict {near}:{server.port} IMAGE")
+        output.hint(f"fieldwave predict {near}:{server.port} IMAGE{_entry(options)}")
 
     options = ServeOptions(
         package=package,
@@ -124,6 +124,14 @@ def serve(
         insecure=insecure,
     )
     serve_package(options, ready=ready, waiting=waiting)
+
+
+def _entry(options: ServeOptions) -> str:
+    """What whoever calls the service has to add."""
+    parts = [] if options.keys is None else [f"--key-file {options.keys}/primary"]
+    parts += [] if options.tls_cert is None else ["--tls"]
+    parts += [] if options.client_ca is None else ["--client-cert FILE --client-key FILE"]
+    return "".join(f" {part}" for part in parts)
 
 
 def _bracketed(host: str) -> str:
