@@ -18,7 +18,8 @@
      ├── DeviceError (RuntimeError)     the device failed
      │    └── DeviceBusyError           the device has an owner already
      ├── HostError (ConnectionError)    another machine cannot be reached, refuses us, or lacks what is needed
-     └── ServiceError (RuntimeError)    a service did not start, or a call to it failed
+     ├── ServiceError (RuntimeError)    a service did not start, or a call to it failed
+     └── JobError (RuntimeError)        a job did not start, did not succeed, or does not end
 
 Every message is one line that says what was wrong (the value), where, and what to do.
 """
@@ -35,6 +36,7 @@ __all__ = [
     "HostError",
     "ImageError",
     "InputError",
+    "JobError",
     "MissingExtraError",
     "ModelError",
     "NotFoundError",
@@ -120,3 +122,7 @@ class ServiceError(FieldwaveError, RuntimeError):
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
         self.code = code
+
+
+class JobError(FieldwaveError, RuntimeError):
+    """A job did not start, did not succeed, or does not end."""

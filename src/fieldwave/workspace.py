@@ -160,19 +160,24 @@ class Workspace:
         return self.folder / "services"
 
     def create_services_folder(self) -> Path:
-        """The same, made if it is not there; inside a project it is kept out of version control.
+        """The same, made if it is not there. Raises StorageError."""
+        return self.create_folder("services")
+
+    def create_folder(self, name: str) -> Path:
+        """The folder of that name, made if it is not there; inside a project it is kept out of version control.
 
         Raises:
             StorageError: it cannot be made.
         """
+        folder = self.folder / name
         try:
-            self.services_folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             ignore = self.folder / ".gitignore"
             if self.folder != self.root and not ignore.exists():
                 ignore.write_text("*\n")
         except OSError as error:
-            raise StorageError(f"cannot make {self.services_folder}: {error.strerror or error}") from error
-        return self.services_folder
+            raise StorageError(f"cannot make {folder}: {error.strerror or error}") from error
+        return folder
 
 
 def _quoted(text: str) -> str:

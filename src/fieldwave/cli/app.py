@@ -27,6 +27,7 @@ __all__ = ["app", "main"]
 _MODULES = {
     "init": "fieldwave.cli.init",
     "convert": "fieldwave.cli.convert",
+    "jobs": "fieldwave.cli.jobs",
     "models": "fieldwave.cli.models",
     "services": "fieldwave.cli.services",
     "predict": "fieldwave.cli.predict",

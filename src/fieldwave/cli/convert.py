@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fieldwave.cli import output
 from fieldwave.cli.examples import examples
 from fieldwave.cli.options import Json, Quiet
+from fieldwave.cli.pairs import read_pairs
+from fieldwave.cli.watch import show_result, watch
 from fieldwave.errors import InputError, StorageError
 
 if TYPE_CHECKING:
@@ -20,13 +23,14 @@ __all__ = ["app"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
-_MODEL, _PIXELS, _INT8 = "Model", "Image", "Quantization"  # panels of the help
+_MODEL, _PIXELS, _INT8, _JOB = "Model", "Image", "Quantization", "With --register"  # panels of the help
 
 
 @app.command(
     epilog=examples(
         "fieldwave convert resnet50 --weights random:0 --calibration photos --output rn50.zip",
         "fieldwave convert saved_model/ --calibration photos --npu sim16 --output flowers.zip",
+        "fieldwave convert flowers:3 --calibration photos --npu sim16 --register --tag team=vision",
         "fieldwave convert net.onnx --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 "
         "--labels classes.txt --calibration photos --output net.zip",
     )
@@ -34,12 +38,21 @@ _MODEL, _PIXELS, _INT8 = "Model", "Image", "Quantization"  # panels of the help
 def convert(
     model: Annotated[
         str,
-        typer.Argument(help="A SavedModel folder, an .onnx, .pb or .pt2 file, or a network of the zoo: resnet50."),
+        typer.Argument(
+            help="A SavedModel folder, an .onnx, .pb or .pt2 file, a network of the zoo: resnet50, "
+            "or, with --register, a registered model: flowers:3."
+        ),
     ],
     calibration: Annotated[
         Path, typer.Option(help="Folder of JPEG or PNG files such as the service will see, 16 or more.")
     ],
-    output_file: Annotated[Path, typer.Option("--output", "-o", help="The package to write.")],
+    output_file: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The package to write, here and now.")
+    ] = None,
+    register: Annotated[
+        bool,
+        typer.Option("--register", help="Have a job make it, which outlives this shell, and register it."),
+    ] = False,
     weights: Annotated[
         str,
         typer.Option(
@@ -110,6 +123,27 @@ def convert(
         list[str] | None,
         typer.Option(help="Compile a program for this NPU too; may be repeated. [dim]fieldwave npu list[/dim]"),
     ] = None,
+    name: Annotated[
+        str,
+        typer.Option(
+            "--name", "-n", help="What to call the package; else as the model, with -int8.", rich_help_panel=_JOB
+        ),
+    ] = "",
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", "-t", help="KEY=VALUE; may be repeated.", rich_help_panel=_JOB)
+    ] = None,
+    prop: Annotated[
+        list[str] | None,
+        typer.Option("--property", help="KEY=VALUE, which stays; may be repeated.", rich_help_panel=_JOB),
+    ] = None,
+    description: Annotated[str, typer.Option(help="What it is, in a sentence.", rich_help_panel=_JOB)] = "",
+    wait: Annotated[
+        bool,
+        typer.Option("--wait/--no-wait", help="Return when it is there, or at once.", rich_help_panel=_JOB),
+    ] = True,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds after which the job is ended.", rich_help_panel=_JOB)
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -117,27 +151,54 @@ def convert(
 
     It holds the quantized network, its preprocessing and labels, and a report of float against int8.
     """
-    from fieldwave.conversion import convert as convert_network
     from fieldwave.quantize import Options
 
+    if (output_file is None) == (not register):
+        raise typer.BadParameter("say --output FILE or --register, one of them", param_hint="'--output'")
+    if not register and (name or tag or prop or description or timeout is not None or not wait):
+        raise typer.BadParameter("it is for --register, not for --output FILE", param_hint=f"'{_JOB}'")
     said = any(value not in ("", None) for value in (order, mean, scale, std, resize))
-    pixels = _pixels(order, mean, scale, std, resize) if said else None
+    options: dict[str, Any] = {
+        "weights": weights,
+        "input": input_tensor,
+        "outputs": output_tensor or (),
+        "size": _size(size) if size else None,
+        "preprocessing": _pixels(order, mean, scale, std, resize) if said else None,
+        "labels": _labels(labels) if labels is not None else (),
+        "calibration": calibration,
+        "evaluation": evaluation,
+        "quantization": Options(method, percentile, bias_correction, equalise),  # type: ignore[arg-type]  # checks it
+    }
+    if output_file is not None:
+        _convert_here(model, output_file, npu or (), options, layers, as_json)
+        return
+    from fieldwave.jobs import convert as convert_in_a_job
+
+    operation = convert_in_a_job(
+        model,
+        target=npu or (),
+        name=name,
+        tags=read_pairs(tag),
+        properties=read_pairs(prop),
+        description=description,
+        timeout=timeout,
+        **options,
+    )
+    if not wait:
+        output.data(operation.id)
+        output.hint(f"fieldwave jobs wait {operation.id}")
+        return
+    watch(operation)
+    show_result(operation, as_json)
+
+
+def _convert_here(
+    model: str, path: Path, npu: Sequence[str], options: dict[str, Any], layers: bool, as_json: bool
+) -> None:
+    from fieldwave.conversion import convert as convert_network
+
     with output.progress() as progress:
-        made = convert_network(
-            model,
-            weights=weights,
-            input=input_tensor,
-            outputs=output_tensor or (),
-            size=_size(size) if size else None,
-            preprocessing=pixels,
-            labels=_labels(labels) if labels is not None else (),
-            calibration=calibration,
-            evaluation=evaluation,
-            quantization=Options(method, percentile, bias_correction, equalise),  # type: ignore[arg-type]  # checks it
-            npu=npu or (),
-            output=output_file,
-            progress=progress,
-        )
+        made = convert_network(model, npu=npu, output=path, progress=progress, **options)
     for line in (*made.notes, *made.report.notes):
         output.note(f"note: {line}")
     if as_json:

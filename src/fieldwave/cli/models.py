@@ -11,6 +11,7 @@ import typer
 from fieldwave.cli import output
 from fieldwave.cli.examples import examples
 from fieldwave.cli.options import Json, Quiet
+from fieldwave.cli.pairs import read_pairs
 
 if TYPE_CHECKING:
     from fieldwave.registry import RegisteredModel, Registry
@@ -51,7 +52,7 @@ def register(
 ) -> None:
     """Store a file or folder as the next version of a model."""
     model = _registry().register(
-        path, name or path.stem, tags=_pairs(tag), properties=_pairs(prop), description=description
+        path, name or path.stem, tags=read_pairs(tag), properties=read_pairs(prop), description=description
     )
     if as_json:
         output.to_json(_facts(model))
@@ -119,9 +120,9 @@ def tag(
     registry = _registry()
     model = registry.update(
         registry.get(reference),
-        add_tags=_pairs(pairs),
+        add_tags=read_pairs(pairs),
         remove_tags=remove or (),
-        add_properties=_pairs(prop),
+        add_properties=read_pairs(prop),
         description=description,
     )
     output.data(f"{model.id}  {_words(model.tags.items())}")
@@ -186,18 +187,6 @@ def _exact(reference: str) -> str:
     if ":" not in reference:
         raise InputError(f"{reference!r} names no version; write {reference}:VERSION, so that the right one goes")
     return reference
-
-
-def _pairs(texts: Iterable[str] | None) -> dict[str, str]:
-    from fieldwave.errors import InputError
-
-    pairs = {}
-    for text in texts or ():
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise InputError(f"{text!r} is no KEY=VALUE")
-        pairs[key] = value
-    return pairs
 
 
 def _words(pairs: Iterable[tuple[str, str]]) -> str:

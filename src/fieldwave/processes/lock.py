@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fieldwave.errors import StorageError
 
-__all__ = ["holder", "is_held", "sign", "take"]
+__all__ = ["holder", "inherited", "is_held", "sign", "take"]
 
 
 def take(path: Path) -> int:
@@ -29,6 +29,16 @@ def take(path: Path) -> int:
     except OSError as error:
         raise StorageError(f"cannot lock {path}: {error.strerror or error}") from error
     return descriptor
+
+
+def inherited(path: Path) -> int | None:
+    """The descriptor by which this process holds the lock that it was started with."""
+    wanted = path.stat()
+    for descriptor in map(int, os.listdir("/dev/fd")):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), wanted):
+                return descriptor
+    return None
 
 
 def sign(path: Path) -> None:

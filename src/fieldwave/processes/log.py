@@ -6,11 +6,11 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["BoundedLog", "follow", "last_lines"]
+__all__ = ["BoundedLog", "content", "follow", "last_lines"]
 
 LIMIT = 10_000_000
 _POLL_SECONDS = 0.1
@@ -49,37 +49,43 @@ class BoundedLog:
 
 def last_lines(path: Path, lines: int) -> list[str]:
     """The last ``lines`` lines, from the older file too if need be."""
-    content = b"".join(_content(file) for file in (_older(path), path))
-    return [_text(line) for line in deque(content.splitlines(), maxlen=lines)]
+    whole = b"".join(content(file) for file in (_older(path), path))
+    return [_text(line) for line in deque(whole.splitlines(), maxlen=lines)]
 
 
-def follow(path: Path, lines: int) -> Iterator[str]:
-    """The last ``lines`` lines and then each new one, until the folder of the file is gone."""
-    older = _content(_older(path))
+def follow(path: Path, lines: int, has_ended: Callable[[], bool] = lambda: False) -> Iterator[str]:
+    """The last ``lines`` lines and then each new one, until nobody writes any more or the folder is gone."""
+    older = content(_older(path))
     rest = b""
-    for number, content in enumerate(_growing(path)):
+    for number, added in enumerate(_growing(path, has_ended)):
         before = older if number == 0 else b""
-        *complete, rest = (before + rest + content).split(b"\n")
+        *complete, rest = (before + rest + added).split(b"\n")
         yield from map(_text, deque(complete, maxlen=lines) if number == 0 else complete)
+    if rest and has_ended():
+        yield _text(rest)
 
 
-def _growing(path: Path) -> Iterator[bytes]:
+def _growing(path: Path, has_ended: Callable[[], bool]) -> Iterator[bytes]:
     """What is in the file, and then what is appended to it and to those that take its place."""
-    while path.parent.exists():
+    ended = False
+    while path.parent.exists() and not ended:
         try:
             file = path.open("rb")
         except FileNotFoundError:  # the moment between two files
+            ended = has_ended()
             time.sleep(_POLL_SECONDS)
             continue
         with file:
             yield file.read()
-            while not _is_replaced(file, path):
+            while not ended and not _is_replaced(file, path):
                 time.sleep(_POLL_SECONDS)
+                ended = has_ended()  # and then what was written before
                 yield file.read()
             yield file.read()
 
 
-def _content(path: Path) -> bytes:
+def content(path: Path) -> bytes:
+    """What is in the file; nothing when it is not there."""
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -1,0 +1,9 @@
+"""Operations that outlive their caller: each in a process of its own, all their state in files."""
+
+from fieldwave.jobs.begin import start
+from fieldwave.jobs.conversion import convert
+from fieldwave.jobs.jobs import Jobs
+from fieldwave.jobs.operation import Operation, Snapshot
+from fieldwave.jobs.state import ENDED, State
+
+__all__ = ["ENDED", "Jobs", "Operation", "Snapshot", "State", "convert", "start"]

@@ -1,0 +1,234 @@
+"""Conversion as a job: from a registered model to a registered package, by real processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fieldwave import zoo
+from fieldwave.errors import CalibrationError, ConflictError, FieldwaveError, InputError, JobError, NotFoundError
+from fieldwave.frontends import Pixels
+from fieldwave.jobs import ENDED, Jobs, convert
+from fieldwave.jobs.conversion import _to_json
+from fieldwave.jobs.convert_work import LOG, _preprocessing
+from fieldwave.package import read_package
+from fieldwave.preprocess import Preprocessing
+from fieldwave.registry import RegisteredModel
+from fieldwave.workspace import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    (tmp_path / "photos").mkdir()
+    for index, pixels in enumerate(zoo.digits_images().calibration_images[:4]):
+        (tmp_path / "photos" / f"{index}.png").write_bytes(zoo.digit_png(pixels))
+    return Workspace.create(tmp_path)
+
+
+@pytest.fixture
+def source(workspace: Workspace) -> RegisteredModel:
+    """The digits network as a registered ONNX file; its preprocessing is not in it."""
+    file = workspace.root / "digits.onnx"
+    file.write_bytes(zoo.to_onnx(*zoo.load("digits", "")).SerializeToString())
+    return workspace.registry.register(file, "digits")
+
+
+PIXELS = Pixels(mean=(0.0,), scale=1 / 255, resize="stretch", order="GRAY")
+
+
+def test_a_registered_model_becomes_a_registered_package(
+    workspace: Workspace, source: RegisteredModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    operation = convert(
+        source,
+        None,
+        "digits/predictions/Softmax:0",
+        "sim16",
+        calibration="photos",
+        preprocessing=PIXELS,
+        labels="0123456789",
+        tags={"team": "vision"},
+        properties={"top1": "0.99"},
+        description="Digits.",
+    )
+    assert operation.wait_for_completion(), list(operation.logs())
+    made = operation.result
+    assert made == workspace.registry.get("digits-int8:1")
+    assert (made.kind, made.source) == ("package", f"digits:1@{source.digest}")
+    assert (dict(made.tags), made.description) == ({"team": "vision"}, "Digits.")
+    assert dict(made.properties) == {"top1": "0.99", "job": operation.id}
+    (path,) = workspace.registry.download(made, tmp_path / "out")
+    manifest = read_package(path).manifest
+    assert path.name == "digits-int8.zip"
+    assert (manifest.labels, [one.configuration for one in manifest.programs]) == (tuple("0123456789"), ["sim16"])
+    assert [str(tensor) for tensor in manifest.outputs] == ["digits/predictions/Softmax:0 float32 [N, 10]"]
+    assert list(operation.snapshot().stages) == [
+        "fetching digits:1",
+        "loading the model",
+        "reading calibration images",
+        "calibrating: ranges",
+        "comparing float and int8",
+        "compiling for sim16",
+        "registering digits-int8",
+    ]
+    (log,) = workspace.registry.attachments(made, LOG)
+    assert log.decode().splitlines() == list(operation.logs())[:-1]  # all but how it ended
+    assert log.decode().splitlines()[-1].endswith(f"registered digits-int8:1 {made.digest}")
+    workspace.registry.delete(source)
+    assert operation.result == made
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ({"model": "digits:2"}, NotFoundError, "model 'digits' has no version or alias '2': it has 1"),
+        (
+            {"model": "Digits"},
+            NotFoundError,
+            "no model 'Digits': no file has that name, and no registered model can",
+        ),
+        (
+            {"model": object()},
+            InputError,
+            "a job runs in a process of its own and cannot take a object: "
+            "register a file of it, or convert it here with fieldwave.convert",
+        ),
+        ({"name": "Digits"}, InputError, "'Digits' is no name for a model: use lower-case letters and digits, "),
+        ({"tags": {"a b": "c"}}, InputError, "'a b' is no key of a tag: "),
+        ({"target": "sim17"}, NotFoundError, "'sim17'"),
+        ({"calibration": "nowhere"}, NotFoundError, "no folder nowhere; name one that holds JPEG or PNG images"),
+        ({"calibration": "."}, CalibrationError, "folder . holds no JPEG or PNG image; put 16 or more there, "),
+        ({"evaluation": "nowhere"}, NotFoundError, "no folder nowhere; name one with a sub-folder of images for "),
+        ({"timeout": 0}, InputError, "the timeout is 0 s; give a positive number of seconds, or none"),
+    ],
+)
+def test_what_is_wrong_is_told_before_a_job_is_begun(
+    workspace: Workspace,
+    source: RegisteredModel,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: dict[str, Any],
+    kind: type[FieldwaveError],
+    message: str,
+) -> None:
+    monkeypatch.chdir(workspace.root)
+    model = arguments.pop("model", source)
+    with pytest.raises(kind) as caught:
+        convert(model, **{"calibration": "photos", **arguments})
+    assert message in str(caught.value)
+    assert Jobs(workspace).list() == []
+
+
+def test_a_package_is_not_converted_again(workspace: Workspace, digits: Any) -> None:
+    model = workspace.registry.register(digits.path, "digits")
+    for wanted in (model, "digits", "digits:1"):
+        with pytest.raises(InputError) as caught:
+            convert(wanted, calibration=workspace.root / "photos", workspace=workspace)
+        assert str(caught.value) == "model digits:1 is a package already; convert what it was made of"
+
+
+def test_a_model_of_another_registry_is_refused(workspace: Workspace, source: RegisteredModel) -> None:
+    other = dataclasses.replace(source, digest="sha256:00")
+    with pytest.raises(ConflictError) as caught:
+        convert(other, calibration=workspace.root / "photos", workspace=workspace)
+    assert str(caught.value) == f"model digits:1 is {source.digest} here, not sha256:00; get it again"
+
+
+def test_a_conversion_that_fails_registers_nothing(workspace: Workspace, source: RegisteredModel) -> None:
+    operation = convert("digits:1", calibration=workspace.root / "photos", workspace=workspace)
+    assert not operation.wait_for_completion()
+    assert operation.error.startswith("network 'digits' does not say how pixels become its input: give the mean ")
+    with pytest.raises(JobError, match=f"^job {operation.id} is Failed: network 'digits' does not say how "):
+        _ = operation.result
+    assert workspace.registry.find() == [source]
+    assert sorted(os.listdir(operation.folder)) == ["job.json", "job.log", "lock", "status.json"]
+
+
+@pytest.mark.parametrize(
+    "said", [None, PIXELS, Pixels(size=(3, 4)), Preprocessing(8, 8, "GRAY", "stretch", 1, (0.5,), 0.1)]
+)
+def test_preprocessing_goes_through_json(said: Pixels | Preprocessing | None) -> None:
+    assert _preprocessing(json.loads(json.dumps(_to_json(said)))) == said
+
+
+FULL = """
+import os, sys
+from pathlib import Path
+from fieldwave.jobs import convert
+from fieldwave.workspace import Workspace
+
+root, photos = Path(sys.argv[1]), Path(sys.argv[2])
+workspace = Workspace.create(root)
+workspace.create_folder("jobs")
+left = os.statvfs(root)
+(root / "filler").write_bytes(bytes(left.f_bavail * left.f_frsize - int(sys.argv[3])))
+operation = convert("digits", target="sim16", calibration=photos, workspace=workspace)
+operation.wait_for_completion()
+now = operation.snapshot()
+print(now.state, now.error, workspace.registry.find(), (operation.folder / "work").exists(), sep="|")
+(root / "filler").unlink()
+again = convert("digits", target="sim16", calibration=photos, workspace=workspace)
+again.wait_for_completion()
+print(again.state, [model.id for model in workspace.registry.find()], sep="|")
+"""
+
+
+@pytest.mark.parametrize("left", [60_000, 250_000])
+def test_a_full_disk_is_told_and_leaves_nothing(workspace: Workspace, tmp_path: Path, left: int) -> None:
+    # 60 kB are too few for the package in the job's folder, 250 kB for a copy of it in the store.
+    if not shutil.which("unshare"):
+        pytest.skip("unshare is not installed: apt-get install util-linux")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = f'mount -t tmpfs -o size=2m none {disk} && exec "$@"'
+    command = [sys.executable, "-c", FULL, str(disk), str(workspace.root / "photos"), str(left)]
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", mount, "sh", *command], capture_output=True, text=True, timeout=100
+    )
+    if "Operation not permitted" in done.stderr:
+        pytest.skip("this machine does not let users mount a disk of their own (unshare -rm)")
+    assert done.returncode == 0, done.stderr
+    full, after = done.stdout.splitlines()
+    state, error, models, work = full.split("|")
+    assert (state, models, work) == ("Failed", "[]", "False")
+    assert "No space left on device" in error
+    assert after == "Succeeded|['digits-int8:1']"
+
+
+@pytest.mark.slow
+def test_a_conversion_killed_at_any_moment_is_whole_or_nothing(workspace: Workspace) -> None:
+    """What the job says is what the registry has, and the rerun succeeds."""
+    photos = workspace.root / "photos"
+    first = convert("digits", target="sim16", calibration=photos, workspace=workspace)
+    begun = time.monotonic()
+    assert first.wait_for_completion()
+    duration, states = time.monotonic() - begun, []
+    for step in range(40):
+        operation = convert("digits", target="sim16", calibration=photos, workspace=workspace)
+        time.sleep(duration * 1.1 * step / 40)
+        now = operation.snapshot()
+        leader = int((operation.folder / "lock").read_text() or 0)
+        victim = now.pid if step % 2 else leader
+        if now.state not in ENDED and victim:
+            os.kill(victim, signal.SIGKILL)
+        operation.wait_for_completion()
+        states.append(operation.state)
+        made = workspace.registry.find("digits-int8", properties=[f"job={operation.id}"])
+        assert [operation.state] * len(made) == ["Succeeded"] * len(made), (step, operation.snapshot())
+        if operation.state == "Succeeded":
+            assert [operation.result] == made
+        else:
+            assert operation.state == "Failed"
+            assert made == []
+    assert set(states) == {"Failed", "Succeeded"}
+    assert convert("digits", target="sim16", calibration=photos, workspace=workspace).wait_for_completion()

@@ -1,0 +1,369 @@
+"""Jobs: real processes, which are killed, cancelled, waited for and left alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fieldwave.errors import ConflictError, InputError, JobError, NotFoundError, StorageError
+from fieldwave.jobs import ENDED, Jobs, Operation, start
+from fieldwave.jobs.state import JobFolder
+from fieldwave.processes.lock import is_held
+from fieldwave.workspace import Workspace
+from tests import scripted_work
+
+Start = Callable[..., Operation[str]]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
+
+
+@pytest.fixture
+def begin(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Starts a job that behaves as it is told; none outlives the test."""
+    monkeypatch.setattr("fieldwave.jobs.begin._COMMAND", scripted_work.SUPERVISE)
+    monkeypatch.setitem(sys.modules, scripted_work.NAME, scripted_work)
+
+    def begin(behaviour: str, timeout: float | None = None) -> Operation[str]:
+        arguments = {"behaviour": behaviour}
+        return start(
+            workspace,
+            kind="test",
+            work=scripted_work.NAME,
+            arguments=arguments,
+            about=behaviour,
+            timeout=timeout,
+        )
+
+    yield begin
+    for job in Jobs(workspace).list():
+        if job.state not in ENDED:
+            Jobs(workspace).get(job.id).cancel()
+
+
+def until(operation: Operation[str], line: str) -> None:
+    """Wait until the job has written this line."""
+    for said in operation.logs(follow=True):
+        if said.endswith(line):
+            return
+    raise AssertionError(f"{line!r} never came")
+
+
+def supervisor(operation: Operation[str]) -> int:
+    pid = JobFolder(operation.folder).leader()
+    assert pid is not None
+    return pid
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def gone(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while not is_gone(pid):
+        assert time.monotonic() < deadline, pid
+        time.sleep(0.005)
+
+
+def test_a_job_that_succeeds(begin: Start, workspace: Workspace) -> None:
+    operation = begin("succeed")
+    assert operation.wait_for_completion()
+    assert operation.result == "stored"
+    now = operation.snapshot()
+    assert (now.state, now.kind, now.about, now.error, now.pid) == ("Succeeded", "test", "succeed", "", None)
+    assert now.reference == f"{operation.id}.result"
+    assert list(now.stages) == ["beginning", "going on"]
+    assert now.created <= now.started <= now.ended
+    assert operation.progress == ("going on", 0.5)
+    assert [line.split("Z ")[1] for line in operation.logs()] == ["beginning", "going on", "Succeeded"]
+    assert sorted(os.listdir(operation.folder)) == ["job.json", "job.log", "lock", "status.json"]
+    assert Jobs(workspace).list() == [now]
+    assert operation.wait_for_completion()  # again, and at once
+
+
+def test_it_outlives_a_caller_that_is_killed(workspace: Workspace, begin: Start) -> None:
+    program = f"""
+import os, signal, sys
+from pathlib import Path
+from fieldwave.jobs import begin
+from fieldwave.workspace import Workspace
+from tests import scripted_work
+
+begin._COMMAND = scripted_work.SUPERVISE
+workspace, arguments = Workspace(Path({str(workspace.root)!r})), {{"behaviour": "lines"}}
+job = begin.start(workspace, kind="test", work=scripted_work.NAME, arguments=arguments)
+print(job.id, flush=True)
+os.kill(0, signal.SIGKILL)
+"""
+    caller = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[1],
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+    )
+    assert caller.returncode == -signal.SIGKILL, caller.stderr
+    operation = Jobs(workspace).get(caller.stdout.strip())
+    until(operation, "line 0")
+    assert operation.state == "Running"
+    for number in range(3):
+        (workspace.root / f"go{number}").touch()
+    assert operation.wait_for_completion()
+
+
+def test_the_log_is_followed_live(begin: Start, workspace: Workspace) -> None:
+    operation = begin("lines")
+    log = operation.logs(follow=True)
+    for number in range(3):
+        assert next(line for line in log if "line" in line).endswith(f"line {number}")
+        assert operation.state == "Running"
+        (workspace.root / f"go{number}").touch()
+    assert [line.split("Z ")[1] for line in log] == ["Succeeded"]
+
+
+def test_two_wait_and_one_of_them_shows_the_log(
+    begin: Start, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operation = begin("lines")
+    answers: list[bool] = []
+    silent = threading.Thread(target=lambda: answers.append(operation.wait_for_completion()))
+    silent.start()
+    for number in range(3):
+        (workspace.root / f"go{number}").touch()
+    assert Jobs(workspace).get(operation.id).wait_for_completion(show_output=True)
+    silent.join()
+    assert answers == [True]
+    said = [re.sub(r"^[-0-9T:]+Z ", "", line) for line in capsys.readouterr().out.splitlines()]
+    assert said == [
+        "beginning",
+        "going on",
+        "line 0",
+        "line 1",
+        "line 2",
+        "Succeeded",
+        f"Succeeded: {operation.id}.result",
+    ]
+
+
+def test_who_waits_no_longer_is_told_that_it_did_not_succeed_yet(
+    begin: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operation = begin("hang")
+    until(operation, "hanging")
+    assert not operation.wait_for_completion(timeout=0.05)
+    assert not operation.wait_for_completion(show_output=True, timeout=0.05)
+    assert capsys.readouterr().out.endswith("hanging\nRunning: going on\n")
+    with pytest.raises(JobError) as caught:
+        _ = operation.result
+    assert str(caught.value) == (
+        f"job {operation.id} is Running and has no result yet; wait_for_completion() waits"
+    )
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "error"),
+    [
+        ("raise", "the network is broken"),
+        ("defect", "ZeroDivisionError: by zero (a defect; its log shows where)"),
+        ("silent", "ended without a result"),
+        ("crash", "killed by SIGSEGV"),
+    ],
+)
+def test_a_job_that_fails_says_why(begin: Start, behaviour: str, error: str) -> None:
+    operation = begin(behaviour)
+    assert not operation.wait_for_completion()
+    assert (operation.state, operation.error) == ("Failed", error)
+    with pytest.raises(JobError) as caught:
+        _ = operation.result
+    assert str(caught.value) == (f"job {operation.id} is Failed: {error}; see fieldwave jobs logs {operation.id}")
+    assert not JobFolder(operation.folder).work.exists()
+    log = list(operation.logs())
+    assert log[-1].endswith(f"Z Failed: {error}")
+    assert (behaviour == "defect") == any('raise ZeroDivisionError("by zero")' in line for line in log)
+
+
+def test_a_killed_worker_is_seen(begin: Start) -> None:
+    operation = begin("hang")
+    until(operation, "hanging")
+    worker = operation.snapshot().pid
+    assert worker is not None
+    os.kill(worker, signal.SIGKILL)
+    assert not operation.wait_for_completion()
+    assert operation.error == "killed by SIGKILL; if nobody did that, the machine ran out of memory"
+    assert not JobFolder(operation.folder).work.exists()
+
+
+def test_a_killed_supervisor_is_seen_and_takes_its_worker_along(begin: Start) -> None:
+    operation = begin("stubborn")
+    until(operation, "hanging")
+    worker = operation.snapshot().pid
+    assert worker is not None
+    os.kill(supervisor(operation), signal.SIGKILL)
+    gone(worker)
+    assert not operation.wait_for_completion()
+    error = "its processes were killed, or the machine was restarted; start it again"
+    assert (operation.state, operation.error) == ("Failed", error)
+    assert JobFolder(operation.folder).work.exists()
+    begin("succeed").wait_for_completion()
+    assert not JobFolder(operation.folder).work.exists()
+
+
+def test_a_supervisor_that_is_told_to_end_ends_the_job(begin: Start) -> None:
+    operation = begin("hang")
+    until(operation, "hanging")
+    os.kill(supervisor(operation), signal.SIGTERM)
+    assert not operation.wait_for_completion()
+    assert (operation.state, operation.error) == ("Failed", "its supervisor was told to end")
+
+
+@pytest.mark.parametrize("behaviour", ["hang", "stubborn"])
+def test_a_cancelled_job_leaves_its_log_alone(begin: Start, workspace: Workspace, behaviour: str) -> None:
+    operation = begin(behaviour)
+    until(operation, "hanging")
+    assert operation.cancel() == "Cancelled"
+    assert not is_held(operation.folder / "lock")
+    assert sorted(os.listdir(operation.folder)) == ["cancel", "job.json", "job.log", "lock", "status.json"]
+    assert list(workspace.root.glob("*.result")) == []
+    assert [line.split("Z ")[1] for line in operation.logs(lines=2)] == ["cancelled", "Cancelled"]
+    assert not operation.wait_for_completion()
+    with pytest.raises(JobError) as caught:
+        _ = operation.result
+    assert str(caught.value) == f"job {operation.id} is Cancelled; see fieldwave jobs logs {operation.id}"
+    with pytest.raises(ConflictError) as conflict:
+        operation.cancel()
+    assert str(conflict.value) == f"job {operation.id} is Cancelled already; there is nothing to cancel"
+
+
+def test_what_a_cancelled_job_has_started_ends_too(begin: Start) -> None:
+    operation = begin("parent")
+    until(operation, "hanging")
+    child = next(int(line.split()[-1]) for line in operation.logs() if " child " in line)
+    assert not is_gone(child)
+    operation.cancel()
+    gone(child)
+
+
+def test_a_supervisor_that_hangs_is_killed(begin: Start) -> None:
+    operation = begin("hang")
+    until(operation, "hanging")
+    os.kill(supervisor(operation), signal.SIGSTOP)
+    assert operation.cancel(timeout=0.1) == "Cancelled"
+
+
+def test_a_job_that_takes_too_long(begin: Start) -> None:
+    operation = begin("hang", timeout=0.5)
+    assert not operation.wait_for_completion()
+    assert (operation.state, operation.error) == ("TimedOut", "not done within 0.5 s")
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+def test_a_timeout_that_is_none(begin: Start, timeout: float) -> None:
+    with pytest.raises(InputError) as caught:
+        begin("succeed", timeout)
+    assert str(caught.value) == (f"the timeout is {timeout:g} s; give a positive number of seconds, or none")
+
+
+def test_a_result_that_is_being_stored_is_not_broken_off(begin: Start, workspace: Workspace) -> None:
+    operation = begin("commit", timeout=0.7)
+    until(operation, "committing")
+    states: list[str] = []
+    canceller = threading.Thread(target=lambda: states.append(operation.cancel()))
+    canceller.start()
+    until(operation, "cancelled")
+    (workspace.root / "go").touch()
+    canceller.join()
+    assert states == ["Succeeded"]
+    assert operation.result == "stored"
+
+
+@pytest.mark.parametrize(("behaviour", "state"), [("commit", "Failed"), ("stored", "Succeeded")])
+@pytest.mark.parametrize("whom", ["worker", "supervisor"])
+def test_a_kill_while_the_result_is_stored_is_settled(begin: Start, behaviour: str, state: str, whom: str) -> None:
+    operation = begin(behaviour)
+    until(operation, "committing" if behaviour == "commit" else "stored")
+    worker = operation.snapshot().pid
+    assert worker is not None
+    os.kill(worker if whom == "worker" else supervisor(operation), signal.SIGKILL)
+    assert operation.wait_for_completion() == (state == "Succeeded")
+    assert operation.state == state
+    assert bool(operation.snapshot().reference) == (state == "Succeeded")
+
+
+def test_a_result_that_was_deleted(begin: Start, workspace: Workspace) -> None:
+    operation = begin("succeed")
+    operation.wait_for_completion()
+    (workspace.root / f"{operation.id}.result").unlink()
+    with pytest.raises(NotFoundError) as caught:
+        _ = operation.result
+    assert str(caught.value) == f"{operation.id}.result was deleted"
+
+
+def test_a_flood_of_output_is_bounded_and_kept(begin: Start) -> None:
+    operation = begin("flood")
+    assert operation.wait_for_completion()
+    assert next(line[:10] for line in operation.logs(lines=2)) == "line 29999"
+    assert sum(1 for _ in operation.logs()) == 30_003
+
+
+def test_the_worker_has_nothing_of_the_callers(begin: Start) -> None:
+    operation = begin("environment")
+    assert operation.wait_for_completion()
+    said = "\n".join(operation.logs())
+    # Beside the standard ones the worker has the channel and the lock, and who it starts has neither.
+    assert re.search(r"cwd=/ descriptors=\[\d+, \d+\]", said)
+    assert "child ['0', '1', '2', '3']" in said
+
+
+def test_a_folder_that_is_removed_under_a_job_ends_it(begin: Start) -> None:
+    operation = begin("stubborn")
+    until(operation, "hanging")
+    worker, looking = operation.snapshot().pid, supervisor(operation)
+    assert worker is not None
+    shutil.rmtree(operation.folder)
+    gone(worker)
+    gone(looking)
+    with pytest.raises(NotFoundError) as caught:
+        operation.wait_for_completion()
+    assert str(caught.value) == f"job {operation.id} was deleted"
+
+
+def test_a_damaged_file_is_told_of(begin: Start, workspace: Workspace) -> None:
+    operation = begin("succeed")
+    operation.wait_for_completion()
+    (operation.folder / "job.json").write_text("{}")
+    with pytest.raises(StorageError) as caught:
+        operation.snapshot()
+    message = (
+        f"{operation.folder / 'job.json'} is damaged; "
+        f"delete the job and start it again: fieldwave jobs delete {operation.id}"
+    )
+    assert str(caught.value) == message
+    (one,) = Jobs(workspace).list()
+    assert (one.id, one.state, one.error) == (operation.id, "Failed", message)
+    Jobs(workspace).delete(operation)
+    assert Jobs(workspace).list() == []
+
+
+def test_a_supervisor_that_does_not_start(
+    begin: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fieldwave.jobs.begin._COMMAND", [sys.executable, "-c", "raise SystemExit('no memory')"])
+    with pytest.raises(JobError, match=r"^the supervisor of job '[-0-9a-f]+' did not start: no memory$"):
+        begin("succeed")
+    assert os.listdir(workspace.folder / "jobs") == []
