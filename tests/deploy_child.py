@@ -1,18 +1,24 @@
 """A serving process for the tests of supervision: real, and up in a blink.
 
-``deploy_child.py BEHAVIOUR FOLDER`` listens on the service's port and answers each connection with its process id.
+``deploy_child.py BEHAVIOUR FOLDER`` listens on its port and answers each connection with its process id, the
+device and the package that it serves. The device ``rtl:tiny`` does not come up, ``rtl:sim16`` beats; the packages of
+the networks bad, deadly and deaf are refused, kill, and go without an answer.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import sys
+import threading
 import time
+import zipfile
+from pathlib import Path
 
 from fieldwave.deploy.orders import read_orders
-from fieldwave.processes.report import report
+from fieldwave.processes.report import report, say
 
 behaviour = sys.argv[1]
 assignment, orders = read_orders()
@@ -44,6 +50,37 @@ def drain(*_: object) -> None:
 
 if behaviour in ("serving", "flooding", "environment"):
     signal.signal(signal.SIGTERM, drain)
+if assignment.device == "rtl:tiny":
+    report("the device is away")
+    sys.exit(1)
+serves = Path(assignment.package)
+
+
+def follow() -> None:
+    global serves
+    for order in orders:
+        label = json.loads(zipfile.ZipFile(order.package).read("manifest.json"))["network"]
+        if label == "deadly":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if label == "deaf":
+            continue
+        if label == "bad":
+            say(order=order.number, refused="it does not fit")
+            continue
+        serves = Path(order.package)
+        say(order=order.number, refused="")
+
+
+def beat() -> None:
+    while True:
+        trouble = Path(sys.argv[2]) / "trouble"
+        say(beat=trouble.read_text() if trouble.exists() else "")
+        time.sleep(0.05)
+
+
+threading.Thread(target=follow, daemon=True).start()
+if assignment.device == "rtl:sim16":
+    threading.Thread(target=beat, daemon=True).start()
 with socket.create_server((assignment.host, assignment.port)) as server:
     if behaviour == "environment":
         for name in ("COLOUR", "PYTHONPATH"):
@@ -54,4 +91,4 @@ with socket.create_server((assignment.host, assignment.port)) as server:
     while True:
         connection, _ = server.accept()
         with connection:
-            connection.sendall(f"{os.getpid()}".encode())
+            connection.sendall(f"{os.getpid()} {assignment.device} {serves.name}".encode())

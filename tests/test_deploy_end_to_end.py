@@ -14,10 +14,13 @@ import pytest
 from numpy.typing import NDArray
 
 from fieldwave import zoo
+from fieldwave.client import PredictionClient
 from fieldwave.conversion import convert
 from fieldwave.deploy import LocalTarget
 from fieldwave.deploy.state import ServiceFolder
 from fieldwave.devices import create_device
+from fieldwave.errors import ServiceError
+from fieldwave.package import read_package, write_package
 from fieldwave.preprocess import preprocess
 from fieldwave.workspace import Workspace
 
@@ -100,6 +103,74 @@ def test_killed_under_load_it_is_back_and_every_answer_is_right(
     assert not _runs(status.supervisor)
 
 
+def test_it_changes_under_load_and_no_answer_is_lost(
+    target: LocalTarget, package: Path, images: list[bytes], tmp_path: Path
+) -> None:
+    service = target.deploy(package, "digits")
+    other = _other(package, tmp_path)
+    right = _direct(target, images)
+    seen: list[int] = []
+    failures: list[BaseException] = []
+    enough = threading.Event()
+
+    def load() -> None:
+        try:
+            with service.client() as client:
+                while not enough.is_set():
+                    for number, image in enumerate(images):
+                        # The scores are the same, the labels tell the packages apart.
+                        assert client.score_image(image).tobytes() == right[number].tobytes()
+                    seen.append(1)
+        except BaseException as error:
+            failures.append(error)
+
+    clients = [threading.Thread(target=load) for _ in range(2)]
+    for client in clients:
+        client.start()
+    try:
+        for source in (other, package):
+            goal = len(seen) + 4
+            _until(lambda least=goal: len(seen) >= least or bool(failures))
+            after = target.update("digits", source)
+            assert (after.pid, after.restarts) == (service.pid, 0)
+        scaled = target.scale("digits", 2)
+        with scaled.client() as both:
+            for image, scores in zip(images, right, strict=True):
+                assert both.score_image(image).tobytes() == scores.tobytes()
+        target.scale("digits", 1)
+    finally:
+        enough.set()
+        for client in clients:
+            client.join()
+    assert failures == []
+    with target.update("digits", other).client() as client:
+        assert client.labels() == tuple("abcdefghij")
+
+
+def test_a_service_with_keys_answers_those_who_have_one(
+    target: LocalTarget, package: Path, images: list[bytes]
+) -> None:
+    service = target.deploy(package, "digits", secure=True)
+    with service.client() as client:
+        assert client.score_image(images[0]).shape == (10,)
+    with PredictionClient(service.address) as nobody, pytest.raises(ServiceError) as caught:
+        nobody.score_image(images[0])
+    assert caught.value.code == "UNAUTHENTICATED"
+    target.regenerate_key("digits", "primary")
+    with service.client() as renewed:
+        _until(lambda: _accepts(renewed, images[0]))
+
+
+def test_a_frozen_process_is_seen(target: LocalTarget, package: Path) -> None:
+    service = target.deploy(package, "digits")
+    assert service.pid is not None
+    os.kill(service.pid, signal.SIGSTOP)
+    _until(lambda: target.get("digits").state == "Unhealthy")
+    assert target.get("digits").reason == f"process {service.pid} is there and does not answer"
+    os.kill(service.pid, signal.SIGCONT)
+    _until(lambda: target.get("digits").state == "Healthy")
+
+
 def test_a_deleted_service_has_ended_in_order(target: LocalTarget, package: Path, images: list[bytes]) -> None:
     service = target.deploy(package, "digits")
     with service.client() as client:
@@ -109,6 +180,32 @@ def test_a_deleted_service_has_ended_in_order(target: LocalTarget, package: Path
     target.delete("digits")
     assert first.endswith(f"for port {service.port}")
     assert any(line.endswith("fieldwave.serving.serve: stopped") for line in lines)
+
+
+def _other(package: Path, folder: Path) -> Path:
+    """The same network with other labels."""
+    content = read_package(package)
+    manifest = content.manifest
+    assert content.preprocessing is not None
+    path = folder / "other.zip"
+    write_package(
+        path,
+        network="other",
+        model=content.model,
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        preprocessing=content.preprocessing,
+        labels=tuple("abcdefghij"),
+    )
+    return path
+
+
+def _accepts(client: PredictionClient, image: bytes) -> bool:
+    try:
+        return client.score_image(image).shape == (10,)
+    except ServiceError as error:
+        assert error.code == "UNAUTHENTICATED"
+        return False
 
 
 def _direct(target: LocalTarget, images: list[bytes]) -> list[NDArray[np.float32]]:

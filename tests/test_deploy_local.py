@@ -50,7 +50,7 @@ def running(root: Path, behaviour: str) -> LocalTarget:
 def ask(service: Service) -> int:
     """The process id of who answers."""
     with socket.create_connection((service.host, service.port), timeout=5) as connection:
-        return int(connection.recv(100))
+        return int(connection.recv(100).split()[0])
 
 
 def answers(service: Service) -> bool:

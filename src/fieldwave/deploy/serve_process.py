@@ -52,6 +52,7 @@ def _serve(assignment: Assignment, orders: Iterator[Order]) -> None:
     from fieldwave.serving import ServeOptions, serve
 
     def ready(server: Server) -> None:
+        say(beat="")  # before all else: from now on one is expected
         report()
         for task in (_follow, orders), (_beat, assignment):
             threading.Thread(target=task[0], args=(server, task[1]), daemon=True).start()
