@@ -1,7 +1,7 @@
 """A serving process for the tests of supervision: real, and up in a blink.
 
 ``deploy_child.py BEHAVIOUR FOLDER`` listens on its port and answers each connection with its process id, the
-device and the package that it serves. The device ``rtl:tiny`` does not come up, ``rtl:sim16`` beats; the packages of
+device and the package that it serves. The device ``rtl:tiny`` does not come up, ``rtl:sim16`` beats; packages of
 the networks bad, deadly and deaf are refused, kill, and go without an answer.
 """
 
