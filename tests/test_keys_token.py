@@ -45,7 +45,7 @@ def test_pyjwt_reads_our_token() -> None:
 
 @pytest.mark.parametrize("key", [KEYS.primary, KEYS.secondary])
 def test_a_token_of_pyjwt_by_either_key_opens(key: str) -> None:
-    check_token(KEYS, made({"exp": HOUR}, key), now=SECONDS)
+    assert check_token(KEYS, made({"exp": HOUR}, key), now=SECONDS) == HOUR
 
 
 def test_it_opens_until_the_second_in_which_it_expires() -> None:

@@ -153,6 +153,27 @@ def test_tokens_that_ended_say_when_and_tokens_of_an_old_key_are_refused(server:
     assert ask(server, PREDICT, f"Bearer {sign_token(OLD).value}") == (grpc.StatusCode.UNAUTHENTICATED, text)
 
 
+def test_a_token_ends_in_the_middle_of_its_use_and_with_its_key(tmp_path: Path) -> None:
+    keys = Keys.generate()
+    write_keys(tmp_path / "keys", keys)
+    with serving(keys=tmp_path / "keys") as server:
+        short = f"Bearer {sign_token(keys, lifetime=timedelta(seconds=1)).value}"
+        long = f"Bearer {sign_token(keys).value}"
+        assert ask(server, PREDICT, long)[0] is grpc.StatusCode.OK
+        seen = set()
+        deadline = time.monotonic() + 10
+        while grpc.StatusCode.UNAUTHENTICATED not in seen:
+            assert time.monotonic() < deadline
+            code, text = ask(server, PREDICT, short)
+            seen.add(code)
+        assert text.startswith("the token expired at ")
+        assert ask(server, PREDICT, long)[0] is grpc.StatusCode.OK
+        new = regenerate_key(tmp_path / "keys", "primary")
+        assert ask(server, PREDICT, f"Bearer {new.primary}")[0] is grpc.StatusCode.OK  # from here on it is known
+        text = "the token is signed with none of this service's keys; get another"
+        assert ask(server, PREDICT, long) == (grpc.StatusCode.UNAUTHENTICATED, text)
+
+
 @pytest.mark.parametrize("authorization", [(), ("Bearer wrong",), ("nonsense",)])
 def test_a_health_check_is_open(server: Server, authorization: tuple[str, ...]) -> None:
     assert ask(server, CHECK, *authorization) == (grpc.StatusCode.OK, "")

@@ -66,8 +66,8 @@ def sign_token(
     return Token(f"{signed}.{signature}", datetime.fromtimestamp(expires, UTC))
 
 
-def check_token(keys: Keys, value: str, *, now: float | None = None) -> None:
-    """Return if ``value`` is a token that one of ``keys`` signed and that is valid now.
+def check_token(keys: Keys, value: str, *, now: float | None = None) -> float:
+    """When ``value`` expires, a token that one of ``keys`` signed and that is valid now; in seconds since 1970.
 
     Nothing in it is believed, or even read, before the signature is found right.
 
@@ -91,10 +91,10 @@ def check_token(keys: Keys, value: str, *, now: float | None = None) -> None:
     if not by_primary | by_secondary:
         raise TokenError("the token is signed with none of this service's keys; get another")
     header, _, payload = signed.partition(".")
-    _check_claims(_object(header), _object(payload), time.time() if now is None else now)
+    return _checked(_object(header), _object(payload), time.time() if now is None else now)
 
 
-def _check_claims(header: dict[str, Any], claims: dict[str, Any], now: float) -> None:
+def _checked(header: dict[str, Any], claims: dict[str, Any], now: float) -> float:
     if header.get("alg") != "HS256" or "crit" in header:
         raise TokenError("the token's algorithm is not HS256")
     expires, start = claims.get("exp"), claims.get("nbf", 0)
@@ -104,6 +104,7 @@ def _check_claims(header: dict[str, Any], claims: dict[str, Any], now: float) ->
         raise TokenError(f"the token expired at {_time(expires)}; get another")
     if now + _LEEWAY_SECONDS < start:
         raise TokenError(f"the token is valid from {_time(start)} on")
+    return expires
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
