@@ -34,7 +34,10 @@ def test_a_described_machine(file: Path) -> None:
     assert machine == Machine((BOARD, Slot("plain", "board")), rtl=2, cpu=1)
     assert [slot.name for slot in machine.slots] == ["kv260-0", "plain", "rtl-0", "rtl-1"]
     assert [slot.device for slot in machine.slots] == ["board:kv260-0", "board:plain", "rtl", "rtl"]
-    assert [slot.name for slot in machine.advertised] == ["kv260-0", "plain", "cpu-0"]
+    assert machine.advertised == machine.boards
+    file.write_text("cpu = 2\n")
+    assert read_machine().advertised == (Slot("cpu-0", "cpu"), Slot("cpu-1", "cpu"))
+    assert read_machine().slots == ()
 
 
 def test_a_container_has_what_it_was_given(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +77,7 @@ def test_what_cannot_be_is_said_in_one_line(file: Path, text: str, message: str)
 
 def test_a_file_that_is_no_toml_or_no_file(file: Path) -> None:
     file.write_text("rtl 2")
-    with pytest.raises(InputError, match="is no TOML"):
+    with pytest.raises(InputError, match="it is no TOML: "):
         read_machine()
     file.unlink()
     file.mkdir()

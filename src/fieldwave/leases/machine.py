@@ -4,7 +4,7 @@ An administrator writes it into ``/etc/fieldwave/machine.toml`` (another file: `
 file there are no boards, and simulations are not counted::
 
     rtl = 2                          # simulated NPUs that may run at a time; without it as many as one likes
-    cpu = 4                          # 'cpu' devices that the device plugin advertises; without it none
+    cpu = 4                          # 'cpu' devices that the device plugin advertises where there is no board
 
     [boards.kv260-0]                 # a board, by the name that leases, services and pods know it by
     files = ["/dev/uio4", "/dev/udmabuf0"]    # its device files: a container that is given the board gets them
@@ -29,7 +29,7 @@ from typing import Any, Literal
 
 from fieldwave.errors import InputError, StorageError
 
-__all__ = ["GIVEN_VARIABLE", "Machine", "Slot", "machine_file", "read_machine", "to_given"]
+__all__ = ["GIVEN_VARIABLE", "Machine", "Slot", "machine_file", "parse_machine", "read_machine", "to_given"]
 
 GIVEN_VARIABLE = "FIELDWAVE_NPUS"
 _FILE_VARIABLE = "FIELDWAVE_MACHINE"
@@ -71,7 +71,7 @@ class Machine:
     Attributes:
         boards: the boards it has.
         rtl: how many simulated NPUs may run at a time; None if they are not counted.
-        cpu: how many 'cpu' devices the device plugin advertises.
+        cpu: how many 'cpu' devices the device plugin advertises where there is no board.
         given: whether this is what a container was given, and nobody else has.
     """
 
@@ -89,8 +89,11 @@ class Machine:
 
     @property
     def advertised(self) -> tuple[Slot, ...]:
-        """All that the device plugin advertises: the boards, and as many 'cpu' devices as are allowed."""
-        return (*self.boards, *(Slot(f"cpu-{index}", "cpu") for index in range(self.cpu)))
+        """All that the device plugin advertises: the boards, or where there are none the 'cpu' devices allowed.
+
+        Never both: a pod that asks for an NPU must not be given one kind here and the other there.
+        """
+        return self.boards or tuple(Slot(f"cpu-{index}", "cpu") for index in range(self.cpu))
 
 
 def machine_file() -> Path:
@@ -110,17 +113,24 @@ def read_machine(path: Path | None = None) -> Machine:
         return Machine(given=_given(given))
     path = path or machine_file()
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_machine(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Machine()
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise InputError(f"{path} is no TOML: {error}") from None
-    try:
-        return _machine(said)
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: it is no text in UTF-8") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def parse_machine(text: str) -> Machine:
+    """The machine that a file with this text describes. Raises InputError when it says what cannot be."""
+    try:
+        said = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"it is no TOML: {error}") from None
+    return _machine(said)
 
 
 def to_given(slots: tuple[Slot, ...]) -> str:
