@@ -1,4 +1,4 @@
-"""Compiles this folder's .proto files into ``messages.pb``: ``make wire``, after a change to one of them."""
+"""Compiles this folder's .proto files into descriptors, ``.pb``: ``make wire``, after a change to one of them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from pathlib import Path
 from fieldwave.errors import MissingExtraError
 from fieldwave.files import write_atomically
 
-__all__ = ["FOLDER", "PROTO_FILES", "compile_descriptors"]
+__all__ = ["DESCRIPTORS", "FOLDER", "compile_descriptors"]
 
 FOLDER = Path(__file__).parent
-PROTO_FILES = ("tensor.proto", "prediction.proto", "health.proto")
+DESCRIPTORS = {
+    "messages.pb": ("tensor.proto", "prediction.proto", "health.proto"),
+    "device_plugin.pb": ("device_plugin.proto",),
+}
+"""The files of descriptors, and what each is compiled from."""
 _SOURCE_ROOT = FOLDER.parent.parent
 
 
-def compile_descriptors() -> bytes:
-    """A serialized ``FileDescriptorSet`` of :data:`PROTO_FILES`.
+def compile_descriptors(name: str) -> bytes:
+    """A serialized ``FileDescriptorSet``: what belongs into the file ``name`` of :data:`DESCRIPTORS`.
 
     Google's own files (``any.proto``, ``wrappers.proto``) are not in it: every protobuf runtime brings its
     own, and so the bytes depend on our files alone.
@@ -33,7 +37,7 @@ def compile_descriptors() -> bytes:
         raise MissingExtraError("compiling the .proto files", "test")
     google = Path(found.origin).parent / "_proto"
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "messages.pb"
+        output = Path(folder) / name
         # In a process of its own: beside TensorFlow, which has a protobuf of its own, the compiler crashes.
         status = subprocess.run(
             [
@@ -43,7 +47,7 @@ def compile_descriptors() -> bytes:
                 f"--proto_path={_SOURCE_ROOT}",
                 f"--proto_path={google}",
                 f"--descriptor_set_out={output}",
-                *(str(FOLDER / name) for name in PROTO_FILES),
+                *(str(FOLDER / proto) for proto in DESCRIPTORS[name]),
             ],
             check=False,
         ).returncode
@@ -53,5 +57,6 @@ def compile_descriptors() -> bytes:
 
 
 if __name__ == "__main__":
-    write_atomically(FOLDER / "messages.pb", compile_descriptors())
-    sys.stdout.write(f"wrote {FOLDER / 'messages.pb'}\n")
+    for descriptors in DESCRIPTORS:
+        write_atomically(FOLDER / descriptors, compile_descriptors(descriptors))
+        sys.stdout.write(f"wrote {FOLDER / descriptors}\n")
