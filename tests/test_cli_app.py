@@ -90,7 +90,7 @@ except SystemExit as end:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["servics"], "No such command 'servics'. Did you mean 'services', 'serve'?"),
+        (["servics"], "No such command 'servics'. Did you mean 'services', 'devices', 'serve'?"),
         (["predict"], "Missing argument 'SERVICE'."),
         (["services", "logs", "rn50", "--lines", "few"], "Invalid value for '--lines'"),
     ],

@@ -33,10 +33,13 @@ _MODULES = {
     "predict": "fieldwave.cli.predict",
     "serve": "fieldwave.cli.serve",
     "keys": "fieldwave.cli.keys",
+    "compute": "fieldwave.cli.compute",
+    "devices": "fieldwave.cli.devices",
     "verify": "fieldwave.cli.verify",
     "bench": "fieldwave.cli.bench",
     "weights": "fieldwave.cli.weights",
     "npu": "fieldwave.cli.npu",
+    "device-plugin": "fieldwave.cli.device_plugin",
     "demo": "fieldwave.cli.demo",
 }
 
