@@ -1,6 +1,6 @@
 # make demo       the whole road on real input: convert, deploy, score, clean up
 # make test       lint, types, room order, tests; installs into .venv, nothing system-wide
-# make test-all   the slow proofs too
+# make test-all   the slow proofs too, with containers, a registry and ssh, which it installs where it may
 PYTHON ?= python3
 BIN    := .venv/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
@@ -14,6 +14,7 @@ test: lint
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
 
 test-all: lint
+	sh tests/system.sh
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 lint: .venv/installed-tests

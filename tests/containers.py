@@ -1,0 +1,93 @@
+"""Real containers for tests: podman with a configuration that works without systemd, and storage of its own.
+
+Debian's podman, under root without CAP_SYS_RESOURCE and on hybrid cgroups, runs containers by runc, with limits
+that it may set, and cgroups that it writes itself. Storage, networks and run files lie in a temporary folder, so
+that tests neither meet each other nor find what the machine's user has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROGRAM = shutil.which("podman")
+MISSING = "podman is not installed: apt-get install podman runc catatonit netavark"
+
+_CONFIG = """\
+[containers]
+default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+tmp_dir = "{folder}/tmp"
+network_cmd_path = ""
+[network]
+network_config_dir = "{folder}/networks"
+"""
+
+
+@dataclass(frozen=True)
+class Podman:
+    """podman with storage of its own.
+
+    Attributes:
+        folder: where all of it lies.
+        environment: for a process that is to meet the same podman, such as one that ssh starts.
+    """
+
+    folder: Path
+    environment: dict[str, str]
+
+    def __call__(self, *arguments: str, timeout: float = 120.0, check: bool = True) -> str:
+        """Run ``podman ARGUMENTS`` and return what it prints."""
+        done = subprocess.run(
+            [*self.command, *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == 0 or not check, f"podman {' '.join(arguments)}: {done.stderr.strip()}"
+        return done.stdout.strip()
+
+    @property
+    def command(self) -> list[str]:
+        """The program with the options that name its storage."""
+        assert PROGRAM is not None
+        return [PROGRAM, f"--root={self.folder}/storage", f"--runroot={self.folder}/run"]
+
+    def inspect(self, container: str) -> dict[str, Any]:
+        """What ``podman inspect`` says of a container or image."""
+        found: list[dict[str, Any]] = json.loads(self("inspect", container))
+        return found[0]
+
+    def image_store(self) -> str:
+        """The storage as skopeo names it: ``containers-storage:[...]NAME``."""
+        return f"containers-storage:[overlay@{self.folder}/storage+{self.folder}/run]"
+
+
+@contextmanager
+def podman(folder: Path) -> Iterator[Podman]:
+    """podman with its storage in ``folder``; what it runs is ended, and what it keeps deleted, at the end."""
+    config = folder / "containers.conf"
+    folder.mkdir(parents=True, exist_ok=True)
+    config.write_text(_CONFIG.format(folder=folder))
+    environment = {**os.environ, "CONTAINERS_CONF": str(config), "TMPDIR": str(folder)}
+    it = Podman(folder, environment)
+    try:
+        yield it
+    finally:
+        it("pod", "rm", "--all", "--force", "--time=1", check=False)
+        it("rm", "--all", "--force", "--time=1", check=False)
+        it("rmi", "--all", "--force", check=False)
+        # What an overlay has mounted would keep the temporary folder.
+        subprocess.run(["umount", str(folder / "storage" / "overlay")], capture_output=True, check=False)
