@@ -46,6 +46,7 @@ def test_the_road_is_in_the_list_of_commands() -> None:
         "list",
         "show",
         "logs",
+        "token",
         "delete",
     ]
 

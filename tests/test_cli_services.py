@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import fieldwave
 from fieldwave.cli import app
 from fieldwave.deploy import LocalTarget
+from fieldwave.keys import check_token
 from fieldwave.package import TensorSpec, write_package
 
 CHILD = Path(__file__).with_name("deploy_child.py")
@@ -197,3 +198,18 @@ main()
         assert deploying.stderr is not None
         assert deploying.stderr.read() == ""
     assert os.listdir(project / ".fieldwave" / "services") == []
+
+
+def test_token_prints_what_opens_the_service_for_a_while(project: Path) -> None:
+    run("deploy", "rn50.zip")
+    code, out, err = run("token", "rn50")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: service 'rn50' has no keys, every process of this machine may call it; ")
+    target = LocalTarget()
+    target.deploy("rn50.zip", "secured", secure=True)
+    code, out, err = run("token", "secured", "--lifetime", "30s")
+    assert code == 0
+    assert re.fullmatch(r"valid until \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n", err)
+    assert 0 < check_token(target.keys("secured"), out.strip()) - time.time() <= 30
+    code, out, err = run("token", "secured", "--json", "--quiet")
+    assert (code, err, sorted(json.loads(out))) == (0, "", ["expires", "token"])

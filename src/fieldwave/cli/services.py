@@ -9,6 +9,7 @@ import typer
 
 from fieldwave.cli import output
 from fieldwave.cli.examples import examples
+from fieldwave.cli.keys import Lifetime, show_token
 from fieldwave.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
@@ -101,6 +102,20 @@ def logs(
     """Print what a service has written."""
     for line in _target().logs(name, lines=lines, follow=follow):
         output.data(line)
+
+
+@app.command(epilog=examples("fieldwave services token rn50 --lifetime 15m"))
+def token(
+    name: Name,
+    lifetime: Lifetime = "1h",  # type: ignore[assignment]  # typer parses it
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Print a token that opens a service for a while, signed with its primary key.
+
+    It is sent as a key is, and names none. Regenerating the primary key ends it.
+    """
+    show_token(_target().keys(name), name, lifetime, as_json)
 
 
 @app.command(epilog=examples("fieldwave services delete rn50"))
