@@ -1,4 +1,4 @@
-"""``fieldwave models``: register, list, show, tag, alias, download, delete."""
+"""``fieldwave models``: register, list, show, tag, alias, download, logs, delete."""
 
 from __future__ import annotations
 
@@ -157,6 +157,22 @@ def download(
     registry = _registry()
     for path in registry.download(registry.get(reference), folder, overwrite=force):
         output.data(str(path))
+
+
+@app.command(epilog=examples("fieldwave models logs resnet50-int8:1"))
+def logs(reference: Reference) -> None:
+    """Print the log of the job that made a version; it stays when the job's files are deleted."""
+    from fieldwave.errors import NotFoundError
+    from fieldwave.jobs.convert_work import LOG
+
+    registry = _registry()
+    model = registry.get(reference)
+    found = registry.attachments(model, LOG)
+    if not found:
+        raise NotFoundError(f"model {model.id} has no log: it was registered, not made by a job")
+    for log in found:
+        for line in log.decode(errors="replace").splitlines():
+            output.data(output.plain(line))
 
 
 @app.command(epilog=examples("fieldwave models delete resnet50:2 --yes"))
