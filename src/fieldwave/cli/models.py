@@ -182,7 +182,12 @@ def delete(
     quiet: Quiet = False,
 ) -> None:
     """Delete versions; what uses one prevents it."""
-    registry = _registry()
+    from fieldwave.deploy import users
+    from fieldwave.registry import Registry
+    from fieldwave.workspace import Workspace
+
+    workspace = Workspace.find()
+    registry = Registry(workspace.store, users=users(workspace))
     models = [registry.get(_exact(reference)) for reference in references]
     if not yes and not typer.confirm(f"Delete {', '.join(model.id for model in models)}?", err=True):
         raise typer.Exit(1)
