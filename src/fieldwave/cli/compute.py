@@ -270,7 +270,7 @@ def _cluster(
         node_selector=dict(label.split("=", 1) for label in labels),
         resource=resource,
     )
-    connect(described)  # a wrong file or context fails before anything is written down
+    connect(described).close()  # a wrong file or context fails before anything is written down
     return described
 
 

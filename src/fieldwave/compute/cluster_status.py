@@ -22,8 +22,7 @@ _TYPE = "node.kubernetes.io/instance-type"
 def cluster_status(compute: Compute) -> ComputeStatus:
     """The cluster now; what cannot be reached is Failed, and says why."""
     try:
-        client = connect(compute)
-        with cluster_errors(compute):
+        with connect(compute) as client, cluster_errors(compute):
             return _Look(compute, client).status()
     except FieldwaveError as error:
         return ComputeStatus("Failed", (str(error),), location=compute.location)
@@ -79,11 +78,12 @@ class _Look:
             return None if limit is None else Npus(limit, used, allocatable=limit, allocated=used)
         resource = self.compute.resource
         allocatable = {_name(node): _quantity((node.status.allocatable or {}).get(resource)) for node in nodes}
-        if not any(allocatable.values()):
+        if nodes and not any(allocatable.values()):
             self.errors.append(
                 f"no node offers {resource}: run the device plugin (fieldwave device-plugin manifest); "
                 "services on the cpu device need none"
             )
+        if not any(allocatable.values()):
             return Npus(limit, used)
         held = self._held(allocatable)
         return Npus(limit, used, sum(allocatable.values()), sum(one.count for one in held), tuple(held))
