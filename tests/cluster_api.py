@@ -1,8 +1,8 @@
 """A Kubernetes API server for tests: real HTTP on loopback, objects in memory, shapes as the real one has them.
 
 It knows get, list with label selectors, server-side apply (merged, not owned field by field) and delete, and
-answers Status objects with the codes and texts of the real one. It schedules nothing and knows no kinds: every path
-is a place for objects.
+answers Status objects with the codes and texts of the real one. It schedules nothing and knows no kinds: every
+path is a place for objects.
 """
 
 from __future__ import annotations
