@@ -84,7 +84,7 @@ def make_debian(
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         try:
-            packages = _filtered(cast("IO[bytes]", process.stdout), path, progress)
+            packages = _filtered(process.stdout, path, progress)
         except tarfile.TarError:
             packages = []
         except BaseException:
