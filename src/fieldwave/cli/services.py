@@ -15,7 +15,7 @@ from fieldwave.errors import InputError
 
 if TYPE_CHECKING:
     from fieldwave.deploy import Service, Target
-    from fieldwave.registry import RegisteredModel
+    from fieldwave.deploy.target import Source
 
 __all__ = ["app"]
 
@@ -38,6 +38,7 @@ _BUSY = ("refuse", "wait", "replace")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The service's name.")]
 On = Annotated[str, typer.Option("--on", metavar="COMPUTE", help="Where; else what fieldwave.toml says, or here.")]
+ImageOption = Annotated[str, typer.Option("--image", metavar="NAME:VERSION", help="Or the package of an image.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Return when it answers, or at once.")]
 Timeout = Annotated[float, typer.Option(help="Seconds until it must answer.")]
 
@@ -49,6 +50,7 @@ def deploy(
     ],
     name: Annotated[str, typer.Option("--name", "-n", help="What to call it; else as the package.")] = "",
     device: Annotated[str, typer.Option(help="What computes: cpu, rtl, rtl:NPU.")] = "cpu",
+    image: ImageOption = "",
     port: Annotated[int, typer.Option(help="Where it listens; 0 for a free port, which it keeps.")] = 0,
     replicas: Annotated[int, typer.Option("--replicas", "-r", help="How many processes, each on a device.")] = 1,
     secure: Annotated[
@@ -70,7 +72,7 @@ def deploy(
     if when_busy not in _BUSY:
         raise InputError(f"--when-busy {when_busy} is unknown; use {', '.join(_BUSY)}")
     target = _target(on)
-    package, called = _source(source)
+    package, called = _source(source, image)
     name = name or called
     with output.waiting(f"waiting for {name} to answer"):
         service = target.deploy(
@@ -95,6 +97,7 @@ def update(
         str, typer.Argument(metavar="[PACKAGE]", help="What it serves from now on: a file, or NAME:VERSION.")
     ] = "",
     device: Annotated[str, typer.Option(help="What computes from now on: cpu, rtl, rtl:NPU.")] = "",
+    image: ImageOption = "",
     on: On = "",
     wait: Wait = True,
     timeout: Timeout = 600.0,
@@ -105,7 +108,7 @@ def update(
 
     Its name and address stay. Where it fails, the service goes on as it was.
     """
-    package = _source(source)[0] if source else None
+    package = _source(source, image)[0] if source or image else None
     with output.waiting(f"waiting for {name} to change"):
         service = _target(on).update(name, package, device=device or None, wait=wait, timeout=timeout)
     _tell(service, as_json)
@@ -249,12 +252,19 @@ def _target(on: str) -> Target:
     return target(Workspace.find(), on)
 
 
-def _source(text: str) -> tuple[Path | RegisteredModel, str]:
-    """What a user means by ``text``: a package's file, or a model of the registry; and a name for its service."""
-    if text.endswith(".zip") or Path(text).exists():
-        return Path(text), Path(text).stem
+def _source(text: str, image: str) -> tuple[Source, str]:
+    """What a user means: a package's file, a model of the registry, or an image; and a name for its service."""
     from fieldwave.workspace import Workspace
 
+    if bool(text) == bool(image):
+        raise InputError("name either a package or --image NAME:VERSION")
+    if image:
+        from fieldwave.images import Images
+
+        found = Images(Workspace.find().store).get(image)
+        return found, found.name
+    if text.endswith(".zip") or Path(text).exists():
+        return Path(text), Path(text).stem
     model = Workspace.find().registry.get(text)
     return model, model.name
 

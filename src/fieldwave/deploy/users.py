@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from fieldwave.deploy.local import LocalTarget
-from fieldwave.jobs import Jobs
 from fieldwave.workspace import Workspace
 
 __all__ = ["Versioned", "users"]
@@ -29,10 +28,13 @@ def users(workspace: Workspace) -> Callable[[Versioned], Sequence[str]]:
     elsewhere, and those of other workspaces over the same store, are not known here.
     """
 
+    from fieldwave.jobs import Jobs
+
     def using(used: Versioned) -> list[str]:
         reference = f"{used.id}@{used.digest}"
         services = LocalTarget(workspace).list()
-        serving = [f"service {one.name!r}" for one in services if reference in (one.model, one.image)]
+        # Who serves an image needs not the model that it was built from.
+        serving = [f"service {one.name!r}" for one in services if reference == (one.image or one.model)]
         return [*serving, *Jobs(workspace).users(reference)]
 
     return using
