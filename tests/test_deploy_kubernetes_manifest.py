@@ -194,6 +194,11 @@ def test_no_pod_waits_for_what_its_predecessor_holds(changes: dict[str, Any], st
     assert kinds(spec)["Deployment"]["spec"]["strategy"] == strategy
 
 
+def test_scaling_leaves_the_pods_alone() -> None:
+    one, more = (dataclasses.replace(NPUS, replicas=number) for number in (1, 3))
+    assert kinds(one)["Deployment"]["spec"]["template"] == kinds(more)["Deployment"]["spec"]["template"]
+
+
 def test_an_npu_is_asked_for_in_whole_and_its_nodes_are_tolerated() -> None:
     expected = {"cpu": "2", "memory": "2Gi", "fieldwave.dev/npu": "1"}
     assert container(NPUS)["resources"] == {"requests": expected, "limits": expected}

@@ -32,7 +32,7 @@ leaves = st.none() | st.booleans() | st.integers() | texts
 values = st.recursive(leaves, lambda one: st.lists(one, max_size=4) | st.dictionaries(texts, one, max_size=4))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.dictionaries(texts, values), max_size=3))
 def test_what_is_written_is_read_by_others(objects: list[dict[str, Any]]) -> None:
     assert list(yaml.load_all(to_yaml(objects), yaml.CSafeLoader)) == objects

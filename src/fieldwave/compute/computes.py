@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +64,7 @@ class Computes:
         """
         described = replace(compute, created=records.now())
         self._check_new(compute)
-        draft = self._folder / f".{compute.name}.{secrets.token_hex(8)}"
+        draft = self._folder / f".{compute.name}.{os.getpid()}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             records.write(draft, described)

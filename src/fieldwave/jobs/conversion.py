@@ -105,10 +105,7 @@ def convert(
         "properties": dict(notes.properties),
         "description": description,
     }
-    uses = [f"{source['registered']}@{source['digest']}"] if "registered" in source else []
-    return start(
-        workspace, kind="convert", work=_WORK, about=about, arguments=arguments, uses=uses, timeout=timeout
-    )
+    return start(workspace, kind="convert", work=_WORK, about=about, arguments=arguments, timeout=timeout)
 
 
 def _source(workspace: Workspace, model: Any, weights: str) -> tuple[dict[str, str], str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fieldwave.store.content import Descriptor, Manifest
-from fieldwave.store.copy import copy
 from fieldwave.store.layout import LayoutStore
 from fieldwave.store.protocol import Artifact, Layer, NextTag, Store, Stored, Tagged
 from fieldwave.store.remote import RegistryStore
@@ -19,5 +18,4 @@ __all__ = [
     "Store",
     "Stored",
     "Tagged",
-    "copy",
 ]

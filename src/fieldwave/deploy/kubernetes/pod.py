@@ -50,20 +50,20 @@ def _pod(spec: ClusterSpec, offers: Offers) -> dict[str, Any]:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "nodeSelector": {"kubernetes.io/os": "linux", **spec.node_selector},
-        "containers": [_container(spec, offers)],
-        "volumes": _volumes(spec),
-    }
-    if spec.held_npus:
-        pod["tolerations"] = [{"key": spec.resource, "operator": "Exists", "effect": "NoSchedule"}]
-    if spec.replicas > 1 or spec.most_replicas:
-        pod["topologySpreadConstraints"] = [
+        # With one replica, too: what depends on their number would make every pod start anew when that changes.
+        "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
                 "topologyKey": "kubernetes.io/hostname",
                 "whenUnsatisfiable": "ScheduleAnyway",
                 "labelSelector": {"matchLabels": selector(spec.name)},
             }
-        ]
+        ],
+        "containers": [_container(spec, offers)],
+        "volumes": _volumes(spec),
+    }
+    if spec.held_npus:
+        pod["tolerations"] = [{"key": spec.resource, "operator": "Exists", "effect": "NoSchedule"}]
     if spec.pull_secret:
         pod["imagePullSecrets"] = [{"name": spec.pull_secret}]
     return pod

@@ -52,6 +52,7 @@ class ClusterSpec:
         node_selector: labels of the nodes that it may run on.
         pull_secret: the Secret with the registry's credentials; empty where none are needed.
         package, model, network: what it serves: digest, ``name:version@digest``, name.
+        built: the image as the workspace has it, ``name:version@digest``; empty if it came from elsewhere.
         created: when it was deployed, ISO 8601 in UTC.
 
     Raises:
@@ -82,6 +83,7 @@ class ClusterSpec:
     package: str = ""
     model: str = ""
     network: str = ""
+    built: str = ""
     created: str = ""
 
     def __post_init__(self) -> None:

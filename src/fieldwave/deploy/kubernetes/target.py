@@ -1,0 +1,317 @@
+"""Services on a cluster: nothing of them is kept but the cluster's own objects."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from fieldwave.compute import Compute
+from fieldwave.compute.cluster_status import cluster_status
+from fieldwave.deploy.kubernetes import logs
+from fieldwave.deploy.kubernetes.holders import oldest_services, why_not_free
+from fieldwave.deploy.kubernetes.image import Source, cluster_image
+from fieldwave.deploy.kubernetes.manifest import Manifest, make_manifest
+from fieldwave.deploy.kubernetes.network import service as headless_service
+from fieldwave.deploy.kubernetes.objects import Objects, spec_of
+from fieldwave.deploy.kubernetes.pod import GRPC_PORT
+from fieldwave.deploy.kubernetes.rollout import Patience, wait_for_rollout
+from fieldwave.deploy.kubernetes.secret import keys_of
+from fieldwave.deploy.kubernetes.settings import spec_with
+from fieldwave.deploy.kubernetes.spec import ClusterSpec
+from fieldwave.deploy.kubernetes.view import view
+from fieldwave.deploy.target import Service, WhenBusy, check_name, check_replicas
+from fieldwave.errors import ConflictError, DeviceBusyError, HostError, InputError, NotFoundError, ServiceError
+from fieldwave.keys import KeyName, Keys
+from fieldwave.workspace import Workspace
+
+__all__ = ["KubernetesTarget"]
+
+_log = logging.getLogger(__name__)
+_RETRIES = 5
+_KILL_SECONDS = 10.0
+
+
+class KubernetesTarget:
+    """A cluster, as a `Target`.
+
+    Any process with the same kubeconfig context and namespace sees the same services, and kubectl sees them, too.
+
+    Parameters:
+        compute: which cluster, namespace and nodes.
+        workspace: where models and images are; found from the working directory if not given.
+        progress: called with a line when something has changed during a rollout.
+        settings: attributes of `ClusterSpec` for what is deployed or updated, such as ``tls_secret``, ``gateway``,
+            ``cpus``, ``memory``, ``most_replicas``; and ``registry``, where the cluster pulls images from.
+
+    Raises:
+        InputError: there is no such setting.
+    """
+
+    def __init__(
+        self,
+        compute: Compute,
+        workspace: Workspace | None = None,
+        *,
+        progress: Callable[[str], None] = _log.info,
+        **settings: Any,
+    ) -> None:
+        self.compute = compute
+        self.workspace = workspace or Workspace.find()
+        self._objects = Objects(compute)
+        self._progress = progress
+        self._registry = str(settings.pop("registry", ""))
+        self._settings = settings
+        self._patience = Patience()
+        spec_with(ClusterSpec("any", f"any@sha256:{'0' * 64}"), {**settings, "most_replicas": 0})
+
+    def deploy(
+        self,
+        source: Source,
+        name: str,
+        *,
+        device: str = "cpu",
+        port: int = 0,
+        replicas: int = 1,
+        secure: bool | None = None,
+        when_busy: WhenBusy = "refuse",
+        wait: bool = True,
+        timeout: float = 600.0,
+    ) -> Service:
+        """Run an image as a service; see `Target.deploy`.
+
+        Callers need a key, and the connection is encrypted, unless ``secure`` is False. What the cluster does not
+        offer is left out, with a warning in the log.
+        """
+        check_name(name)
+        check_replicas(replicas)
+        self._check_port(port)
+        image = cluster_image(source, self.workspace, self._registry)
+        spec = spec_with(
+            ClusterSpec(
+                name,
+                image.reference,
+                namespace=self.compute.namespace,
+                device=device,
+                replicas=replicas,
+                resource=self.compute.resource,
+                node_selector=self.compute.node_selector,
+                keys=secure is not False,
+                package=image.package,
+                model=image.model,
+                network=image.network,
+                built=image.built,
+                created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            ),
+            self._settings,
+        )
+        if spec.keys and not spec.tls_secret and not spec.gateway:
+            raise InputError(
+                f"service {name!r} would take keys in the open: name the Secret of its certificate "
+                "(tls_secret=NAME), let a Gateway end TLS (gateway=NAMESPACE/NAME), or say that it may be insecure"
+            )
+        self._check_room(spec, when_busy)
+        manifest = make_manifest(spec, self._objects.offers, Keys.generate() if spec.keys else None)
+        self._warn(manifest)
+        self._objects.claim(headless_service(spec))
+        try:
+            self._objects.apply(manifest)
+            if wait:
+                return self._wait(name, timeout, until_schedulable=when_busy != "refuse")
+        except ServiceError as error:
+            self._clear(name)
+            raise ServiceError(f"service {name!r} did not start and was removed: {error}") from None
+        except BaseException:
+            self._clear(name)
+            raise
+        return self.get(name)
+
+    def update(
+        self,
+        name: str,
+        source: Source | None = None,
+        *,
+        device: str | None = None,
+        wait: bool = True,
+        timeout: float = 600.0,
+    ) -> Service:
+        """Serve another image, or on another device, or with other settings; see `Target.update`.
+
+        Pods are replaced one after the other. With ``wait``, what does not become ready is taken back.
+        """
+        if source is None and device is None and not self._settings:
+            raise InputError(f"nothing to change about service {name!r}; name a source, a device or a setting")
+        old = self._live_spec(name)
+        new = spec_with(old if device is None else replace(old, device=device), self._settings)
+        if source is not None:
+            image = cluster_image(source, self.workspace, self._registry)
+            new = replace(
+                new,
+                image=image.reference,
+                package=image.package,
+                model=image.model,
+                network=image.network,
+                built=image.built,
+            )
+        return self._change(old, new, wait, timeout)
+
+    def scale(self, name: str, replicas: int, *, wait: bool = True, timeout: float = 600.0) -> Service:
+        """Change how many pods serve it; see `Target.scale`."""
+        check_replicas(replicas)
+        old = self._live_spec(name)
+        if old.most_replicas:
+            raise InputError(
+                f"service {name!r} is scaled by the cluster, up to {old.most_replicas}; to do it yourself, "
+                "update it with most_replicas=0 first"
+            )
+        return self._change(old, replace(old, replicas=replicas), wait, timeout)
+
+    def get(self, name: str) -> Service:
+        """The service of that name as it is now. Raises NotFoundError."""
+        return self._service(self._objects.deployment(name))
+
+    def list(self) -> tuple[Service, ...]:
+        """All services of the namespace as they are now, by name."""
+        return tuple(map(self._service, self._objects.deployments()))
+
+    def logs(self, name: str, *, lines: int = 100, follow: bool = False) -> Iterator[str]:
+        """The last lines that its pods have written; see `Target.logs`.
+
+        Of several pods, or with ``follow``, each line begins with the end of the pod's name.
+        """
+        self._objects.deployment(name)
+        if not follow:
+            return iter(logs.last_lines(self._objects.client, self._objects.pods(name), lines))
+        return logs.follow(self._objects.client, lambda: self._pods_if_any(name), lines)
+
+    def keys(self, name: str) -> Keys:
+        """The keys that open a service; see `Target.keys`."""
+        secret = self._objects.secret(self._keys_secret(name))
+        return keys_of(secret.metadata.name, secret.data)
+
+    def regenerate_key(self, name: str, which: KeyName) -> Keys:
+        """Put a new key into the place of one; see `Target.regenerate_key`.
+
+        Its pods see the change within seconds. Of two callers at the same time, each has their change or an error.
+        """
+        secret_name = self._keys_secret(name)
+        for _ in range(_RETRIES):
+            secret = self._objects.secret(secret_name)
+            keys = keys_of(secret_name, secret.data).regenerated(which)
+            data = {which: base64.b64encode(getattr(keys, which).encode()).decode()}
+            change = {"metadata": {"resourceVersion": secret.metadata.resourceVersion}, "data": data}
+            try:
+                self._objects.merge("v1", "Secret", secret_name, change)
+            except ConflictError:
+                continue
+            self._hurry(name)
+            return keys
+        raise ConflictError(f"the keys of service {name!r} are being changed by somebody else; try again")
+
+    def delete(self, name: str, timeout: float = 30.0) -> None:
+        """Stop a service and remove all of it; see `Target.delete`."""
+        if not self._objects.delete(name):
+            raise NotFoundError(f"no service {name!r} on {self.compute.name}; see fieldwave services list")
+        deadline = time.monotonic() + timeout
+        while pods := self._objects.pods(name):
+            if time.monotonic() >= deadline + _KILL_SECONDS:
+                raise ServiceError(
+                    f"pod {pods[0].metadata.name} of service {name!r} does not go; look at its node"
+                )
+            if time.monotonic() >= deadline:
+                for pod in pods:
+                    self._objects.delete_pod(pod.metadata.name)
+            time.sleep(self._patience.poll)
+
+    def _change(self, old: ClusterSpec, new: ClusterSpec, wait: bool, timeout: float) -> Service:
+        self._bring_about(new)
+        if not wait:
+            return self.get(new.name)
+        try:
+            return self._wait(new.name, timeout)
+        except ServiceError as error:
+            self._bring_about(old)
+            raise ServiceError(f"service {new.name!r} did not change, and goes on as it was: {error}") from None
+
+    def _bring_about(self, spec: ClusterSpec) -> None:
+        manifest = make_manifest(spec, self._objects.offers)
+        self._warn(manifest)
+        self._objects.apply(manifest)
+        self._objects.prune(spec.name, manifest)
+
+    def _wait(self, name: str, timeout: float, *, until_schedulable: bool = False) -> Service:
+        return wait_for_rollout(
+            lambda: self.get(name),
+            timeout,
+            until_schedulable=until_schedulable,
+            patience=self._patience,
+            progress=self._progress,
+        )
+
+    def _check_room(self, spec: ClusterSpec, when_busy: WhenBusy) -> None:
+        """Before anything is started: whether there are NPUs for it, as far as this user may see that."""
+        wanted = spec.held_npus * spec.replicas
+        if not wanted or when_busy == "wait":
+            return
+        npus = cluster_status(self.compute).npus
+        reason = why_not_free(npus, wanted)
+        if not reason or npus is None:
+            return
+        going = oldest_services(npus, wanted) if when_busy == "replace" else []
+        if not going:
+            raise DeviceBusyError(
+                f"service {spec.name!r} needs {wanted} NPU{'s' if wanted > 1 else ''}: {reason}; "
+                "scale or delete a service, or wait for it: --when-busy wait"
+            )
+        for name in going:
+            _log.warning("service %s is stopped: %s takes its NPU", name, spec.name)
+            self._objects.merge("apps/v1", "Deployment", name, {"spec": {"replicas": 0}})
+
+    def _live_spec(self, name: str) -> ClusterSpec:
+        """What the service is to be, with the number of replicas that somebody may have changed since."""
+        deployment = self._objects.deployment(name)
+        spec, replicas = spec_of(deployment), deployment.spec.replicas
+        return spec if spec.most_replicas or not replicas else replace(spec, replicas=replicas)
+
+    def _keys_secret(self, name: str) -> str:
+        spec = spec_of(self._objects.deployment(name))
+        if not spec.keys:
+            raise InputError(f"service {name!r} has no keys, whoever reaches it may call it")
+        return spec.keys_secret
+
+    def _hurry(self, name: str) -> None:
+        """A pod that changes has its Secrets looked at at once, not within the minute."""
+        now = {"fieldwave.dev/keys-changed": datetime.now(UTC).isoformat()}
+        for pod in self._objects.pods(name):
+            with suppress(HostError, ConflictError):
+                self._objects.merge("v1", "Pod", pod.metadata.name, {"metadata": {"annotations": now}})
+
+    def _pods_if_any(self, name: str) -> Sequence[Any] | None:
+        try:
+            self._objects.deployment(name)
+        except NotFoundError:
+            return None
+        return self._objects.pods(name)
+
+    def _clear(self, name: str) -> None:
+        with suppress(HostError):
+            self._objects.delete(name)
+
+    def _warn(self, manifest: Manifest) -> None:
+        for line in manifest.warnings:
+            _log.warning("%s", line)
+
+    def _check_port(self, port: int) -> None:
+        if port not in (0, GRPC_PORT):
+            raise InputError(
+                f"a service on a cluster listens on port {GRPC_PORT}; for port {port} of its node, "
+                f"set host_port={port}"
+            )
+
+    def _service(self, deployment: Any) -> Service:
+        return view(self._objects, deployment, self)
