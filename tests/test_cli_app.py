@@ -43,9 +43,12 @@ def test_the_road_is_in_the_list_of_commands() -> None:
     assert [name for name in names if name in road] == road
     assert [path[1] for path in commands() if path[:1] == ["services"] and path[1:]] == [
         "deploy",
+        "update",
+        "scale",
         "list",
         "show",
         "logs",
+        "keys",
         "token",
         "delete",
     ]
@@ -122,7 +125,7 @@ def test_a_traceback_is_for_who_asks(tmp_path: Any) -> None:
 DEFECT = """
 import sys
 from fieldwave.cli import main, services
-def broken(): raise {error}
+def broken(on): raise {error}
 services._target = broken
 sys.argv = ["fieldwave", "services", "list"]
 main()
@@ -156,7 +159,7 @@ def test_what_goes_wrong_ends_in_an_exit_code(error: str, code: int, said: str) 
 def test_an_error_in_several_lines_becomes_one(monkeypatch: pytest.MonkeyPatch) -> None:
     from fieldwave.cli import services
 
-    def broken() -> None:
+    def broken(on: str) -> None:
         raise ConflictError("first\n  second")
 
     monkeypatch.setattr(services, "_target", broken)

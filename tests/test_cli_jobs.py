@@ -148,6 +148,11 @@ def test_convert_and_register(workspace: Workspace, tmp_path: Path) -> None:
     (made,) = workspace.registry.find()
     assert (code, re.sub(r"\d+ s", "N s", out), err) == (0, f"digits-int8:1  {made.digest}  N s\n", "")
     assert dict(made.tags) == {"team": "a"}
+    code, out, _ = run("models", "logs", "digits-int8")
+    assert (code, out.splitlines()[-1].split("Z ")[1]) == (0, f"registered digits-int8:1 {made.digest}")
+    workspace.registry.register(tmp_path / "photos" / "0.png", "picture")
+    message = "error: model picture:1 has no log: it was registered, not made by a job\n"
+    assert run("models", "logs", "picture") == (1, "", message)
     arguments = ["--calibration", "photos", "--register", "--no-wait", "--name", "again", "--npu", "sim16"]
     code, out, err = run("convert", "digits", *arguments)
     job = out.strip()

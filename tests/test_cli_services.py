@@ -18,17 +18,17 @@ from fieldwave.cli import app
 from fieldwave.deploy import LocalTarget
 from fieldwave.keys import check_token
 from fieldwave.package import TensorSpec, write_package
+from fieldwave.workspace import Workspace
 
 CHILD = Path(__file__).with_name("deploy_child.py")
+TENSOR, RESULT = (TensorSpec(name=name, shape=(None, 2)) for name in ("x:0", "y:0"))
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project with a package; what is deployed in it is served by the stand-in."""
     (tmp_path / "fieldwave.toml").touch()
-    tensor = TensorSpec(name="x:0", shape=(None, 2))
-    result = TensorSpec(name="y:0", shape=(None, 2))
-    write_package(tmp_path / "rn50.zip", network="tiny", model=b"not read here", inputs=[tensor], outputs=[result])
+    write_package(tmp_path / "rn50.zip", network="tiny", model=b"not read here", inputs=[TENSOR], outputs=[RESULT])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(fieldwave.__file__).parents[1]))
     served_by(monkeypatch, "serving")
@@ -61,6 +61,9 @@ def test_deploy_for_programs(project: Path) -> None:
     assert json.loads(out) == {
         "name": "other",
         "state": "Healthy",
+        "reason": "",
+        "replicas": {"wanted": 1, "ready": 1},
+        "addresses": [service.address],
         "address": service.address,
         "host": "127.0.0.1",
         "port": service.port,
@@ -69,8 +72,10 @@ def test_deploy_for_programs(project: Path) -> None:
         "network": "tiny",
         "device": "cpu",
         "package": LocalTarget().package("other").digest,
+        "model": "",
+        "image": "",
+        "secure": False,
         "created": service.created,
-        "reason": "",
     }
 
 
@@ -121,9 +126,9 @@ def test_list_shows_all_of_the_workspace(project: Path) -> None:
     code, out, err = run("list")
     assert (code, err) == (0, "")
     header, *rows = out.splitlines()
-    assert header.split() == ["NAME", "STATE", "ADDRESS", "NETWORK", "DEVICE", "RESTARTS", "CREATED"]
+    assert header.split() == ["NAME", "STATE", "REPLICAS", "ADDRESS", "NETWORK", "DEVICE", "RESTARTS", "CREATED"]
     assert [row.split() for row in rows] == [
-        [s.name, "Healthy", s.address, "tiny", "cpu", "0", s.created] for s in LocalTarget().list()
+        [s.name, "Healthy", "1/1", s.address, "tiny", "cpu", "0", s.created] for s in LocalTarget().list()
     ]
     assert [one["name"] for one in json.loads(run("list", "--json")[1])] == ["aa", "bb"]
 
@@ -137,6 +142,7 @@ def test_show_is_found_from_a_folder_below(project: Path, monkeypatch: pytest.Mo
         0,
         "name      rn50\n"
         "state     Healthy\n"
+        "replicas  1/1\n"
         f"address   {service.address}\n"
         f"pid       {service.pid}\n"
         "restarts  0\n"
@@ -147,6 +153,96 @@ def test_show_is_found_from_a_folder_below(project: Path, monkeypatch: pytest.Mo
         "",
     )
     assert json.loads(run("show", "rn50", "--json")[1])["pid"] == service.pid
+
+
+def test_update_scale_and_what_they_say(project: Path) -> None:
+    write_package(project / "b.zip", network="other", model=b"b", inputs=[TENSOR], outputs=[RESULT])
+    run("deploy", "rn50.zip", "--replicas", "2")
+    service = LocalTarget().get("rn50")
+    assert run("scale", "rn50", "3") == (
+        0,
+        f"rn50 is Healthy on {service.address}, 3/3 replicas\n",
+        "next: fieldwave services show rn50\n",
+    )
+    code, out, _ = run("update", "rn50", "b.zip", "--json")
+    assert (code, json.loads(out)["network"], json.loads(out)["pid"]) == (0, "other", service.pid)
+    assert run("scale", "rn50", "1", "-q") == (0, f"rn50 is Healthy on {service.address}\n", "")
+    assert run("update", "rn50") == (
+        1,
+        "",
+        "error: nothing to change about service 'rn50'; name a package or a device\n",
+    )
+    code, out, _ = run("show", "rn50")
+    assert "network   other\n" in out
+
+
+def test_show_names_every_address(project: Path) -> None:
+    run("deploy", "rn50.zip", "--replicas", "2")
+    first, second = LocalTarget().get("rn50").addresses
+    out = run("show", "rn50")[1]
+    assert f"addresses  {first} {second}\n" in out
+    assert "replicas   2/2\n" in out
+
+
+def test_a_registered_package_is_deployed_by_its_name_and_kept_while_it_is_used(project: Path) -> None:
+    registry = Workspace.find().registry
+    model = registry.register(project / "rn50.zip", "digits")
+    code, out, _ = run("deploy", "digits:1", "--json")
+    facts = json.loads(out)
+    assert (code, facts["name"], facts["model"]) == (0, "digits", f"digits:1@{model.digest}")
+    result = CliRunner().invoke(app, ["models", "delete", "--yes", "digits:1"])
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "error: model digits:1 is used by service 'digits'; delete that first\n",
+    )
+    run("delete", "digits")
+    assert CliRunner().invoke(app, ["models", "delete", "--yes", "digits:1"]).exit_code == 0
+    assert run("deploy", "digits:1") == (
+        1,
+        "",
+        "error: the registry has no model 'digits': it is empty; register one first\n",
+    )
+
+
+def test_what_is_no_package_in_the_registry_is_refused(project: Path) -> None:
+    (project / "net.onnx").write_bytes(b"a network")
+    Workspace.find().registry.register(project / "net.onnx", "net")
+    assert run("deploy", "net") == (
+        1,
+        "",
+        "error: model net:1 is of kind 'onnx', services serve packages; convert it first: "
+        "fieldwave convert net:1\n",
+    )
+
+
+def test_keys_and_tokens_of_a_service(project: Path) -> None:
+    run("deploy", "rn50.zip", "--secure")
+    keys = LocalTarget().keys("rn50")
+    assert run("keys", "rn50") == (
+        0,
+        f"primary    {keys.primary}\nsecondary  {keys.secondary}\n",
+        "next: fieldwave services token rn50\n",
+    )
+    code, out, _ = run("keys", "rn50", "--regenerate", "primary", "--json")
+    renewed = json.loads(out)
+    assert (code, renewed["secondary"]) == (0, keys.secondary)
+    assert renewed["primary"] != keys.primary
+    assert run("keys", "rn50", "--regenerate", "third")[2] == (
+        "error: no key is called 'third'; a service has 'primary' and 'secondary'\n"
+    )
+    code, out, _ = run("token", "rn50", "--lifetime", "15m", "--json")
+    check_token(LocalTarget().keys("rn50"), json.loads(out)["token"])
+    assert "secure    yes\n" in run("show", "rn50")[1]
+
+
+def test_options_that_mean_nothing_are_named(project: Path) -> None:
+    assert run("deploy", "rn50.zip", "--when-busy", "panic")[2] == (
+        "error: --when-busy panic is unknown; use refuse, wait, replace\n"
+    )
+    assert run("list", "--on", "moon")[2] == f"error: no compute 'moon' in {project}; there is: local\n"
+    assert run("deploy", "rn50.zip", "--replicas", "0")[2] == (
+        "error: 0 replicas are not possible; give a number from 1 to 100\n"
+    )
 
 
 def test_logs_are_the_last_lines(project: Path) -> None:

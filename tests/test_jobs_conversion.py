@@ -18,9 +18,10 @@ import pytest
 from fieldwave import zoo
 from fieldwave.errors import CalibrationError, ConflictError, FieldwaveError, InputError, JobError, NotFoundError
 from fieldwave.frontends import Pixels
-from fieldwave.jobs import ENDED, Jobs, convert
+from fieldwave.jobs import ENDED, Jobs, Operation, convert
 from fieldwave.jobs.conversion import _to_json
 from fieldwave.jobs.convert_work import LOG, _preprocessing
+from fieldwave.jobs.state import JobFolder
 from fieldwave.package import read_package
 from fieldwave.preprocess import Preprocessing
 from fieldwave.registry import RegisteredModel
@@ -144,6 +145,18 @@ def test_a_model_of_another_registry_is_refused(workspace: Workspace, source: Re
     assert str(caught.value) == f"model digits:1 is {source.digest} here, not sha256:00; get it again"
 
 
+def test_what_a_job_converts_is_in_use(workspace: Workspace, source: RegisteredModel) -> None:
+    operation = convert(
+        source, calibration=workspace.root / "photos", preprocessing=PIXELS, workspace=workspace, name="other"
+    )
+    reference = f"digits:1@{source.digest}"
+    assert Jobs(workspace).users(reference) == [f"job {operation.id}"]
+    assert Jobs(workspace).users("digits:2@sha256:00") == []
+    assert operation.wait_for_completion()
+    assert Jobs(workspace).users(reference) == []
+    assert operation.result.id == "other:1"
+
+
 def test_a_conversion_that_fails_registers_nothing(workspace: Workspace, source: RegisteredModel) -> None:
     operation = convert("digits:1", calibration=workspace.root / "photos", workspace=workspace)
     assert not operation.wait_for_completion()
@@ -206,29 +219,31 @@ def test_a_full_disk_is_told_and_leaves_nothing(workspace: Workspace, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_conversion_killed_at_any_moment_is_whole_or_nothing(workspace: Workspace) -> None:
+@pytest.mark.parametrize("when", ["anywhere", "while it registers"])
+def test_a_killed_conversion_is_whole_or_nothing(workspace: Workspace, when: str) -> None:
     """What the job says is what the registry has, and the rerun succeeds."""
-    photos = workspace.root / "photos"
-    first = convert("digits", target="sim16", calibration=photos, workspace=workspace)
-    begun = time.monotonic()
+
+    def begin() -> Operation[RegisteredModel]:
+        return convert("digits", target="sim16", calibration=workspace.root / "photos", workspace=workspace)
+
+    begun, first = time.monotonic(), begin()
     assert first.wait_for_completion()
     duration, states = time.monotonic() - begun, []
     for step in range(40):
-        operation = convert("digits", target="sim16", calibration=photos, workspace=workspace)
-        time.sleep(duration * 1.1 * step / 40)
-        now = operation.snapshot()
-        leader = int((operation.folder / "lock").read_text() or 0)
+        operation = begin()
+        while when != "anywhere" and not operation.progress[0].startswith("registering"):
+            time.sleep(0.001)
+        time.sleep((duration * 1.1 if when == "anywhere" else 0.3) * step / 40)
+        now, leader = operation.snapshot(), JobFolder(operation.folder).leader()
         victim = now.pid if step % 2 else leader
         if now.state not in ENDED and victim:
             os.kill(victim, signal.SIGKILL)
         operation.wait_for_completion()
-        states.append(operation.state)
+        states.append((operation.state, step % 2, now.state in ENDED))
         made = workspace.registry.find("digits-int8", properties=[f"job={operation.id}"])
-        assert [operation.state] * len(made) == ["Succeeded"] * len(made), (step, operation.snapshot())
         if operation.state == "Succeeded":
             assert [operation.result] == made
         else:
-            assert operation.state == "Failed"
-            assert made == []
-    assert set(states) == {"Failed", "Succeeded"}
-    assert convert("digits", target="sim16", calibration=photos, workspace=workspace).wait_for_completion()
+            assert (operation.state, made) == ("Failed", []), (step, operation.snapshot())
+    assert {state for state, _, _ in states} == {"Failed", "Succeeded"}, states
+    assert begin().wait_for_completion()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
 import threading
@@ -202,6 +203,28 @@ def test_a_call_without_a_key_is_refused_before_its_request_is_received(server: 
             assert asked.is_set() and not sent.is_set()
         finally:
             sent.set()
+
+
+def test_both_keys_are_compared_at_every_call_whatever_is_sent(
+    server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, compared = read_keys(folder), []
+    real = hmac.compare_digest
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append(other)
+        return real(one, other)
+
+    monkeypatch.setattr("hmac.compare_digest", compare)
+    both = [keys.primary.encode(), keys.secondary.encode()]
+    for value in (keys.primary, keys.secondary, "x", keys.primary[:-1]):
+        compared.clear()
+        ask(server, PREDICT, f"Bearer {value}")
+        assert compared == both
+    for value in (sign_token(keys).value, sign_token(OLD).value):
+        compared.clear()
+        ask(server, PREDICT, f"Bearer {value}")
+        assert len(compared) == 2
 
 
 def test_a_refused_request_never_reaches_the_device(folder: Path) -> None:

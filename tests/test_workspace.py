@@ -124,7 +124,7 @@ def test_what_is_created_is_read_back(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("name = vision", "is no TOML: Invalid value (at line 1, column 8)"),
-        ("colour = 'red'", ": 'colour' is unknown; it may say name, location, store, compute"),
+        ("colour = 'red'", ": 'colour' is unknown; it may say name, location, store, compute, base"),
         ("name = 3", ": name is 3, expected a text in quotes"),
     ],
 )

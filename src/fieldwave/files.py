@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fieldwave.errors import StorageError
 
-__all__ = ["write_atomically"]
+__all__ = ["sync_folder", "write_atomically"]
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o666) -> None:
@@ -39,14 +39,14 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, *, mode: int = 0
             raise
         reason = error.strerror or str(error)
         raise StorageError(f"cannot write {target}: {reason}; nothing was left behind") from error
-    # The file is there; a file system that cannot sync a folder makes it durable when it pleases.
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder durable; a file system that cannot do that does it when it pleases."""
     with contextlib.suppress(OSError):
-        _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

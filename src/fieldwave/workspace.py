@@ -8,6 +8,7 @@ A project is marked by a file ``fieldwave.toml`` in its top folder, and its stat
     location = "Oslo"         # where it is, for people
     store = "../models"       # the folder of models and images, or oci://REGISTRY/NAME; else .fieldwave/store
     compute = "local"         # where services run unless they are told otherwise
+    base = "debian:2"         # what images stand on, as `fieldwave images build --base` takes it
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from fieldwave.errors import ConflictError, InputError, StorageError
 from fieldwave.files import write_atomically
 
 if TYPE_CHECKING:
+    from fieldwave.images import Images
     from fieldwave.registry import Registry
     from fieldwave.store import Store
 
@@ -40,6 +42,7 @@ class Settings:
     location: str = ""
     store: str = ""
     compute: str = "local"
+    base: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Settings:
@@ -153,6 +156,13 @@ class Workspace:
         from fieldwave.registry import Registry
 
         return Registry(self.store)
+
+    @property
+    def images(self) -> Images:
+        """The images of its store."""
+        from fieldwave.images import Images
+
+        return Images(self.store)
 
     @property
     def services_folder(self) -> Path:

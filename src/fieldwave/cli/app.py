@@ -29,6 +29,7 @@ _MODULES = {
     "convert": "fieldwave.cli.convert",
     "jobs": "fieldwave.cli.jobs",
     "models": "fieldwave.cli.models",
+    "images": "fieldwave.cli.images",
     "services": "fieldwave.cli.services",
     "predict": "fieldwave.cli.predict",
     "serve": "fieldwave.cli.serve",

@@ -148,10 +148,10 @@ def show(
         facts["namespace"] = facts["resource"] = ""
     if npus is not None:
         facts["NPUs"] = ", ".join(f"{value} {key}" for key, value in npus.items() if value is not None)
-    width = max(map(len, facts))
-    for key, value in facts.items():
-        if value or (key == "count" and status.count == 0):
-            output.data(f"{key.ljust(width)}  {value}")
+    shown = {key: value for key, value in facts.items() if value or key == "count"}
+    width = max(map(len, shown))
+    for key, value in shown.items():
+        output.data(f"{key.ljust(width)}  {value}")
     for error in errors:
         output.data(f"{'error'.ljust(width)}  {error}")
     if held:
@@ -270,7 +270,7 @@ def _cluster(
         node_selector=dict(label.split("=", 1) for label in labels),
         resource=resource,
     )
-    connect(described)  # a wrong file or context fails before anything is written down
+    connect(described).close()  # a wrong file or context fails before anything is written down
     return described
 
 

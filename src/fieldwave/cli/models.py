@@ -1,4 +1,4 @@
-"""``fieldwave models``: register, list, show, tag, alias, download, delete."""
+"""``fieldwave models``: register, list, show, tag, alias, download, logs, delete."""
 
 from __future__ import annotations
 
@@ -159,6 +159,22 @@ def download(
         output.data(str(path))
 
 
+@app.command(epilog=examples("fieldwave models logs resnet50-int8:1"))
+def logs(reference: Reference) -> None:
+    """Print the log of the job that made a version; it stays when the job's files are deleted."""
+    from fieldwave.errors import NotFoundError
+    from fieldwave.jobs.convert_work import LOG
+
+    registry = _registry()
+    model = registry.get(reference)
+    found = registry.attachments(model, LOG)
+    if not found:
+        raise NotFoundError(f"model {model.id} has no log: it was registered, not made by a job")
+    for log in found:
+        for line in log.decode(errors="replace").splitlines():
+            output.data(output.plain(line))
+
+
 @app.command(epilog=examples("fieldwave models delete resnet50:2 --yes"))
 def delete(
     references: Annotated[list[str], typer.Argument(metavar="NAME:VERSION", help="The versions to delete.")],
@@ -166,7 +182,12 @@ def delete(
     quiet: Quiet = False,
 ) -> None:
     """Delete versions; what uses one prevents it."""
-    registry = _registry()
+    from fieldwave.deploy import users
+    from fieldwave.registry import Registry
+    from fieldwave.workspace import Workspace
+
+    workspace = Workspace.find()
+    registry = Registry(workspace.store, users=users(workspace))
     models = [registry.get(_exact(reference)) for reference in references]
     if not yes and not typer.confirm(f"Delete {', '.join(model.id for model in models)}?", err=True):
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""``fieldwave services``: deploy, list, show, logs, delete."""
+"""``fieldwave services``: deploy, update, scale, list, show, logs, keys, token, delete."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from fieldwave.cli import output
 from fieldwave.cli.examples import examples
 from fieldwave.cli.keys import Lifetime, show_token
 from fieldwave.cli.options import Json, Quiet
+from fieldwave.errors import InputError
 
 if TYPE_CHECKING:
-    from fieldwave.deploy import LocalTarget, Service
+    from fieldwave.deploy import Service, Target
+    from fieldwave.deploy.target import Source
 
 __all__ = ["app"]
 
@@ -21,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Run packages as services on this machine, and look after them.",
+    help="Run packages as services, and look after them.",
     epilog=examples("fieldwave services deploy rn50.zip --name rn50", "fieldwave services list"),
 )
 
@@ -32,18 +34,34 @@ _COLOURS = {
     "Failed": "red",
     "Unschedulable": "red",
 }
+_BUSY = ("refuse", "wait", "replace")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The service's name.")]
+On = Annotated[str, typer.Option("--on", metavar="COMPUTE", help="Where; else what fieldwave.toml says, or here.")]
+ImageOption = Annotated[str, typer.Option("--image", metavar="NAME:VERSION", help="Or the package of an image.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Return when it answers, or at once.")]
+Timeout = Annotated[float, typer.Option(help="Seconds until it must answer.")]
 
 
 @app.command(epilog=examples("fieldwave services deploy rn50.zip --name rn50", "fieldwave predict rn50 cat.jpg"))
 def deploy(
-    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="What 'fieldwave convert' wrote.")],
-    name: Annotated[str, typer.Option("--name", "-n", help="What to call it; else as the file.")] = "",
+    source: Annotated[
+        str, typer.Argument(metavar="PACKAGE", help="A file of 'fieldwave convert', or NAME:VERSION.")
+    ],
+    name: Annotated[str, typer.Option("--name", "-n", help="What to call it; else as the package.")] = "",
     device: Annotated[str, typer.Option(help="What computes: cpu, rtl, rtl:NPU.")] = "cpu",
+    image: ImageOption = "",
     port: Annotated[int, typer.Option(help="Where it listens; 0 for a free port, which it keeps.")] = 0,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Return when it answers, or at once.")] = True,
-    timeout: Annotated[float, typer.Option(help="Seconds until it must answer.")] = 600.0,
+    replicas: Annotated[int, typer.Option("--replicas", "-r", help="How many processes, each on a device.")] = 1,
+    secure: Annotated[
+        bool | None, typer.Option("--secure/--open", help="Whether callers need a key; else what is good there.")
+    ] = None,
+    when_busy: Annotated[
+        str, typer.Option(help="When others hold all NPUs: refuse, wait or replace.", metavar="WHAT")
+    ] = "refuse",
+    on: On = "",
+    wait: Wait = True,
+    timeout: Timeout = 600.0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -51,43 +69,109 @@ def deploy(
 
     It outlives this shell, and is restarted when it dies.
     """
-    name = name or package.stem
+    if when_busy not in _BUSY:
+        raise InputError(f"--when-busy {when_busy} is unknown; use {', '.join(_BUSY)}")
+    target = _target(on)
+    package, called = _source(source, image)
+    name = name or called
     with output.waiting(f"waiting for {name} to answer"):
-        service = _target().deploy(package, name, device=device, port=port, wait=wait, timeout=timeout)
-    if as_json:
-        output.to_json(_facts(service))
-    else:
-        output.data(f"{service.name} is {_state(service)} on {service.address}")
+        service = target.deploy(
+            package,
+            name,
+            device=device,
+            port=port,
+            replicas=replicas,
+            secure=secure,
+            when_busy=when_busy,  # type: ignore[arg-type]  # checked above
+            wait=wait,
+            timeout=timeout,
+        )
+    _tell(service, as_json)
     output.hint(f"fieldwave predict {name} IMAGE")
 
 
+@app.command(epilog=examples("fieldwave services update rn50 better.zip", "fieldwave services update rn50 rn50:4"))
+def update(
+    name: Name,
+    source: Annotated[
+        str, typer.Argument(metavar="[PACKAGE]", help="What it serves from now on: a file, or NAME:VERSION.")
+    ] = "",
+    device: Annotated[str, typer.Option(help="What computes from now on: cpu, rtl, rtl:NPU.")] = "",
+    image: ImageOption = "",
+    on: On = "",
+    wait: Wait = True,
+    timeout: Timeout = 600.0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Have a service serve another package, or on another device.
+
+    Its name and address stay. Where it fails, the service goes on as it was.
+    """
+    package = _source(source, image)[0] if source or image else None
+    with output.waiting(f"waiting for {name} to change"):
+        service = _target(on).update(name, package, device=device or None, wait=wait, timeout=timeout)
+    _tell(service, as_json)
+    output.hint(f"fieldwave services show {name}")
+
+
+@app.command(epilog=examples("fieldwave services scale rn50 2"))
+def scale(
+    name: Name,
+    replicas: Annotated[int, typer.Argument(metavar="REPLICAS", help="How many processes, each on a device.")],
+    on: On = "",
+    wait: Wait = True,
+    timeout: Timeout = 600.0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Change how many processes serve.
+
+    Clients that are opened from now on spread their calls over all of them.
+    """
+    with output.waiting(f"waiting for {replicas} replicas of {name}"):
+        service = _target(on).scale(name, replicas, wait=wait, timeout=timeout)
+    _tell(service, as_json)
+    output.hint(f"fieldwave services show {name}")
+
+
 @app.command("list", epilog=examples("fieldwave services list", "fieldwave services list --json"))
-def list_services(as_json: Json = False) -> None:
-    """List the services of this workspace."""
-    target = _target()
-    services = target.list()
+def list_services(on: On = "", as_json: Json = False) -> None:
+    """List the services."""
+    services = _target(on).list()
     if as_json:
         output.to_json([_facts(service) for service in services])
     elif services:
         output.table(
-            ["NAME", "STATE", "ADDRESS", "NETWORK", "DEVICE", "RESTARTS", "CREATED"],
-            [[s.name, s.state, s.address, s.network, s.device, str(s.restarts), s.created] for s in services],
+            ["NAME", "STATE", "REPLICAS", "ADDRESS", "NETWORK", "DEVICE", "RESTARTS", "CREATED"],
+            [
+                [s.name, s.state, _replicas(s), s.address, s.network, s.device, str(s.restarts), s.created]
+                for s in services
+            ],
         )
+        for service in services:
+            if service.reason:
+                output.note(f"{service.name}: {service.reason}")
     else:
-        output.note(f"no services in {target.workspace.root}")
+        from fieldwave.workspace import Workspace
+
+        output.note(f"no services in {Workspace.find().root}" if not on else f"no services on {on}")
         output.hint("fieldwave services deploy PACKAGE --name NAME")
 
 
 @app.command(epilog=examples("fieldwave services show rn50"))
-def show(name: Name, as_json: Json = False) -> None:
+def show(name: Name, on: On = "", as_json: Json = False) -> None:
     """Show one service: where it is, how it is."""
-    service = _target().get(name)
+    service = _target(on).get(name)
     facts = _facts(service)
     if as_json:
         output.to_json(facts)
         return
     facts["state"] = _state(service)
-    width = max(map(len, facts))
+    facts["replicas"] = _replicas(service)
+    facts["addresses"] = " ".join(service.addresses) if len(service.addresses) > 1 else ""
+    facts["secure"] = "yes" if service.secure else ""
+    width = max(len(key) for key, value in facts.items() if value not in ("", None))
     for key, value in facts.items():
         if value not in ("", None) and key not in ("host", "port"):  # the address has them
             output.data(f"{key.ljust(width)}  {value}")
@@ -98,53 +182,114 @@ def logs(
     name: Name,
     lines: Annotated[int, typer.Option("--lines", "-l", min=0, help="How many of the last lines.")] = 100,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print what comes, until Ctrl-C.")] = False,
+    on: On = "",
 ) -> None:
     """Print what a service has written."""
-    for line in _target().logs(name, lines=lines, follow=follow):
+    for line in _target(on).logs(name, lines=lines, follow=follow):
         output.data(line)
+
+
+@app.command(epilog=examples("fieldwave services keys rn50", "fieldwave services keys rn50 --regenerate primary"))
+def keys(
+    name: Name,
+    regenerate: Annotated[str, typer.Option(metavar="WHICH", help="Make primary or secondary anew first.")] = "",
+    on: On = "",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Print the two keys that open a service.
+
+    While one is made anew, callers with the other notice nothing.
+    """
+    target = _target(on)
+    if regenerate:
+        target.regenerate_key(name, regenerate)  # type: ignore[arg-type]  # the name is checked there
+    found = target.keys(name)
+    if as_json:
+        output.to_json({"primary": found.primary, "secondary": found.secondary})
+    else:
+        output.data(f"primary    {found.primary}\nsecondary  {found.secondary}")
+    output.hint(f"fieldwave services token {name}")
 
 
 @app.command(epilog=examples("fieldwave services token rn50 --lifetime 15m"))
 def token(
     name: Name,
     lifetime: Lifetime = "1h",  # type: ignore[assignment]  # typer parses it
+    on: On = "",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Print a token that opens a service for a while, signed with its primary key.
+    """Print a token that opens a service for a while.
 
-    It is sent as a key is, and names none. Regenerating the primary key ends it.
+    It is signed with the primary key, sent as a key is, and names none.
     """
-    show_token(_target().keys(name), name, lifetime, as_json)
+    show_token(_target(on).keys(name), name, lifetime, as_json)
 
 
 @app.command(epilog=examples("fieldwave services delete rn50"))
 def delete(
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="The services' names.")],
     timeout: Annotated[float, typer.Option(help="Seconds until it is killed; requests have at most 10.")] = 30.0,
+    on: On = "",
     quiet: Quiet = False,
 ) -> None:
     """Stop services and remove all of them.
 
     The packages they came from stay.
     """
-    target = _target()
+    target = _target(on)
     for name in names:
         with output.waiting(f"waiting for {name} to finish its requests"):
             target.delete(name, timeout=timeout)
         output.note(f"{name} is deleted")
 
 
-def _target() -> LocalTarget:
-    from fieldwave.deploy import LocalTarget
+def _target(on: str) -> Target:
+    from fieldwave.deploy import target
+    from fieldwave.workspace import Workspace
 
-    return LocalTarget()
+    return target(Workspace.find(), on)
+
+
+def _source(text: str, image: str) -> tuple[Source, str]:
+    """What a user means: a package's file, a model of the registry, or an image; and a name for its service."""
+    from fieldwave.workspace import Workspace
+
+    if bool(text) == bool(image):
+        raise InputError("name either a package or --image NAME:VERSION")
+    if image:
+        from fieldwave.images import Images
+
+        found = Images(Workspace.find().store).get(image)
+        return found, found.name
+    if text.endswith(".zip") or Path(text).exists():
+        return Path(text), Path(text).stem
+    model = Workspace.find().registry.get(text)
+    return model, model.name
+
+
+def _tell(service: Service, as_json: bool) -> None:
+    if as_json:
+        output.to_json(_facts(service))
+        return
+    several = f", {_replicas(service)} replicas" if service.replicas.wanted > 1 else ""
+    output.data(f"{service.name} is {_state(service)} on {service.address}{several}")
+    if service.reason:
+        output.note(service.reason)
 
 
 def _state(service: Service) -> str:
     return output.styled(service.state, fg=_COLOURS.get(service.state))
 
 
+def _replicas(service: Service) -> str:
+    return f"{service.replicas.ready}/{service.replicas.wanted}"
+
+
 def _facts(service: Service) -> dict[str, Any]:
-    names = ("name", "state", "address", "host", "port", "pid", "restarts", "network", "device")
-    return {name: getattr(service, name) for name in (*names, "package", "created", "reason")}
+    first = {name: getattr(service, name) for name in ("name", "state", "reason")}
+    replicas = {"wanted": service.replicas.wanted, "ready": service.replicas.ready}
+    names = ("address", "host", "port", "pid", "restarts", "network", "device", "package", "model", "image")
+    rest = {name: getattr(service, name) for name in (*names, "secure", "created")}
+    return {**first, "replicas": replicas, "addresses": list(service.addresses), **rest}

@@ -21,6 +21,8 @@ _MANAGER = "fieldwave"
 def connect(compute: Compute) -> Any:
     """A ``lightkube.Client`` for the cluster, its context and namespace; nothing is asked of the server yet.
 
+    Close it, or use it as a context manager.
+
     Raises:
         MissingExtraError: lightkube is not installed.
         InputError: the kubeconfig file is not there or damaged, or has no such context.

@@ -78,11 +78,12 @@ class _Look:
             return None if limit is None else Npus(limit, used, allocatable=limit, allocated=used)
         resource = self.compute.resource
         allocatable = {_name(node): _quantity((node.status.allocatable or {}).get(resource)) for node in nodes}
-        if not any(allocatable.values()):
+        if nodes and not any(allocatable.values()):
             self.errors.append(
                 f"no node offers {resource}: run the device plugin (fieldwave device-plugin manifest); "
                 "services on the cpu device need none"
             )
+        if not any(allocatable.values()):
             return Npus(limit, used)
         held = self._held(allocatable)
         return Npus(limit, used, sum(allocatable.values()), sum(one.count for one in held), tuple(held))

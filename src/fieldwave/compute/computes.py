@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +65,7 @@ class Computes:
         """
         described = replace(compute, created=records.now())
         self._check_new(compute)
-        draft = self._folder / f".{compute.name}.{os.getpid()}"
+        draft = self._folder / f".{compute.name}.{secrets.token_hex(8)}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             records.write(draft, described)

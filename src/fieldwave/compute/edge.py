@@ -13,22 +13,25 @@ from fieldwave.ssh import Host, Ssh
 __all__ = ["edge_status", "host_of"]
 
 _SECONDS = 30.0
-_FILE = "/etc/fieldwave/machine.toml"
-# Facts as "name value" lines; whatever follows the line "machine" is the machine's file.
-_SCRIPT = f"""
+# Facts as "name value" lines; whatever follows the line "machine" is the file of that machine.
+_SCRIPT = r"""
 echo "arch $(uname -m)"
 echo "cores $(nproc)"
-echo "kib $(sed -n 's/^MemTotal: *\\([0-9]*\\).*/\\1/p' /proc/meminfo)"
+echo "kib $(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo)"
+file=${FIELDWAVE_MACHINE:-/etc/fieldwave/machine.toml}
+echo "file $file"
 command -v podman >/dev/null && echo "podman yes"
 command -v flock >/dev/null && echo "flock yes"
-for lease in /run/lock/fieldwave/* /tmp/fieldwave-leases/*; do
-  case "$lease" in *.replaced|*/\\*) continue;; esac
+leases=${FIELDWAVE_LEASES:-/run/lock/fieldwave}
+[ -d "$leases" ] || leases=/tmp/fieldwave-leases
+for lease in "$leases"/*; do
+  case "$lease" in *.replaced|*/\*) continue;; esac
   if command -v flock >/dev/null && ! flock -n -s "$lease" true; then
-    echo "held ${{lease##*/}} $(head -c 4096 "$lease" | tr '\\n' ' ')"
+    echo "held ${lease##*/} $(head -c 4096 "$lease" | tr '\n' ' ')"
   fi
 done
 echo machine
-if [ -e {_FILE} ]; then cat {_FILE}; fi
+if [ -e "$file" ]; then cat "$file"; fi
 """
 
 
@@ -60,7 +63,7 @@ def _read(compute: Compute, text: str) -> ComputeStatus:
     try:
         slots = {slot.name for slot in parse_machine(described).slots}
     except InputError as error:
-        errors.append(f"{_FILE} on {compute.destination}: {error}")
+        errors.append(f"{facts['file']} on {compute.destination}: {error}")
         slots = set()
     if slots and "flock" not in facts:
         errors.append(f"who holds its NPUs cannot be seen: {compute.destination} has no flock (util-linux)")

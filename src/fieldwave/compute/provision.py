@@ -21,16 +21,15 @@ def provision(compute: Compute, limit: int | None, image: str) -> None:
     from lightkube.resources.apps_v1 import DaemonSet
     from lightkube.resources.core_v1 import Namespace
 
-    client = connect(compute)
-    with cluster_errors(compute):
+    _check_limit(limit)
+    with connect(compute) as client, cluster_errors(compute):
         if _find(client, Namespace, compute.namespace) is None:
             labels = {**_LABELS, _OWNER: compute.name}
             _apply(client, {"apiVersion": "v1", "kind": "Namespace", **_metadata(compute.namespace, labels)})
-    if limit is not None:
-        apply_limit(compute, limit)
-    if not image:
-        return
-    with cluster_errors(compute):
+        if limit is not None:
+            _apply_limit(client, compute, limit)
+        if not image:
+            return
         there = _find(client, DaemonSet, PLUGIN_NAME, PLUGIN_NAMESPACE)
         if there is not None and (there.metadata.labels or {}).get(_OWNER) not in (None, compute.name):
             return  # another compute target of this cluster has brought it
@@ -41,24 +40,9 @@ def provision(compute: Compute, limit: int | None, image: str) -> None:
 
 def apply_limit(compute: Compute, limit: int | None) -> None:
     """Set or remove the namespace's ResourceQuota; quotas that others have made stay."""
-    from lightkube.resources.core_v1 import ResourceQuota
-
-    if limit is not None and limit < 0:
-        raise InputError(f"the limit is {limit}; it must be 0 or more NPUs")
-    client = connect(compute)
-    with cluster_errors(compute):
-        if limit is None:
-            if _find(client, ResourceQuota, _QUOTA, compute.namespace) is not None:
-                client.delete(ResourceQuota, _QUOTA, namespace=compute.namespace)
-            return
-        labels = {**_LABELS, _OWNER: compute.name}
-        quota = {
-            "apiVersion": "v1",
-            "kind": "ResourceQuota",
-            **_metadata(_QUOTA, labels, compute.namespace),
-            "spec": {"hard": {f"requests.{compute.resource}": str(limit)}},
-        }
-        _apply(client, quota)
+    _check_limit(limit)
+    with connect(compute) as client, cluster_errors(compute):
+        _apply_limit(client, compute, limit)
 
 
 def unprovision(compute: Compute) -> None:
@@ -70,8 +54,7 @@ def unprovision(compute: Compute) -> None:
     from lightkube.resources.apps_v1 import DaemonSet
     from lightkube.resources.core_v1 import Namespace, Pod
 
-    client = connect(compute)
-    with cluster_errors(compute):
+    with connect(compute) as client, cluster_errors(compute):
         namespace = _find(client, Namespace, compute.namespace)
         owned = namespace is not None and (namespace.metadata.labels or {}).get(_OWNER) == compute.name
         if owned:
@@ -84,11 +67,32 @@ def unprovision(compute: Compute) -> None:
         plugin = _find(client, DaemonSet, PLUGIN_NAME, PLUGIN_NAMESPACE)
         if plugin is not None and (plugin.metadata.labels or {}).get(_OWNER) == compute.name:
             client.delete(DaemonSet, PLUGIN_NAME, namespace=PLUGIN_NAMESPACE)
-    if namespace is not None and not owned:
-        apply_limit(compute, None)
-    with cluster_errors(compute):
         if owned:
             client.delete(Namespace, compute.namespace)
+        elif namespace is not None:
+            _apply_limit(client, compute, None)
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 0:
+        raise InputError(f"the limit is {limit}; it must be 0 or more NPUs")
+
+
+def _apply_limit(client: Any, compute: Compute, limit: int | None) -> None:
+    from lightkube.resources.core_v1 import ResourceQuota
+
+    if limit is None:
+        if _find(client, ResourceQuota, _QUOTA, compute.namespace) is not None:
+            client.delete(ResourceQuota, _QUOTA, namespace=compute.namespace)
+        return
+    labels = {**_LABELS, _OWNER: compute.name}
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        **_metadata(_QUOTA, labels, compute.namespace),
+        "spec": {"hard": {f"requests.{compute.resource}": str(limit)}},
+    }
+    _apply(client, quota)
 
 
 def _find(client: Any, kind: Any, name: str, namespace: str | None = None) -> Any:

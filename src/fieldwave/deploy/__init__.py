@@ -2,5 +2,7 @@
 
 from fieldwave.deploy.local import LocalTarget
 from fieldwave.deploy.target import Replicas, Service, State, Target
+from fieldwave.deploy.targets import target
+from fieldwave.deploy.users import users
 
-__all__ = ["LocalTarget", "Replicas", "Service", "State", "Target"]
+__all__ = ["LocalTarget", "Replicas", "Service", "State", "Target", "target", "users"]

@@ -16,7 +16,7 @@ from fieldwave.deploy.asking import ask, hear
 from fieldwave.deploy.copy_package import copy_package
 from fieldwave.deploy.source import Found, found
 from fieldwave.deploy.state import ServiceFolder, Spec, now
-from fieldwave.deploy.target import Service, WhenBusy, check_name, check_replicas, is_name
+from fieldwave.deploy.target import Service, Source, WhenBusy, check_name, check_replicas, is_name
 from fieldwave.deploy.view import view
 from fieldwave.errors import ConflictError, InputError, NotFoundError, ServiceError
 from fieldwave.keys import KeyName, Keys, read_keys, regenerate_key, write_keys
@@ -26,7 +26,6 @@ from fieldwave.processes.lock import is_held, take
 from fieldwave.processes.log import follow as follow_log
 from fieldwave.processes.log import last_lines
 from fieldwave.processes.stop import stop
-from fieldwave.registry import RegisteredModel
 from fieldwave.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class LocalTarget:
 
     def deploy(
         self,
-        source: str | os.PathLike[str] | RegisteredModel,
+        source: Source,
         name: str,
         *,
         device: str = "cpu",
@@ -105,7 +104,7 @@ class LocalTarget:
     def update(
         self,
         name: str,
-        source: str | os.PathLike[str] | RegisteredModel | None = None,
+        source: Source | None = None,
         *,
         device: str | None = None,
         wait: bool = True,

@@ -7,17 +7,30 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from fieldwave.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
     from fieldwave.client import PredictionClient
+    from fieldwave.images import Image
     from fieldwave.keys import KeyName, Keys
     from fieldwave.registry import RegisteredModel
 
-__all__ = ["Replicas", "Service", "State", "Target", "WhenBusy", "check_name", "check_replicas", "is_name"]
+__all__ = [
+    "Replicas",
+    "Service",
+    "Source",
+    "State",
+    "Target",
+    "WhenBusy",
+    "check_name",
+    "check_replicas",
+    "is_name",
+]
 
+Source: TypeAlias = "str | os.PathLike[str] | RegisteredModel | Image"
+"""What can be deployed: a package's file, a registered package, an image."""
 State = Literal["Transitioning", "Healthy", "Unhealthy", "Failed", "Unschedulable", "Stopped"]
 WhenBusy = Literal["refuse", "wait", "replace"]
 """What a deployment does when every device that it could have is held: give up, wait, or end who holds one."""
@@ -32,7 +45,7 @@ class Target(Protocol):
 
     def deploy(
         self,
-        source: str | os.PathLike[str] | RegisteredModel,
+        source: Source,
         name: str,
         *,
         device: str = "cpu",
@@ -46,7 +59,7 @@ class Target(Protocol):
         """Run a package as a service, and return when it answers.
 
         Parameters:
-            source: what to serve: a package's file, or one that is registered.
+            source: what to serve: a package's file, one that is registered, or an image of one.
             name: 2 to 32 lower-case letters, digits and ``-``; what every other call finds it by.
             device: what computes, by name.
             port: to listen on; 0 for a free one, which the service then keeps.
@@ -65,7 +78,7 @@ class Target(Protocol):
     def update(
         self,
         name: str,
-        source: str | os.PathLike[str] | RegisteredModel | None = None,
+        source: Source | None = None,
         *,
         device: str | None = None,
         wait: bool = True,

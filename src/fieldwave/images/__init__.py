@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fieldwave.images.base import Base, add_base, bases, find_base
+from fieldwave.images.base import Base, add_base, bases, find_base, make_base
 from fieldwave.images.image import Image
 from fieldwave.images.images import Images
 
-__all__ = ["Base", "Image", "Images", "add_base", "bases", "find_base"]
+__all__ = ["Base", "Image", "Images", "add_base", "bases", "find_base", "make_base"]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fieldwave.errors import ArtifactError, InputError, NotFoundError, StorageError
+from fieldwave.images.debian import SUITE, make_debian
 from fieldwave.images.flatten import Flattened, read_layer, read_root_filesystem
 from fieldwave.images.lock import ARCHITECTURES, PYTHON
 from fieldwave.images.source import LayoutSource, RegistrySource, Source, choose, unpack_archive
@@ -27,7 +28,7 @@ from fieldwave.store import Artifact, Descriptor, Layer, Store
 from fieldwave.store.body import digest_of_file
 from fieldwave.store.content import check_repository, to_json
 
-__all__ = ["CONFIG", "DEFAULT", "Base", "add_base", "bases", "find_base"]
+__all__ = ["CONFIG", "DEFAULT", "Base", "add_base", "bases", "find_base", "make_base"]
 
 DEFAULT = "debian"
 """The base that images stand on unless another is named: what ``fieldwave images base`` makes."""
@@ -99,7 +100,7 @@ def find_base(
     Parameters:
         what: ``NAME[:VERSION]`` in the store, the path of a root filesystem's archive, of an OCI layout
             (``FOLDER[:REFERENCE]``) or of an archive of one, or ``HOST/NAME[:TAG|@DIGEST]`` in a registry; empty
-            for :data:`DEFAULT`.
+            for :data:`DEFAULT`, which is made if the store has none.
         architecture: which one to take of an image that is there for several.
 
     Raises:
@@ -108,16 +109,35 @@ def find_base(
         ArtifactError: it is damaged.
         StorageError: it cannot be read, or the store cannot be written.
     """
-    name, _, version = what.partition(":")
-    there = [
-        base for base in bases(store) if base.name == (name or DEFAULT) and version in ("", str(base.version))
-    ]
-    there = [base for base in there if base.architecture == architecture] or there
+    name, _, version = (what or DEFAULT).partition(":")
+    named = [base for base in bases(store) if base.name == name and version in ("", str(base.version))]
+    there = [base for base in named if base.architecture == architecture] or (named if what else [])
     if there:
         return there[-1]
     if not what:
-        raise NotFoundError("there is no base to build on yet; make one with: fieldwave images base")
+        return make_base(store, architecture=architecture, progress=progress)
     return add_base(store, what, architecture=architecture, progress=progress)
+
+
+def make_base(
+    store: Store,
+    name: str = DEFAULT,
+    *,
+    architecture: str = "amd64",
+    suite: str = SUITE,
+    mirror: str = "",
+    progress: Progress = lambda what, share: None,
+) -> Base:
+    """Make a base of Debian's packages (:func:`fieldwave.images.debian.make_debian`) and put it into the store.
+
+    Raises:
+        NotFoundError: mmdebstrap is not installed, or could not get the packages.
+        StorageError: the store cannot be written.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        archive = Path(scratch) / "debian.tar.gz"
+        make_debian(archive, architecture=architecture, suite=suite, mirror=mirror, progress=progress)
+        return add_base(store, str(archive), name, architecture=architecture, progress=progress)
 
 
 def add_base(
@@ -137,7 +157,7 @@ def add_base(
             source = LayoutSource(Path(path), reference)
         elif Path(what).is_file():
             digest, _ = digest_of_file(Path(what))
-            there = _known(store, digest, None)
+            there = _known(store, digest, None, name)
             if there is not None:
                 return there
             flat = read_root_filesystem(Path(what), Path(scratch), progress)
@@ -158,7 +178,7 @@ def add_base(
 
 def _fetch(store: Store, source: Source, name: str, architecture: str, scratch: Path, progress: Progress) -> Base:
     digest, manifest = choose(source, architecture)
-    there = _known(store, digest, architecture)
+    there = _known(store, digest, architecture, name)
     if there is not None:
         return there
     config: dict[str, Any] = json.loads(b"".join(source.get(manifest.config)))
@@ -229,8 +249,9 @@ def _put(
     return _read(pushed.repository, int(pushed.tag), pushed.descriptor)
 
 
-def _known(store: Store, origin: str, architecture: str | None) -> Base | None:
-    same = [base for base in bases(store) if base.origin == origin and architecture in (None, base.architecture)]
+def _known(store: Store, origin: str, architecture: str | None, name: str) -> Base | None:
+    same = [base for base in bases(store) if base.origin == origin and name in ("", base.name)]
+    same = [base for base in same if architecture in (None, base.architecture)]
     return same[-1] if same else None
 
 

@@ -14,6 +14,7 @@ from fieldwave.images.export import export
 from fieldwave.images.image import BUILD, Image, build_annotations, build_tag, check_labels, check_name, read_image
 from fieldwave.images.pack import open_package, packed, packed_image, unpacked
 from fieldwave.images.runtime import runtime
+from fieldwave.images.transfer import transfer
 from fieldwave.images.wheels import Progress
 from fieldwave.registry import RegisteredModel
 from fieldwave.registry.model import Notes, check_notes
@@ -169,6 +170,34 @@ class Images:
             StorageError: it cannot be written; nothing is left behind.
         """
         export(self._store, image, Path(path), overwrite=overwrite)
+
+    def push(self, image: Image, registry: str) -> str:
+        """Push an image with its build log to a registry, and return the reference by which it is pulled.
+
+        Parameters:
+            registry: ``HOST[/PREFIX]``; the image is ``PREFIX/NAME:VERSION`` there.
+
+        Raises:
+            ConflictError: the registry has another image of that name and version.
+            InputError: the registry does not let us in.
+            StorageError: it cannot be reached, or fails.
+        """
+        target = RegistryStore(registry)
+        transfer(self._store, image, target, image.name, str(image.version))
+        return image.reference(target.address)
+
+    def copy(self, image: Image, target: Store) -> Image:
+        """Copy an image with its build log to another store, as that one's next version of the name.
+
+        What it has already is returned as it is there.
+
+        Raises:
+            StorageError: the other store cannot be written.
+        """
+        there = Images(target)
+        same = there._same(image.repository, image.digest)
+        tag = str(same.version) if same else transfer(self._store, image, target, image.repository, next_version)
+        return there.get(f"{image.name}:{tag}")
 
     def reference(self, image: Image) -> str:
         """Where others find this very image, if the store is a registry; else its name in an exported archive."""

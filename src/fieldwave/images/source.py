@@ -24,10 +24,9 @@ from fieldwave.store.content import (
     MAX_MANIFEST_BYTES,
     check_digest,
     digest_of,
-    parse_index,
-    parse_manifest,
     to_json,
 )
+from fieldwave.store.parse import parse_index, parse_manifest
 from fieldwave.store.transport import Transport
 
 __all__ = ["LayoutSource", "RegistrySource", "Source", "choose", "unpack_archive"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -30,6 +30,7 @@ def start(
     work: str,
     arguments: Mapping[str, Any],
     about: str = "",
+    uses: Sequence[str] = (),
     timeout: float | None = None,
 ) -> Operation[Any]:
     """Have a module do its work in a process of its own, and return at once.
@@ -40,6 +41,7 @@ def start(
         work: the name of a module of Fieldwave that is a `Work`.
         arguments: what it is given, as JSON has it.
         about: what it works on, for people: ``digits:3``.
+        uses: references of models and images that must not be deleted while it runs.
         timeout: seconds after which it is ended; None for no end.
 
     Raises:
@@ -68,6 +70,7 @@ def start(
                 timeout=None if timeout is None else float(timeout),
                 root=str(workspace.root),
                 folder=str(workspace.folder),
+                uses=list(uses),
             )
         )
         path = appear(folder.path, name)

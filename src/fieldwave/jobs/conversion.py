@@ -105,7 +105,10 @@ def convert(
         "properties": dict(notes.properties),
         "description": description,
     }
-    return start(workspace, kind="convert", work=_WORK, about=about, arguments=arguments, timeout=timeout)
+    uses = [f"{source['registered']}@{source['digest']}"] if "registered" in source else []
+    return start(
+        workspace, kind="convert", work=_WORK, about=about, arguments=arguments, uses=uses, timeout=timeout
+    )
 
 
 def _source(workspace: Workspace, model: Any, weights: str) -> tuple[dict[str, str], str, str]:

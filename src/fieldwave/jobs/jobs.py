@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,16 @@ class Jobs:
         if len(fitting) > 1:
             raise InputError(f"{len(fitting)} jobs begin or end with {name!r}: {', '.join(fitting[-_NAMED:])}")
         return Operation(JobFolder(self._folder / fitting[0]))
+
+    def users(self, reference: str) -> Sequence[str]:
+        """The jobs that run and need what has this reference, each in words: ``job 20250102-030405-8c91f``."""
+        folders = [JobFolder(self._folder / name) for name in self._names()]
+        found = []
+        for folder in filter(runs, folders):
+            with suppress(FileNotFoundError, StorageError):
+                if reference in folder.read_spec().uses:
+                    found.append(f"job {folder.name}")
+        return found
 
     def delete(self, job: Operation[Any]) -> None:
         """Remove a job's files; what it made stays.

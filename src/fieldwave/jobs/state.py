@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from fieldwave.errors import FieldwaveError, JobError
+from fieldwave.errors import FieldwaveError, JobError, StorageError
 from fieldwave.processes import ProcessFolder
 from fieldwave.processes.records import read, write
 
@@ -42,6 +42,7 @@ class Spec:
         created: when it was asked for, ISO 8601 in UTC.
         timeout: seconds after which it is ended; None for no end.
         root, folder: of the workspace.
+        uses: references of what must not be deleted while it runs, ``digits:3@sha256:...``.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Spec:
     timeout: float | None
     root: str
     folder: str
+    uses: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,15 @@ class JobFolder(ProcessFolder):
         return (self.path / "cancel").exists()
 
     def cancel(self) -> None:
-        """Have it end: its supervisor looks several times a second, on whatever machine it runs."""
-        (self.path / "cancel").touch()
+        """Have it end: its supervisor looks several times a second, on whatever machine it runs.
+
+        Raises:
+            StorageError: its folder cannot be written.
+        """
+        try:
+            (self.path / "cancel").touch()
+        except OSError as error:
+            raise StorageError(f"cannot write to {self.path}: {error.strerror or error}") from error
 
     def read_spec(self) -> Spec:
         """Raises FileNotFoundError when there is no such job, StorageError when the file is damaged."""

@@ -1,6 +1,6 @@
 """Who may call: whoever sends one of the service's keys, or a token that one of them signed.
 
-It is decided by the call's metadata, before a byte of the request has been taken in. ``Check`` of
+It is decided by the call's metadata; the request of a refused call is neither waited for nor read. ``Check`` of
 ``grpc.health.v1.Health`` alone is open, because those who probe (kubelet, load balancers) have no keys; it says
 one word. A ``Watch`` wants a key: it stays, and many of them would take the places of others.
 """

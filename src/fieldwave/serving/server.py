@@ -223,7 +223,8 @@ class Server:
             self._probe_port = self._probe.start(options.host, options.probe_port)
         self._grpc.start()
         self._sweep.start()
-        self._rotation.start()
+        if self._authentication is not None:
+            self._rotation.start()
         if self._device is None:
             self._lease = acquire(
                 options.device,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fieldwave.store.content import Descriptor, Manifest
+from fieldwave.store.copy import copy
 from fieldwave.store.layout import LayoutStore
 from fieldwave.store.protocol import Artifact, Layer, NextTag, Store, Stored, Tagged
 from fieldwave.store.remote import RegistryStore
@@ -18,4 +19,5 @@ __all__ = [
     "Store",
     "Stored",
     "Tagged",
+    "copy",
 ]

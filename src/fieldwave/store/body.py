@@ -1,35 +1,40 @@
-"""A file on its way to a registry, in pieces."""
+"""Content on its way into a store, in pieces, so that an image's layer never stands in memory."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fieldwave.errors import StorageError
 
-__all__ = ["FileBody", "digest_of_file"]
+__all__ = ["PIECE", "Body", "digest_of_file", "pieces_of"]
 
-_PIECE = 1 << 20
+PIECE = 1 << 20
 
 
-class FileBody:
-    """A file as a body that can be sent again, should the registry ask for a token first."""
+class Body:
+    """What can be sent again from its beginning, should a registry ask for a token first."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, begin: Callable[[], Iterator[bytes]]) -> None:
+        self._begin = begin
 
     def __iter__(self) -> Iterator[bytes]:
-        with self._path.open("rb") as file:
-            while piece := file.read(_PIECE):
-                yield piece
+        return self._begin()
+
+
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """The bytes of a file."""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield piece
 
 
 def digest_of_file(path: Path) -> tuple[str, int]:
     """Digest and size in bytes; StorageError where it cannot be read."""
     digest, size = hashlib.sha256(), 0
     try:
-        for piece in FileBody(path):
+        for piece in pieces_of(path):
             digest.update(piece)
             size += len(piece)
     except OSError as error:

@@ -14,15 +14,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import pydantic
-from pydantic import BaseModel, ConfigDict, Field
-
 from fieldwave.errors import ArtifactError, InputError
 
 __all__ = [
+    "DIGEST",
     "EMPTY",
     "IMAGE_INDEX",
     "IMAGE_MANIFEST",
+    "INDEX_TYPES",
+    "MANIFEST_TYPES",
     "MAX_MANIFEST_BYTES",
     "Descriptor",
     "Manifest",
@@ -30,21 +30,22 @@ __all__ = [
     "check_repository",
     "check_tag",
     "digest_of",
-    "parse_index",
-    "parse_manifest",
     "to_json",
 ]
 
 IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 IMAGE_INDEX = "application/vnd.oci.image.index.v1+json"
+_DOCKER = "application/vnd.docker.distribution.manifest"
+MANIFEST_TYPES = (IMAGE_MANIFEST, IMAGE_INDEX, f"{_DOCKER}.v2+json", f"{_DOCKER}.list.v2+json")
+"""What a registry may hand out for a tag; Docker's own are read the same way, and copied as they are."""
+INDEX_TYPES = (MANIFEST_TYPES[1], MANIFEST_TYPES[3])
 MAX_MANIFEST_BYTES = 4 << 20
 """Registries must take manifests of this size (distribution-spec 1.1) and few take larger ones."""
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # distribution-spec 1.1, "Pulling manifests".
 _REPOSITORY = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
-_MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def check_digest(digest: str) -> str:
     Raises:
         ArtifactError: it is not ``sha256:`` and 64 hexadecimal digits.
     """
-    if not _DIGEST.fullmatch(digest):
+    if not DIGEST.fullmatch(digest):
         raise ArtifactError(f"{digest!r} is no digest: expected 'sha256:' and 64 hexadecimal digits")
     return digest
 
@@ -175,84 +176,3 @@ def check_tag(tag: str) -> str:
             "a digit or '_', at most 128"
         )
     return tag
-
-
-def parse_manifest(data: bytes, place: str) -> Manifest:
-    """Read a manifest from outside; ``place`` says in errors where it came from.
-
-    Raises:
-        ArtifactError: it is no image manifest of the specification.
-    """
-    if len(data) > MAX_MANIFEST_BYTES:
-        raise ArtifactError(f"{place}: a manifest of {len(data)} bytes, at most {MAX_MANIFEST_BYTES} are allowed")
-    try:
-        model = _ManifestModel.model_validate_json(data, strict=True)
-    except pydantic.ValidationError as error:
-        raise ArtifactError(f"{place} is no OCI image manifest: {_first(error)}") from None
-    if model.mediaType not in ("", IMAGE_MANIFEST):
-        raise ArtifactError(f"{place} is a {model.mediaType}, expected {IMAGE_MANIFEST}")
-    return Manifest(
-        artifact_type=model.artifactType,
-        config=model.config.descriptor(),
-        layers=tuple(layer.descriptor() for layer in model.layers),
-        annotations=model.annotations,
-        subject=model.subject.descriptor() if model.subject else None,
-    )
-
-
-def parse_index(data: bytes, place: str) -> list[Descriptor]:
-    """Read an image index from outside; ``place`` says in errors where it came from.
-
-    Raises:
-        ArtifactError: it is no image index of the specification.
-    """
-    try:
-        model = _IndexModel.model_validate_json(data, strict=True)
-    except pydantic.ValidationError as error:
-        raise ArtifactError(f"{place} is no OCI image index: {_first(error)}") from None
-    return [entry.descriptor() for entry in model.manifests]
-
-
-class _DescriptorModel(BaseModel):
-    """A descriptor from outside; what the specification allows beyond this is ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    mediaType: str = Field(pattern=_MEDIA_TYPE.pattern, max_length=256)
-    digest: str = Field(pattern=f"^{_DIGEST.pattern}$")
-    size: int = Field(ge=0, le=1 << 50)
-    artifactType: str = Field(default="", max_length=256)
-    annotations: dict[str, str] = Field(default_factory=dict, max_length=1000)
-
-    def descriptor(self) -> Descriptor:
-        """The same as a dataclass."""
-        return Descriptor(self.mediaType, self.digest, self.size, self.artifactType, self.annotations)
-
-
-class _ManifestModel(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    schemaVersion: int = Field(ge=2, le=2)
-    mediaType: str = Field(default="", max_length=256)
-    artifactType: str = Field(default="", max_length=256)
-    config: _DescriptorModel
-    layers: list[_DescriptorModel] = Field(max_length=10_000)
-    annotations: dict[str, str] = Field(default_factory=dict, max_length=1000)
-    subject: _DescriptorModel | None = None
-
-
-class _IndexModel(BaseModel):
-    """An image index from outside."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    schemaVersion: int = Field(ge=2, le=2)
-    manifests: list[_DescriptorModel] = Field(max_length=1_000_000)
-
-
-def _first(error: pydantic.ValidationError) -> str:
-    """The first thing that is wrong, in one line."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(str(part) for part in found["loc"])
-    text = found["msg"][:1].lower() + found["msg"][1:]
-    return f"{place}: {text}" if place else text

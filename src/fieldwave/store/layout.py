@@ -18,15 +18,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
-import secrets
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from fieldwave.errors import ArtifactError, NotFoundError, StorageError
+from fieldwave.errors import NotFoundError, StorageError
 from fieldwave.files import write_atomically
+from fieldwave.store.blobs import Blobs
 from fieldwave.store.content import (
     IMAGE_INDEX,
     IMAGE_MANIFEST,
@@ -35,19 +33,14 @@ from fieldwave.store.content import (
     check_digest,
     check_repository,
     check_tag,
-    digest_of,
-    parse_index,
-    parse_manifest,
     to_json,
 )
-from fieldwave.store.protocol import NOTHING, Artifact, Layer, NextTag, Stored, Tagged
+from fieldwave.store.index import entry_of, has_tag, reachable, repository_of, tagged, with_entry
+from fieldwave.store.parse import Raw, parse_index, parse_manifest, read_raw
+from fieldwave.store.protocol import NOTHING, Artifact, Layer, NextTag, Store, Stored, Tagged
 
 __all__ = ["LayoutStore"]
 
-REF_NAME = "org.opencontainers.image.ref.name"
-_REFERS = "dev.fieldwave.repository"
-"""Annotation of index.json's untagged entries: the repository that a referrer lies in."""
-_PIECE = 1 << 20
 _LAYOUT = to_json({"imageLayoutVersion": "1.0.0"})
 
 
@@ -59,35 +52,64 @@ class LayoutStore:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
+        self._blobs = Blobs(self.folder)
 
     @property
     def address(self) -> str:
         return str(self.folder)
 
     def push(self, repository: str, artifact: Artifact, tag: str | NextTag | None = None) -> Tagged:
+        def put() -> tuple[Descriptor, Descriptor | None]:
+            manifest = Manifest(
+                artifact_type=artifact.artifact_type,
+                config=self._blobs.put(artifact.config or NOTHING),
+                layers=tuple(self._blobs.put(layer) for layer in artifact.layers or (NOTHING,)),
+                annotations=artifact.annotations,
+                subject=artifact.subject,
+            )
+            self._blobs.put(Layer(IMAGE_MANIFEST, manifest.to_json()))
+            return manifest.descriptor(), manifest.subject
+
+        return self._add(repository, put, tag)
+
+    def receive(
+        self, source: Store, place: str, reference: str, repository: str, tag: str | NextTag | None = None
+    ) -> Tagged:
+        def put(reference: str) -> Raw:
+            raw = source.raw(place, reference)
+            for child in raw.manifests:
+                put(child.digest)
+            for blob in raw.blobs:
+                self._blobs.put(Layer(blob.media_type, Stored(place, blob, source)))
+            self._blobs.put(Layer(raw.descriptor.media_type, raw.data))
+            return raw
+
+        def put_all() -> tuple[Descriptor, Descriptor | None]:
+            raw = put(reference)
+            return raw.descriptor, raw.subject
+
+        return self._add(repository, put_all, tag)
+
+    def _add(
+        self,
+        repository: str,
+        put: Callable[[], tuple[Descriptor, Descriptor | None]],
+        tag: str | NextTag | None,
+    ) -> Tagged:
+        """Store content by ``put``, which returns the manifest and its subject, and name it."""
         check_repository(repository)
         if isinstance(tag, str):
             check_tag(tag)
         self._create()
         with self._lock(exclusive=False):
-            manifest = Manifest(
-                artifact_type=artifact.artifact_type,
-                config=self._put(artifact.config or NOTHING),
-                layers=tuple(self._put(layer) for layer in artifact.layers or (NOTHING,)),
-                annotations=artifact.annotations,
-                subject=artifact.subject,
-            )
-            descriptor = manifest.descriptor()
-            self._put(Layer(IMAGE_MANIFEST, manifest.to_json()))
+            descriptor, subject = put()
             # The lock is not let go in between: a collection would take what the index does not name yet.
             with self._index_lock():
                 index = self._index()
                 if callable(tag):
-                    tag = check_tag(tag([entry.tag for entry in _tagged(index, repository)]))
-                entry = _entry(repository, tag, descriptor)
-                if tag is None and artifact.subject is None:
-                    return Tagged(repository, "", descriptor)
-                self._write_index([*(old for old in index if not _same(old, entry)), entry])
+                    tag = check_tag(tag([entry.tag for entry in tagged(index, repository)]))
+                if tag is not None or subject is not None:
+                    self._write_index(with_entry(index, entry_of(repository, tag, descriptor)))
         return Tagged(repository, tag or "", descriptor)
 
     def repositories(self) -> list[str]:
@@ -96,64 +118,46 @@ class LayoutStore:
     def tagged(self, repository: str | None = None) -> list[Tagged]:
         if repository is not None:
             check_repository(repository)
-        return sorted(_tagged(self._index(), repository), key=lambda entry: (entry.repository, entry.tag))
+        return sorted(tagged(self._index(), repository), key=lambda entry: (entry.repository, entry.tag))
 
     def manifest(self, repository: str, reference: str) -> tuple[Descriptor, Manifest]:
         descriptor = self._find(repository, reference)
-        data = b"".join(self.read(repository, descriptor))
+        data = self._bytes(descriptor, repository)
         manifest = parse_manifest(data, f"{repository}@{descriptor.digest}")
         return manifest.descriptor() if manifest.to_json() == data else descriptor, manifest
 
+    def raw(self, repository: str, reference: str) -> Raw:
+        descriptor = self._find(repository, reference)
+        return read_raw(self._bytes(descriptor, repository), f"{repository}@{descriptor.digest}")
+
     def read(self, repository: str, descriptor: Descriptor) -> Iterator[bytes]:
-        path = self._blob(descriptor.digest)
-        digest, size = hashlib.sha256(), 0
-        try:
-            with path.open("rb") as file:
-                piece = file.read(_PIECE)
-                while piece:
-                    following = file.read(_PIECE)
-                    digest.update(piece)
-                    size += len(piece)
-                    if not following and f"sha256:{digest.hexdigest()}" != descriptor.digest:
-                        break
-                    yield piece
-                    piece = following
-        except FileNotFoundError:
-            raise NotFoundError(f"{self.address} has no blob {descriptor.digest} ({repository})") from None
-        except OSError as error:
-            raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
-        if f"sha256:{digest.hexdigest()}" != descriptor.digest:
-            raise ArtifactError(
-                f"{path} is damaged: its {size} bytes are sha256:{digest.hexdigest()[:12]}…; "
-                "delete the file and push again"
-            )
+        return self._blobs.read(descriptor.digest, repository)
 
     def referrers(self, repository: str, digest: str, artifact_type: str = "") -> list[Descriptor]:
         check_digest(digest)
-        found = []
+        found: dict[str, Descriptor] = {}
         for entry in self._index():
-            if _repository(entry) != repository or (artifact_type and entry.artifact_type != artifact_type):
-                continue
-            _, manifest = self.manifest(repository, entry.digest)
-            if manifest.subject and manifest.subject.digest == digest:
-                found.append(manifest.descriptor())
-        return list({descriptor.digest: descriptor for descriptor in found}.values())
+            if repository_of(entry) == repository and artifact_type in ("", entry.artifact_type):
+                with contextlib.suppress(NotFoundError):  # collected since the index was read
+                    raw = self.raw(repository, entry.digest)
+                    if raw.subject and raw.subject.digest == digest:
+                        found[entry.digest] = raw.descriptor
+        return list(found.values())
 
     def tag(self, repository: str, reference: str, tag: str) -> Tagged:
         check_tag(tag)
-        descriptor, _ = self.manifest(repository, reference)
+        raw = self.raw(repository, reference)
         with self._lock(exclusive=False), self._index_lock():
-            if not self._blob(descriptor.digest).exists():
-                raise NotFoundError(f"{self.address} has no {repository}@{descriptor.digest}")
-            entry = _entry(repository, tag, descriptor)
-            self._write_index([*(old for old in self._index() if not _same(old, entry)), entry])
-        return Tagged(repository, tag, descriptor)
+            if not self._blobs.path(raw.descriptor.digest).exists():
+                raise self._missing(repository, raw.descriptor.digest)
+            self._write_index(with_entry(self._index(), entry_of(repository, tag, raw.descriptor)))
+        return Tagged(repository, tag, raw.descriptor)
 
     def untag(self, repository: str, tag: str) -> None:
         check_repository(repository)
         with self._lock(exclusive=False), self._index_lock():
             index = self._index()
-            kept = [entry for entry in index if entry.annotations.get(REF_NAME) != f"{repository}:{tag}"]
+            kept = [entry for entry in index if not has_tag(entry, repository, tag)]
             if len(kept) == len(index):
                 raise self._missing(repository, tag)
             self._write_index(kept)
@@ -162,58 +166,40 @@ class LayoutStore:
         """Delete all content that no tag leads to, and return how many bytes that were.
 
         What a tag names is kept with its parts; what refers to something kept, such as its log, is kept too.
+        What killed writers left half-written goes as well: no writer is at work meanwhile.
         """
         with self._lock(exclusive=True):
             index = self._index()
-            kept, entries = self._reachable(index)
+            kept, entries = reachable(index, lambda entry: self._bytes(entry, repository_of(entry)))
             if len(entries) < len(index):
                 self._write_index(entries)
             freed = 0
-            for path in sorted((self.folder / "blobs" / "sha256").glob("*")):
-                if path.name not in kept:
-                    freed += path.stat().st_size
-                    path.unlink()
+            half = [*self.folder.glob(".index.json.*"), *self.folder.glob(".oci-layout.*")]
+            for path in sorted([*self._blobs.folder.glob("*"), *half]):
+                if f"sha256:{path.name}" not in kept:
+                    freed += self._delete(path)
         return freed
 
-    def _reachable(self, index: Sequence[Descriptor]) -> tuple[set[str], list[Descriptor]]:
-        """The blobs to keep, as hexadecimal digits, and the index's entries to keep."""
-        live = {entry.digest for entry in index if REF_NAME in entry.annotations}
-        others = {entry.digest: self._subject(entry) for entry in index if entry.digest not in live}
-        while joined := {digest for digest, subject in others.items() if subject in live} - live:
-            live |= joined
-        kept: set[str] = set()
-        for entry in index:
-            if entry.digest in live:
-                self._mark(entry, kept)
-        return {digest.removeprefix("sha256:") for digest in kept}, [e for e in index if e.digest in live]
+    def _delete(self, path: Path) -> int:
+        try:
+            size = path.stat().st_size
+            path.unlink()
+        except OSError as error:
+            raise StorageError(f"cannot delete {path}: {error.strerror or error}") from error
+        return size
 
-    def _subject(self, entry: Descriptor) -> str:
-        manifest = parse_manifest(self._bytes(entry), entry.digest)
-        return manifest.subject.digest if manifest.subject else ""
-
-    def _mark(self, entry: Descriptor, kept: set[str]) -> None:
-        """Add a manifest and all that it names; an index of manifests, as other tools write them, too."""
-        if entry.digest in kept:
-            return
-        kept.add(entry.digest)
-        if entry.media_type == IMAGE_INDEX:
-            for child in parse_index(self._bytes(entry), entry.digest):
-                self._mark(child, kept)
-        else:
-            kept.update(blob.digest for blob in parse_manifest(self._bytes(entry), entry.digest).blobs())
-
-    def _bytes(self, entry: Descriptor) -> bytes:
-        return b"".join(self.read(_repository(entry), entry))
+    def _bytes(self, entry: Descriptor, repository: str) -> bytes:
+        return b"".join(self._blobs.read(entry.digest, repository))
 
     def _find(self, repository: str, reference: str) -> Descriptor:
         check_repository(repository)
         if reference.startswith("sha256:"):
-            path = self._blob(check_digest(reference))
+            path = self._blobs.path(reference)
             if not path.is_file():
                 raise self._missing(repository, reference)
             return Descriptor(IMAGE_MANIFEST, reference, path.stat().st_size)
         for entry in self._index():
-            if entry.annotations.get(REF_NAME) == f"{repository}:{reference}":
+            if has_tag(entry, repository, reference):
                 return entry
         raise self._missing(repository, reference)
 
@@ -221,58 +207,14 @@ class LayoutStore:
         mark = "@" if reference.startswith("sha256:") else ":"
         return NotFoundError(f"{self.address} has no {repository}{mark}{reference}")
 
-    def _blob(self, digest: str) -> Path:
-        return self.folder / "blobs" / "sha256" / check_digest(digest).removeprefix("sha256:")
-
-    def _put(self, layer: Layer) -> Descriptor:
-        if isinstance(layer.data, bytes):
-            digest, size = digest_of(layer.data), len(layer.data)
-            if not self._has(digest, size):
-                write_atomically(self._blob(digest), layer.data)
-        elif isinstance(layer.data, Stored):
-            digest, size = layer.data.descriptor.digest, layer.data.descriptor.size
-            if not self._has(digest, size):
-                raise NotFoundError(f"{self.address} has no blob {digest} ({layer.data.repository})")
-        else:
-            digest, size = self._put_file(layer.data)
-        return Descriptor(layer.media_type, digest, size, annotations=layer.annotations)
-
-    def _has(self, digest: str, size: int) -> bool:
-        with contextlib.suppress(OSError):
-            return self._blob(digest).stat().st_size == size
-        return False
-
-    def _put_file(self, source: Path) -> tuple[str, int]:
-        """Copy a file in pieces, so that an image's layer never stands in memory."""
-        temporary = self.folder / "blobs" / "sha256" / f".{secrets.token_hex(8)}"
-        digest, size = hashlib.sha256(), 0
-        try:
-            with source.open("rb") as reader, temporary.open("xb") as writer:
-                while piece := reader.read(_PIECE):
-                    digest.update(piece)
-                    size += len(piece)
-                    writer.write(piece)
-                writer.flush()
-                os.fsync(writer.fileno())
-            name = f"sha256:{digest.hexdigest()}"
-            temporary.replace(self._blob(name))
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            if not isinstance(error, OSError):
-                raise
-            raise StorageError(
-                f"cannot store {source} in {self.address}: {error.strerror or error}; nothing was left behind"
-            ) from error
-        return name, size
-
     def _create(self) -> None:
         try:
-            (self.folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+            self._blobs.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"cannot make the store {self.address}: {error.strerror or error}") from error
         if not (self.folder / "oci-layout").exists():
-            write_atomically(self.folder / "oci-layout", _LAYOUT)
+            with self._lock(exclusive=False):
+                write_atomically(self.folder / "oci-layout", _LAYOUT)
 
     @contextlib.contextmanager
     def _lock(self, *, exclusive: bool) -> Iterator[None]:
@@ -317,30 +259,3 @@ class LayoutStore:
             "manifests": [entry.to_value() for entry in entries],
         }
         write_atomically(self.folder / "index.json", to_json(value))
-
-
-def _entry(repository: str, tag: str | None, descriptor: Descriptor) -> Descriptor:
-    own = {_REFERS: repository} if tag is None else {REF_NAME: f"{repository}:{tag}"}
-    return replace(descriptor, annotations={**descriptor.annotations, **own})
-
-
-def _same(old: Descriptor, new: Descriptor) -> bool:
-    """Whether the new entry takes the old one's place: it has its tag, or is the same without one."""
-    if REF_NAME in new.annotations:
-        return old.annotations.get(REF_NAME) == new.annotations[REF_NAME]
-    return old.digest == new.digest and REF_NAME not in old.annotations
-
-
-def _repository(entry: Descriptor) -> str:
-    name = entry.annotations.get(REF_NAME, "")
-    return name.rpartition(":")[0] if name else entry.annotations.get(_REFERS, "")
-
-
-def _tagged(index: Sequence[Descriptor], repository: str | None) -> list[Tagged]:
-    found = []
-    for entry in index:
-        name, _, tag = entry.annotations.get(REF_NAME, "").rpartition(":")
-        if name and repository in (name, None):
-            own = {key: value for key, value in entry.annotations.items() if key != REF_NAME}
-            found.append(Tagged(name, tag, replace(entry, annotations=own)))
-    return found

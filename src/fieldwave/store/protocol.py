@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fieldwave.store.content import EMPTY, Descriptor, Manifest
+from fieldwave.store.parse import Raw
 
 __all__ = ["NOTHING", "Artifact", "Layer", "NextTag", "Store", "Stored", "Tagged"]
 
@@ -17,10 +18,15 @@ NextTag = Callable[[Sequence[str]], str]
 
 @dataclass(frozen=True)
 class Stored:
-    """Content that the store holds already: a part of what was pushed to this repository."""
+    """Content that a store holds already: a part of what was pushed to this repository.
+
+    Attributes:
+        store: where it is; the store that it is pushed to where None, and nothing is copied then.
+    """
 
     repository: str
     descriptor: Descriptor
+    store: Store | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,13 @@ class Store(Protocol):
             StorageError: the disk is full, access is denied, or the registry is down; nothing was tagged.
         """
 
+    def receive(
+        self, source: Store, place: str, reference: str, repository: str, tag: str | NextTag | None = None
+    ) -> Tagged:
+        """Store the manifest or index ``place:reference`` of another store, its bytes as they are, and all that
+        it names; what is here already is not read. The tag is as in :meth:`push`, and so are the errors.
+        """
+
     def repositories(self) -> list[str]:
         """The names of all repositories that have a tag, sorted."""
 
@@ -99,6 +112,9 @@ class Store(Protocol):
             NotFoundError: there is no such tag or digest.
             ArtifactError: its bytes are not those that the digest names.
         """
+
+    def raw(self, repository: str, reference: str) -> Raw:
+        """The same for a manifest or an index of any type, Docker's too, and its bytes. Raises the same."""
 
     def read(self, repository: str, descriptor: Descriptor) -> Iterator[bytes]:
         """A blob in pieces. The last piece comes only if all of them are what the digest names.

@@ -1,0 +1,22 @@
+"""The targets by the names of the compute that they run on."""
+
+from __future__ import annotations
+
+from fieldwave.deploy.local import LocalTarget
+from fieldwave.deploy.target import Target
+from fieldwave.errors import NotFoundError
+from fieldwave.workspace import Workspace
+
+__all__ = ["target"]
+
+
+def target(workspace: Workspace, name: str = "") -> Target:
+    """The target of that name; where it is empty, the one that ``fieldwave.toml`` says, else this machine.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    name = name or workspace.settings.compute
+    if name == "local":
+        return LocalTarget(workspace)
+    raise NotFoundError(f"no compute {name!r} in {workspace.root}; there is: local")
