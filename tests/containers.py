@@ -11,15 +11,24 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from fieldwave.images import add_base
+from fieldwave.images.debian import make_debian
+from fieldwave.images.wheels import cache_folder
+from fieldwave.store import LayoutStore
+
 PROGRAM = shutil.which("podman")
 MISSING = "podman is not installed: apt-get install podman runc catatonit netavark"
 
+_MONTH_SECONDS = 30 * 24 * 3600
 _CONFIG = """\
 [containers]
 default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
@@ -91,3 +100,23 @@ def podman(folder: Path) -> Iterator[Podman]:
         it("rmi", "--all", "--force", check=False)
         # What an overlay has mounted would keep the temporary folder.
         subprocess.run(["umount", str(folder / "storage" / "overlay")], capture_output=True, check=False)
+
+
+def needs_base() -> None:
+    """Skip a test that makes a real base and downloads real wheels, where that cannot be done."""
+    if shutil.which("mmdebstrap") is None:
+        pytest.skip("mmdebstrap is not installed: apt-get install mmdebstrap")
+
+
+def real_store(folder: Path) -> LayoutStore:
+    """A store with a base of Debian's packages, which is made once on a machine, and again after a month."""
+    needs_base()
+    kept = cache_folder().parent / "tests" / "debian-12.tar.gz"
+    if not kept.exists() or kept.stat().st_mtime < time.time() - _MONTH_SECONDS:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        made = kept.with_name(f".{os.getpid()}.tar.gz")
+        make_debian(made)
+        made.replace(kept)
+    store = LayoutStore(folder / "store")
+    add_base(store, str(kept), "debian")
+    return store

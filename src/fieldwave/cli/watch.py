@@ -68,6 +68,8 @@ def show_result(operation: Operation[Any], as_json: bool) -> None:
         output.data(f"{reference}  {digest}  {took(now)}")
     if now.kind == "convert":
         output.hint(f"fieldwave models show {now.reference.partition('@')[0]}")
+    elif now.kind == "image":
+        output.hint(f"fieldwave images show {now.reference.partition('@')[0]}")
 
 
 def took(job: Snapshot) -> str:
