@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from fieldwave.ssh import Host
+from tests.containers import Podman
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/sbin:/usr/local/sbin")
 MISSING = "sshd is not installed: apt-get install openssh-server"
@@ -65,7 +66,7 @@ class Box:
     @property
     def host(self) -> Host:
         """What its engineer would write: the name in the configuration of ssh."""
-        return Host("box", config=str(self.folder / "ssh_config"))
+        return Host("box", config=str(self.folder / "ssh_config"), folder=str(self.data))
 
     @property
     def data(self) -> Path:
@@ -97,6 +98,16 @@ def _is_sshd(pid: int) -> bool:
         return False
 
 
+def podman_environment(podman: Podman) -> dict[str, str]:
+    """What makes the box's podman the one of these tests, and no other."""
+    storage = podman.folder / "storage.conf"
+    storage.write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{podman.folder}/storage"\nrunroot = "{podman.folder}/run"\n'
+    )
+    named = {name: podman.environment[name] for name in ("CONTAINERS_CONF", "TMPDIR")}
+    return {**named, "CONTAINERS_STORAGE_CONF": str(storage)}
+
+
 def make_key(path: Path) -> str:
     """A new key pair in two files; the public one."""
     keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(path)]
@@ -117,12 +128,13 @@ def running(folder: Path, *, more: str = "", environment: Mapping[str, str] | No
     host_key = make_key(folder / "host_key")
     (folder / "authorized_keys").write_text(make_key(folder / "user_key"))
     (folder / "known_hosts").write_text(f"box {host_key}")
-    seen = {"FIELDWAVE_EDGE_HOME": str(data / "fieldwave"), **(environment or {})}
-    settings = "SetEnv " + " ".join(f'"{key}={value}"' for key, value in seen.items())
+    settings = "".join(f' "{key}={value}"' for key, value in (environment or {}).items())
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    (folder / "sshd_config").write_text(_SSHD_CONFIG.format(folder=folder, port=port, more=f"{settings}\n{more}"))
+    (folder / "sshd_config").write_text(
+        _SSHD_CONFIG.format(folder=folder, port=port, more=f"{settings and 'SetEnv'}{settings}\n{more}")
+    )
     (folder / "ssh_config").write_text(_SSH_CONFIG.format(folder=folder, port=port))
     with (folder / "sshd.log").open("wb") as log:
         process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "sshd_config")], stdout=log, stderr=log)

@@ -139,6 +139,18 @@ class Ssh:
         if process.returncode == _FAILED:
             self._fail(command, greeted, said)
 
+    def address(self) -> str:
+        """The name or address that ssh connects to: what its configuration says that the destination stands for.
+
+        Raises:
+            HostError: ssh is not there, or its configuration is damaged.
+        """
+        asked = self._control("-G")
+        found = [line.split(" ", 1)[1] for line in asked.stdout.splitlines() if line.startswith("hostname ")]
+        if asked.returncode != 0 or not found:
+            raise HostError(diagnose(self.host, asked.stderr))
+        return found[0]
+
     def forward(self, port: int) -> Path:
         """A socket here that leads to ``port`` on loopback there, for as long as the connection lives.
 
@@ -154,8 +166,7 @@ class Ssh:
             if connection and self._forwards.get(port) == connection:
                 return path
             path.unlink(missing_ok=True)
-            control = [*self._command("-O", "forward", "-L", f"{path}:127.0.0.1:{port}"), self.host.destination]
-            asked = subprocess.run(control, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            asked = self._control("-O", "forward", "-L", f"{path}:127.0.0.1:{port}")
             if asked.returncode != 0:
                 raise HostError(
                     f"{self.host.destination}: port {port} there cannot be reached: {_last(asked.stderr)}"
@@ -165,9 +176,16 @@ class Ssh:
 
     def _connection(self) -> str:
         """What the open connection says of itself, with its process id; empty where there is none."""
-        control = [*self._command("-O", "check"), self.host.destination]
-        asked = subprocess.run(control, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        asked = self._control("-O", "check")
         return asked.stdout + asked.stderr if asked.returncode == 0 else ""
+
+    def _control(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Ask ssh itself something."""
+        command = [*self._command(*words), self.host.destination]
+        try:
+            return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        except OSError as error:
+            self._unstartable(error)
 
     def _start(self, command: Sequence[str], errors: IO[bytes], stdin: IO[bytes] | int) -> subprocess.Popen[bytes]:
         if not self._close.alive:
@@ -181,9 +199,12 @@ class Ssh:
                 [*self._command(), self.host.destination, line], stdin=stdin, stdout=subprocess.PIPE, stderr=errors
             )
         except OSError as error:
-            if shutil.which("ssh") is None:
-                raise HostError("ssh is not installed here: apt-get install openssh-client") from None
-            raise HostError(f"{self.host.destination}: cannot run ssh: {error.strerror or error}") from error
+            self._unstartable(error)
+
+    def _unstartable(self, error: OSError) -> NoReturn:
+        if shutil.which("ssh") is None:
+            raise HostError("ssh is not installed here: apt-get install openssh-client") from None
+        raise HostError(f"{self.host.destination}: cannot run ssh: {error.strerror or error}") from error
 
     def _command(self, *more: str) -> list[str]:
         # Forwards that the user's settings name are for the user's own sessions.
