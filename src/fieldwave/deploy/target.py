@@ -168,6 +168,7 @@ class Service:
         model: the registered model that it serves, ``name:version@digest``; empty where it was a file.
         image: the image that it was deployed from, ``name:version@digest``; empty where there was none.
         secure: whether callers need a key, or a token that one has signed.
+        certificate: what its clients trust, PEM; empty where the connection is not encrypted.
     """
 
     name: str
@@ -187,6 +188,7 @@ class Service:
     model: str = ""
     image: str = ""
     secure: bool = False
+    certificate: str = field(default="", repr=False)
 
     @property
     def address(self) -> str:
@@ -198,7 +200,14 @@ class Service:
         from fieldwave.client import PredictionClient
 
         token = self.target.keys(self.name).primary if self.secure else ""
-        return PredictionClient(self.addresses or self.address, access_token=token, service_name=self.name)
+        trusted = self.certificate.encode() or None
+        return PredictionClient(
+            self.addresses or self.address,
+            use_ssl=trusted is not None,
+            access_token=token,
+            service_name=self.name,
+            root_certificates=trusted,
+        )
 
     def wait(self, timeout: float = 60.0) -> Service:
         """The service once it is Healthy.
