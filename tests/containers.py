@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import time
@@ -39,7 +40,10 @@ events_logger = "file"
 tmp_dir = "{folder}/tmp"
 network_cmd_path = ""
 [network]
+network_backend = "netavark"
 network_config_dir = "{folder}/networks"
+default_network = "fieldwave-{mark}"
+default_subnet = "10.{high}.{low}.0/24"
 """
 
 
@@ -89,7 +93,9 @@ def podman(folder: Path) -> Iterator[Podman]:
     """podman with its storage in ``folder``; what it runs is ended, and what it keeps deleted, at the end."""
     config = folder / "containers.conf"
     folder.mkdir(parents=True, exist_ok=True)
-    config.write_text(_CONFIG.format(folder=folder))
+    # Each knows its own addresses alone: with podman's usual network two of them would give out the same ones.
+    high, low = 128 + secrets.randbelow(127), secrets.randbelow(256)
+    config.write_text(_CONFIG.format(folder=folder, mark=secrets.token_hex(4), high=high, low=low))
     environment = {**os.environ, "CONTAINERS_CONF": str(config), "TMPDIR": str(folder)}
     it = Podman(folder, environment)
     try:

@@ -89,6 +89,6 @@ if __name__ == "__main__":
     sys.modules[NAME] = sys.modules["__main__"]
     role = sys.argv.pop(1)
     if role == "work":
-        sys.exit(worker.main())
+        worker.leave(worker.main())
     supervisor._WORKER = [sys.executable, "-P", str(Path(__file__)), "work"]
     supervisor.main()

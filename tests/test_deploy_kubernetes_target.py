@@ -13,9 +13,14 @@ from fieldwave.compute import Compute
 from fieldwave.deploy.kubernetes.rollout import Patience
 from fieldwave.deploy.kubernetes.target import KubernetesTarget
 from fieldwave.errors import ConflictError, DeviceBusyError, HostError, InputError, NotFoundError, ServiceError
+from fieldwave.images import Images, add_base
+from fieldwave.store import RegistryStore
 from fieldwave.workspace import Workspace
-from tests import kubernetes_server
+from tests import kubernetes_server, oci_registry
+from tests.image_parts import base, package, wheelhouse
 from tests.kubernetes_server import Cluster
+
+__all__ = ["wheelhouse"]
 
 GOOD = "registry.example/digits@sha256:" + "1" * 64
 BETTER = "registry.example/digits@sha256:" + "2" * 64
@@ -350,13 +355,49 @@ def test_an_old_cluster_gets_what_it_knows(
     assert ours(cluster) == set()
 
 
-@pytest.mark.parametrize("source", ["net.zip", "digits:3"])
-def test_a_cluster_runs_images(target: KubernetesTarget, source: str) -> None:
+def test_a_package_becomes_an_image_in_a_store_that_the_cluster_can_pull_from(
+    cluster: Cluster, kubeconfig: str, tmp_path: Path, wheelhouse: Path
+) -> None:
+    if oci_registry.PROGRAM is None:
+        pytest.skip(oci_registry.MISSING)
+    source = package(tmp_path / "four.zip")
+    with oci_registry.running(tmp_path) as address:
+        (tmp_path / "fieldwave.toml").write_text(f'store = "oci://{address}/team"\n')
+        target = target_of(kubeconfig, tmp_path, tls_secret="t")
+        add_base(target.workspace.store, str(base(tmp_path / "base.tar")), "debian")
+        images = Images(target.workspace.store)
+        images.build(source, "digits", wheels=wheelhouse)  # the parts are in the store: no network is needed below
+        service = target.deploy(source, "digits")
+        image = images.get("digits:1")
+        assert image_of(cluster) == f"{address}/team/images/digits@{image.digest}"
+        assert (service.image, service.network) == (f"digits:1@{image.digest}", "four")
+        assert service.package == image.package
+        model = target.workspace.registry.register(package(tmp_path / "other.zip", b"better"), "four")
+        updated = target.update("digits", model)
+        assert updated.model == f"four:1@{model.digest}"
+        assert image_of(cluster) == images.reference(images.get("four:1"))
+
+
+def test_an_image_is_pushed_to_where_the_cluster_can_pull_it(
+    cluster: Cluster, kubeconfig: str, tmp_path: Path, wheelhouse: Path
+) -> None:
+    if oci_registry.PROGRAM is None:
+        pytest.skip(oci_registry.MISSING)
+    store = Workspace(tmp_path).store
+    add_base(store, str(base(tmp_path / "base.tar")), "debian")
+    image = Images(store).build(package(tmp_path / "four.zip"), "digits", wheels=wheelhouse)
     with pytest.raises(InputError) as caught:
-        target.deploy(source, "digits")
+        target_of(kubeconfig, tmp_path, tls_secret="t").deploy(image, "digits")
     assert str(caught.value) == (
-        f"a cluster runs images, and {source!r} is none: build one with fieldwave images build, and deploy that"
+        "the cluster cannot pull image digits:1 from this machine: say which registry it can pull from "
+        "(registry=HOST/PREFIX), or keep the workspace's store in one (store in fieldwave.toml)"
     )
+    assert ours(cluster) == set()
+    with oci_registry.running(tmp_path) as address:
+        target_of(kubeconfig, tmp_path, tls_secret="t", registry=f"{address}/edge").deploy(image, "digits")
+        assert image_of(cluster) == f"{address}/edge/digits@{image.digest}"
+        there = RegistryStore(f"{address}/edge").raw("digits", image.digest)
+        assert there.descriptor.digest == image.digest
 
 
 def test_other_ports_are_for_nodes(target: KubernetesTarget) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import fieldwave
 from fieldwave import zoo
 from fieldwave.errors import CalibrationError, ConflictError, FieldwaveError, InputError, JobError, NotFoundError
 from fieldwave.frontends import Pixels
@@ -26,6 +27,7 @@ from fieldwave.package import read_package
 from fieldwave.preprocess import Preprocessing
 from fieldwave.registry import RegisteredModel
 from fieldwave.workspace import Workspace
+from tests import oci_registry
 
 
 @pytest.fixture
@@ -70,6 +72,10 @@ def test_a_registered_model_becomes_a_registered_package(
     assert (dict(made.tags), made.description) == ({"team": "vision"}, "Digits.")
     assert dict(made.properties) == {"top1": "0.99", "job": operation.id}
     (path,) = workspace.registry.download(made, tmp_path / "out")
+    options = {"calibration": "photos", "preprocessing": PIXELS, "labels": "0123456789", "npu": ["sim16"]}
+    assert (
+        read_package(path).digest == fieldwave.convert("digits.onnx", output="here.zip", **options).package.digest
+    )
     manifest = read_package(path).manifest
     assert path.name == "digits-int8.zip"
     assert (manifest.labels, [one.configuration for one in manifest.programs]) == (tuple("0123456789"), ["sim16"])
@@ -179,6 +185,7 @@ import os, sys
 from pathlib import Path
 from fieldwave.jobs import convert
 from fieldwave.workspace import Workspace
+from tests import oci_registry
 
 root, photos = Path(sys.argv[1]), Path(sys.argv[2])
 workspace = Workspace.create(root)
@@ -216,6 +223,36 @@ def test_a_full_disk_is_told_and_leaves_nothing(workspace: Workspace, tmp_path: 
     assert (state, models, work) == ("Failed", "[]", "False")
     assert "No space left on device" in error
     assert after == "Succeeded|['digits-int8:1']"
+
+
+@pytest.mark.skipif(oci_registry.PROGRAM is None, reason=oci_registry.MISSING)
+def test_it_works_on_a_registry_and_says_when_that_is_down(workspace: Workspace, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (tmp_path / "registry").mkdir()
+    with oci_registry.running(tmp_path / "registry") as address:
+        (tmp_path / "fieldwave.toml").write_text(f'store = "oci://{address}/team"\n')
+        remote = Workspace(tmp_path)
+        operation = convert("digits", calibration=photos, workspace=remote)
+        assert operation.wait_for_completion(), operation.error
+        assert operation.result == remote.registry.get("digits-int8:1")
+        (log,) = remote.registry.attachments(operation.result, LOG)
+        assert log.decode().splitlines() == list(operation.logs())[:-1]
+    operation = convert("digits", weights="random:0", calibration=photos, workspace=remote)
+    assert not operation.wait_for_completion()
+    assert operation.error.endswith("[Errno 111] Connection refused")
+
+
+@pytest.mark.slow
+def test_a_registered_saved_model(workspace: Workspace, tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow", reason="tensorflow is not installed: pip install 'fieldwave[tensorflow]'")
+    from tests.tensorflow_models import keras_network
+
+    source = workspace.registry.register(keras_network(tmp_path / "flowers"), "flowers")
+    operation = convert(source, target="sim16", calibration=tmp_path / "photos", size=32, workspace=workspace)
+    assert operation.wait_for_completion(), list(operation.logs())
+    made = operation.result
+    assert (made.id, made.source) == ("flowers-int8:1", f"flowers:1@{source.digest}")
+    assert (made.facts["network"], made.facts["npu"]) == ("flowers", "sim16")
 
 
 @pytest.mark.slow

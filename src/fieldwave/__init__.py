@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from fieldwave.conversion import convert
     from fieldwave.deploy import LocalTarget
     from fieldwave.devices import open_device
+    from fieldwave.jobs import Jobs
     from fieldwave.package import Package, read_package
     from fieldwave.workspace import Workspace
 
 _ROOMS = {
+    "Jobs": "fieldwave.jobs",
     "LocalTarget": "fieldwave.deploy",
     "Package": "fieldwave.package",
     "PredictionClient": "fieldwave.client",
@@ -36,6 +38,7 @@ _ROOMS = {
 }
 
 __all__ = [
+    "Jobs",
     "LocalTarget",
     "Package",
     "PredictionClient",

@@ -19,4 +19,12 @@ def target(workspace: Workspace, name: str = "") -> Target:
     name = name or workspace.settings.compute
     if name == "local":
         return LocalTarget(workspace)
-    raise NotFoundError(f"no compute {name!r} in {workspace.root}; there is: local")
+    from fieldwave.compute import Computes
+
+    compute = Computes(workspace).get(name)
+    if compute.kind == "edge":
+        from fieldwave.compute.edge import host_of
+        from fieldwave.deploy.edge import EdgeTarget
+
+        return EdgeTarget(workspace, host_of(compute))
+    raise NotFoundError(f"compute target {name!r} is of kind {compute.kind}, which runs no services")

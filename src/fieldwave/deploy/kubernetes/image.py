@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from pathlib import Path
 
+from fieldwave.deploy.target import Source
 from fieldwave.errors import InputError
-from fieldwave.registry import RegisteredModel
+from fieldwave.images import Image, Images
 from fieldwave.store import RegistryStore
 from fieldwave.workspace import Workspace
 
-__all__ = ["ClusterImage", "Source", "cluster_image"]
+__all__ = ["ClusterImage", "cluster_image"]
 
-
-@runtime_checkable
-class BuiltImage(Protocol):
-    """What of `fieldwave.images.Image` is needed here."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def repository(self) -> str: ...
-    @property
-    def package(self) -> str: ...
-    @property
-    def network(self) -> str: ...
-    @property
-    def model(self) -> str: ...
-    def reference(self, registry: str = "") -> str: ...
-
-
-Source = str | os.PathLike[str] | RegisteredModel | BuiltImage
+_REFERENCE = re.compile(r".+@sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -53,31 +35,43 @@ class ClusterImage:
     built: str = ""
 
 
-def cluster_image(source: Source, workspace: Workspace, registry: str = "") -> ClusterImage:
-    """The image that ``source`` means: an image of the workspace, or a reference with a digest.
+def cluster_image(source: Source, name: str, workspace: Workspace, registry: str = "") -> ClusterImage:
+    """The image that ``source`` means, where the cluster can pull it.
+
+    A text with a digest, ``registry.example/digits@sha256:...``, is taken as it is. Of a package an image is
+    built. An image of the workspace is found in its store if that is a registry; else it is pushed.
 
     Parameters:
-        registry: ``HOST[/PREFIX]`` that the image was pushed to; not needed where the workspace's store is a
-            registry, from which the cluster can pull it as it is.
+        name: of the service, and of the image that is built of a package's file.
+        registry: ``HOST[/PREFIX]`` to push to.
 
     Raises:
-        InputError: it is no image, or nobody knows where the cluster would find it.
+        InputError: there is no registry from which the cluster could pull it.
+        NotFoundError, PackageError, StorageError: as `Images.build` and `Images.push`.
     """
-    if isinstance(source, str) and "@sha256:" in source:
+    if isinstance(source, str) and _REFERENCE.fullmatch(source):
         return ClusterImage(source)
-    if isinstance(source, RegisteredModel) or not isinstance(source, BuiltImage):
-        what = f"model {source.id}" if isinstance(source, RegisteredModel) else f"{os.fspath(source)!r}"
+    images = Images(workspace.store)
+    in_registry = isinstance(workspace.store, RegistryStore)
+    if not registry and not in_registry:
         raise InputError(
-            f"a cluster runs images, and {what} is none: build one with fieldwave images build, and deploy that"
+            f"the cluster cannot pull {_words(source)} from this machine: say which registry it can pull from "
+            "(registry=HOST/PREFIX), or keep the workspace's store in one (store in fieldwave.toml)"
         )
-    store = workspace.store
-    if registry:
-        reference = source.reference(registry)
-    elif isinstance(store, RegistryStore):
-        reference = f"{store.address}/{source.repository}@{source.digest}"
-    else:
-        raise InputError(
-            f"the cluster cannot pull image {source.id} from this machine: push it "
-            f"(fieldwave images push {source.id} REGISTRY), and say where it is (registry=REGISTRY)"
-        )
-    return ClusterImage(reference, source.package, source.model, source.network, f"{source.id}@{source.digest}")
+    image = _image(source, name, images)
+    reference = images.push(image, registry) if registry else images.reference(image)
+    return ClusterImage(reference, image.package, image.model, image.network, f"{image.id}@{image.digest}")
+
+
+def _image(source: Source, name: str, images: Images) -> Image:
+    if isinstance(source, Image):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return images.build(Path(source), name)
+    return images.build(source, source.name)
+
+
+def _words(source: Source) -> str:
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return f"{'image' if isinstance(source, Image) else 'model'} {source.id}"

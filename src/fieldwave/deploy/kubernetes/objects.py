@@ -63,29 +63,29 @@ class Objects:
         with self._asking():
             return sorted(self.client.list(kind("v1", "Pod"), labels=dict(selector(name))), key=_name)
 
+    def check_free(self, name: str) -> None:
+        """Raises ConflictError if there is any object, whoever's, that a service of that name would have."""
+        for api_version, one in ALL:
+            called = f"{name}-keys" if one == "Secret" else name
+            if self.offers.has(api_version, one) and self._get(api_version, one, called) is not None:
+                raise self._taken(one, called, name)
+
     def claim(self, service: Mapping[str, Any]) -> None:
         """Create the Service, and with it take the name: of several at the same time one gets it.
 
         Raises:
-            ConflictError: somebody has it, or an object of that name is not Fieldwave's.
+            ConflictError: somebody else has it.
         """
         from lightkube.core.exceptions import ApiError
 
         name = service["metadata"]["name"]
-        for api_version, one in ALL:
-            if (
-                one != "Secret"
-                and self.offers.has(api_version, one)
-                and self._get(api_version, one, name) is not None
-            ):
-                raise self._taken(one, name)
         with self._asking():
             try:
                 made = kind("v1", "Service").from_dict(dict(service))
                 self.client.create(made, namespace=self.compute.namespace)
             except ApiError as error:
                 if error.status.code == 409:
-                    raise self._taken("Service", name) from None
+                    raise self._taken("Service", name, name) from None
                 raise
 
     def apply(self, manifest: Manifest) -> None:
@@ -180,9 +180,9 @@ class Objects:
                     return None
                 raise
 
-    def _taken(self, one: str, name: str) -> ConflictError:
+    def _taken(self, one: str, called: str, name: str) -> ConflictError:
         return ConflictError(
-            f"{self.compute.name} has a {one} {name!r} in namespace {self.compute.namespace}; "
+            f"{self.compute.name} has a {one} {called!r} in namespace {self.compute.namespace}; "
             f"choose another name, or delete the service: fieldwave services delete {name}"
         )
 

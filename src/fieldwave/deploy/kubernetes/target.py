@@ -15,7 +15,7 @@ from fieldwave.compute import Compute
 from fieldwave.compute.cluster_status import cluster_status
 from fieldwave.deploy.kubernetes import logs
 from fieldwave.deploy.kubernetes.holders import oldest_services, why_not_free
-from fieldwave.deploy.kubernetes.image import Source, cluster_image
+from fieldwave.deploy.kubernetes.image import cluster_image
 from fieldwave.deploy.kubernetes.manifest import Manifest, make_manifest
 from fieldwave.deploy.kubernetes.network import service as headless_service
 from fieldwave.deploy.kubernetes.objects import Objects, spec_of
@@ -25,14 +25,16 @@ from fieldwave.deploy.kubernetes.secret import keys_of
 from fieldwave.deploy.kubernetes.settings import spec_with
 from fieldwave.deploy.kubernetes.spec import ClusterSpec
 from fieldwave.deploy.kubernetes.view import view
-from fieldwave.deploy.target import Service, WhenBusy, check_name, check_replicas
+from fieldwave.deploy.target import Service, Source, WhenBusy, check_name, check_replicas
 from fieldwave.errors import ConflictError, DeviceBusyError, HostError, InputError, NotFoundError, ServiceError
 from fieldwave.keys import KeyName, Keys
+from fieldwave.processes.records import now
 from fieldwave.workspace import Workspace
 
 __all__ = ["KubernetesTarget"]
 
 _log = logging.getLogger(__name__)
+_NO_IMAGE = f"none@sha256:{'0' * 64}"
 _RETRIES = 5
 _KILL_SECONDS = 10.0
 
@@ -68,7 +70,7 @@ class KubernetesTarget:
         self._registry = str(settings.pop("registry", ""))
         self._settings = settings
         self._patience = Patience()
-        spec_with(ClusterSpec("any", f"any@sha256:{'0' * 64}"), {**settings, "most_replicas": 0})
+        spec_with(ClusterSpec("any", _NO_IMAGE), {**settings, "most_replicas": 0})
 
     def deploy(
         self,
@@ -83,7 +85,7 @@ class KubernetesTarget:
         wait: bool = True,
         timeout: float = 600.0,
     ) -> Service:
-        """Run an image as a service; see `Target.deploy`.
+        """Run an image as a service; see `Target.deploy`. Of a package, an image is built first, and pushed.
 
         Callers need a key, and the connection is encrypted, unless ``secure`` is False. What the cluster does not
         offer is left out, with a warning in the log.
@@ -91,22 +93,17 @@ class KubernetesTarget:
         check_name(name)
         check_replicas(replicas)
         self._check_port(port)
-        image = cluster_image(source, self.workspace, self._registry)
         spec = spec_with(
             ClusterSpec(
                 name,
-                image.reference,
+                _NO_IMAGE,
                 namespace=self.compute.namespace,
                 device=device,
                 replicas=replicas,
                 resource=self.compute.resource,
                 node_selector=self.compute.node_selector,
                 keys=secure is not False,
-                package=image.package,
-                model=image.model,
-                network=image.network,
-                built=image.built,
-                created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                created=now(),
             ),
             self._settings,
         )
@@ -115,7 +112,9 @@ class KubernetesTarget:
                 f"service {name!r} would take keys in the open: name the Secret of its certificate "
                 "(tls_secret=NAME), let a Gateway end TLS (gateway=NAMESPACE/NAME), or say that it may be insecure"
             )
+        self._objects.check_free(name)
         self._check_room(spec, when_busy)
+        spec = self._with_image(spec, source)
         manifest = make_manifest(spec, self._objects.offers, Keys.generate() if spec.keys else None)
         self._warn(manifest)
         self._objects.claim(headless_service(spec))
@@ -149,15 +148,7 @@ class KubernetesTarget:
         old = self._live_spec(name)
         new = spec_with(old if device is None else replace(old, device=device), self._settings)
         if source is not None:
-            image = cluster_image(source, self.workspace, self._registry)
-            new = replace(
-                new,
-                image=image.reference,
-                package=image.package,
-                model=image.model,
-                network=image.network,
-                built=image.built,
-            )
+            new = self._with_image(new, source)
         return self._change(old, new, wait, timeout)
 
     def scale(self, name: str, replicas: int, *, wait: bool = True, timeout: float = 600.0) -> Service:
@@ -272,6 +263,17 @@ class KubernetesTarget:
             _log.warning("service %s is stopped: %s takes its NPU", name, spec.name)
             self._objects.merge("apps/v1", "Deployment", name, {"spec": {"replicas": 0}})
 
+    def _with_image(self, spec: ClusterSpec, source: Source) -> ClusterSpec:
+        image = cluster_image(source, spec.name, self.workspace, self._registry)
+        return replace(
+            spec,
+            image=image.reference,
+            package=image.package,
+            model=image.model,
+            network=image.network,
+            built=image.built,
+        )
+
     def _live_spec(self, name: str) -> ClusterSpec:
         """What the service is to be, with the number of replicas that somebody may have changed since."""
         deployment = self._objects.deployment(name)
@@ -286,10 +288,10 @@ class KubernetesTarget:
 
     def _hurry(self, name: str) -> None:
         """A pod that changes has its Secrets looked at at once, not within the minute."""
-        now = {"fieldwave.dev/keys-changed": datetime.now(UTC).isoformat()}
+        change = {"metadata": {"annotations": {"fieldwave.dev/keys-changed": datetime.now(UTC).isoformat()}}}
         for pod in self._objects.pods(name):
             with suppress(HostError, ConflictError):
-                self._objects.merge("v1", "Pod", pod.metadata.name, {"metadata": {"annotations": now}})
+                self._objects.merge("v1", "Pod", pod.metadata.name, change)
 
     def _pods_if_any(self, name: str) -> Sequence[Any] | None:
         try:

@@ -1,1 +1,0 @@
-"""``azureml.contrib``."""
