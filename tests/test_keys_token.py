@@ -43,6 +43,12 @@ def test_pyjwt_reads_our_token() -> None:
     assert repr(token) == f"Token(expires={token.expires!r})"
 
 
+def test_it_lives_as_long_as_was_asked_for_whatever_the_part_of_a_second() -> None:
+    token = sign_token(KEYS, lifetime=timedelta(seconds=1), now=NOW + timedelta(milliseconds=900))
+    assert token.expires == NOW + timedelta(seconds=2)
+    assert check_token(KEYS, token.value, now=SECONDS + 1.9) == SECONDS + 2
+
+
 @pytest.mark.parametrize("key", [KEYS.primary, KEYS.secondary])
 def test_a_token_of_pyjwt_by_either_key_opens(key: str) -> None:
     assert check_token(KEYS, made({"exp": HOUR}, key), now=SECONDS) == HOUR

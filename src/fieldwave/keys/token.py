@@ -58,9 +58,9 @@ def sign_token(
     """
     if not timedelta(seconds=1) <= lifetime <= LONGEST:
         raise InputError(f"a token cannot live for {lifetime}; give 1 second to {LONGEST.days} days")
-    issued = int((now or datetime.now(UTC)).timestamp())
-    expires = issued + int(lifetime.total_seconds())
-    claims = {"iss": "fieldwave", "sub": service, "iat": issued, "exp": expires}
+    issued = (now or datetime.now(UTC)).timestamp()
+    expires = math.ceil(issued + lifetime.total_seconds())  # whole seconds, and never less than was asked for
+    claims = {"iss": "fieldwave", "sub": service, "iat": math.floor(issued), "exp": expires}
     signed = f"{_encoded({'alg': 'HS256', 'typ': 'JWT'})}.{_encoded(claims)}"
     signature = _base64(_signature(keys.primary, signed.encode()))
     return Token(f"{signed}.{signature}", datetime.fromtimestamp(expires, UTC))

@@ -19,8 +19,9 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _Stamp = tuple[tuple[int, ...] | None, ...]
 
-# Two writes in one tick of the file system's clock look the same, so a file this young is read once more.
-_YOUNG_NANOSECONDS = 100_000_000
+# Two writes in one tick of the file system's clock, which may be seconds, look the same: a file this young is read
+# once more.
+_YOUNG_NANOSECONDS = 2_000_000_000
 _ATTEMPTS = 3
 
 
@@ -56,8 +57,10 @@ class Reread(Generic[_T]):
                     self._failure = str(error)
                     _log.error("the %s changed and cannot be used, the old ones stay: %s", self._what, error)
                 return False
+            self._stamp, self._failure = stamp, ""
             changed = value != self.value
-            self._stamp, self.value, self._failure = stamp, value, ""
+            if changed:  # else who compares by identity would be misled
+                self.value = value
         if changed:
             _log.info("the %s changed and have been read again", self._what)
         return changed
@@ -91,4 +94,4 @@ def _stat(path: Path) -> tuple[int, ...] | None:
 
 def _is_young(stamp: _Stamp) -> bool:
     now = time.time_ns()
-    return any(one is None or abs(now - max(one[:2])) < _YOUNG_NANOSECONDS for one in stamp)
+    return any(one is None or abs(now - one[0]) < _YOUNG_NANOSECONDS for one in stamp)
