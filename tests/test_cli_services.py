@@ -237,8 +237,15 @@ def test_keys_and_tokens_of_a_service(project: Path) -> None:
 
 def test_options_that_mean_nothing_are_named(project: Path) -> None:
     assert run("deploy", "rn50.zip", "--when-busy", "panic")[2] == (
-        "error: --when-busy panic is unknown; use refuse, wait, replace\n"
+        "error: --when-busy panic is unknown; use refuse or wait or replace\n"
     )
+    assert run("deploy", "rn50.zip", "--runtime", "docker")[2] == (
+        "error: --runtime docker is unknown; use process or podman\n"
+    )
+    assert run("deploy", "rn50.zip", "--runtime", "podman")[2] == (
+        "error: podman runs images, and this is none; build one with fieldwave images build\n"
+    )
+    assert run("deploy")[2] == "error: name either a package or --image NAME:VERSION\n"
     assert run("list", "--on", "moon")[2] == f"error: no compute 'moon' in {project}; there is: local\n"
     assert run("deploy", "rn50.zip", "--replicas", "0")[2] == (
         "error: 0 replicas are not possible; give a number from 1 to 100\n"

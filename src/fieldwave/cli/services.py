@@ -35,6 +35,7 @@ _COLOURS = {
     "Unschedulable": "red",
 }
 _BUSY = ("refuse", "wait", "replace")
+_RUNTIMES = ("process", "podman")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The service's name.")]
 On = Annotated[str, typer.Option("--on", metavar="COMPUTE", help="Where; else what fieldwave.toml says, or here.")]
@@ -46,8 +47,8 @@ Timeout = Annotated[float, typer.Option(help="Seconds until it must answer.")]
 @app.command(epilog=examples("fieldwave services deploy rn50.zip --name rn50", "fieldwave predict rn50 cat.jpg"))
 def deploy(
     source: Annotated[
-        str, typer.Argument(metavar="PACKAGE", help="A file of 'fieldwave convert', or NAME:VERSION.")
-    ],
+        str, typer.Argument(metavar="[PACKAGE]", help="A file of 'fieldwave convert', or a model, NAME:VERSION.")
+    ] = "",
     name: Annotated[str, typer.Option("--name", "-n", help="What to call it; else as the package.")] = "",
     device: Annotated[str, typer.Option(help="What computes: cpu, rtl, rtl:NPU.")] = "cpu",
     image: ImageOption = "",
@@ -59,6 +60,9 @@ def deploy(
     when_busy: Annotated[
         str, typer.Option(help="When others hold all NPUs: refuse, wait or replace.", metavar="WHAT")
     ] = "refuse",
+    runtime: Annotated[
+        str, typer.Option(metavar="HOW", help="On this machine: process, or podman for the image itself.")
+    ] = "process",
     on: On = "",
     wait: Wait = True,
     timeout: Timeout = 600.0,
@@ -69,8 +73,9 @@ def deploy(
 
     It outlives this shell, and is restarted when it dies.
     """
-    if when_busy not in _BUSY:
-        raise InputError(f"--when-busy {when_busy} is unknown; use {', '.join(_BUSY)}")
+    for option, said, known in ("--when-busy", when_busy, _BUSY), ("--runtime", runtime, _RUNTIMES):
+        if said not in known:
+            raise InputError(f"{option} {said} is unknown; use {' or '.join(known)}")
     target = _target(on)
     package, called = _source(source, image)
     name = name or called
@@ -85,6 +90,7 @@ def deploy(
             when_busy=when_busy,  # type: ignore[arg-type]  # checked above
             wait=wait,
             timeout=timeout,
+            **({} if runtime == "process" else {"runtime": runtime}),
         )
     _tell(service, as_json)
     output.hint(f"fieldwave predict {name} IMAGE")

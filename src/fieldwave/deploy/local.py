@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -13,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from fieldwave.deploy import port as ports
 from fieldwave.deploy.asking import ask, hear
-from fieldwave.deploy.copy_package import copy_package
-from fieldwave.deploy.source import Found, found
+from fieldwave.deploy.source import found
+from fieldwave.deploy.starting import first_start, start
 from fieldwave.deploy.state import ServiceFolder, Spec, now
-from fieldwave.deploy.target import Service, Source, WhenBusy, check_name, check_replicas, is_name
+from fieldwave.deploy.target import Runtime, Service, Source, WhenBusy, check_name, check_replicas, is_name
 from fieldwave.deploy.view import view
-from fieldwave.errors import ConflictError, InputError, NotFoundError, ServiceError
-from fieldwave.keys import KeyName, Keys, read_keys, regenerate_key, write_keys
-from fieldwave.processes.appear import appear, clear_abandoned, disappear, draft
-from fieldwave.processes.launch import launch, python
-from fieldwave.processes.lock import is_held, take
+from fieldwave.errors import ConflictError, InputError, NotFoundError, StorageError
+from fieldwave.keys import KeyName, Keys, read_keys, regenerate_key
+from fieldwave.processes.appear import disappear
+from fieldwave.processes.launch import python
+from fieldwave.processes.lock import is_held
 from fieldwave.processes.log import follow as follow_log
 from fieldwave.processes.log import last_lines
 from fieldwave.processes.stop import stop
@@ -35,6 +33,7 @@ __all__ = ["LocalTarget"]
 
 HOST = "127.0.0.1"
 SERVE_COMMAND = python("fieldwave.deploy.serve_process")
+CONTAINER_COMMAND = python("fieldwave.deploy.container_process")
 _SUPERVISE_COMMAND = python("fieldwave.deploy.supervisor")
 _POLL_SECONDS = 0.02
 
@@ -63,6 +62,7 @@ class LocalTarget:
         replicas: int = 1,
         secure: bool | None = None,
         when_busy: WhenBusy = "refuse",
+        runtime: Runtime = "process",
         wait: bool = True,
         timeout: float = 600.0,
     ) -> Service:
@@ -71,6 +71,9 @@ class LocalTarget:
         It listens on 127.0.0.1, where callers need a key only if ``secure`` is said. With ``wait``, a serving
         process that dies before it was ready once ends the attempt: what keeps a first start from coming up
         seldom goes away by itself.
+
+        Parameters:
+            runtime: ``process`` runs what is installed here; ``podman`` runs the image, which ``source`` is then.
         """
         from fieldwave.devices import create_device
 
@@ -83,6 +86,8 @@ class LocalTarget:
             content = stack.enter_context(found(source, self.workspace))
             self._check_port(port)
             reservation = stack.enter_context(ports.reserve(HOST, port))
+            if runtime == "podman":
+                self._load_image(source)
             spec = Spec(
                 name=name,
                 network=content.package.manifest.network,
@@ -91,15 +96,17 @@ class LocalTarget:
                 port=reservation.getsockname()[1],
                 package=content.package.digest,
                 created=now(),
-                command=list(self._command),
+                command=list(self._command) if runtime == "process" else CONTAINER_COMMAND,
                 replicas=replicas,
                 when_busy=when_busy,
                 model=content.model,
                 image=content.image,
                 keys=bool(secure),
+                container=content.container if runtime == "podman" else "",
             )
-            self._launch(spec, content, reservation.fileno())
-        return self._first_start(name, timeout) if wait else self.get(name)
+            if not start(self.workspace, spec, content.path, reservation.fileno()):
+                raise self._taken(name)
+        return first_start(self, name, when_busy, timeout) if wait else self.get(name)
 
     def update(
         self,
@@ -127,12 +134,15 @@ class LocalTarget:
         with ExitStack() as stack:
             content = None if source is None else stack.enter_context(found(source, self.workspace))
             if content is not None:
+                if spec.container:
+                    self._load_image(source)
                 spec = replace(
                     spec,
                     network=content.package.manifest.network,
                     package=content.package.digest,
                     model=content.model,
                     image=content.image,
+                    container=content.container if spec.container else "",
                 )
             what = f"changes to {spec.network} ({spec.package[:19]}) on {spec.device}"
             change = ask(folder, spec, what, timeout, content.path if content else None)
@@ -186,6 +196,11 @@ class LocalTarget:
         """Stop a service and remove all of it; see `Target.delete`."""
         folder = self._folder(name)
         stop(folder, timeout)
+        with suppress(FileNotFoundError, StorageError):
+            if folder.read_spec().container:
+                from fieldwave.deploy.podman import remove_all
+
+                remove_all(folder.path)
         disappear(folder.path)
 
     @property
@@ -219,57 +234,13 @@ class LocalTarget:
             )
         return folder.keys
 
-    def _launch(self, spec: Spec, content: Found, reservation: int) -> None:
-        """Make the service's folder appear, with everything in it, and start who looks after it."""
-        services = self.workspace.create_services_folder()
-        clear_abandoned(services)
-        with ExitStack() as stack:
-            folder = ServiceFolder(draft(services, spec.name))
-            stack.callback(shutil.rmtree, folder.path, ignore_errors=True)
-            lock = take(folder.lock)
-            stack.callback(os.close, lock)
-            copy_package(content.path, folder.package(spec), spec.package)
-            if spec.keys:
-                write_keys(folder.keys, Keys.generate())
-            folder.write_spec(spec)
-            path = appear(folder.path, spec.name)
-            if path is None:
-                raise self._taken(spec.name)
-            try:
-                launch(_SUPERVISE_COMMAND, ServiceFolder(path), [lock, reservation])
-            except BaseException:
-                disappear(path)
-                raise
+    def _load_image(self, source: Source | None) -> None:
+        from fieldwave.deploy.podman import load
+        from fieldwave.images import Image, Images
 
-    def _first_start(self, name: str, timeout: float) -> Service:
-        deadline = time.monotonic() + timeout
-        try:
-            while (service := self.get(name)).state != "Healthy":
-                if self._start_has_failed(name, service):
-                    raise ServiceError(f"service {name!r} did not start: {service.reason or 'it was stopped'}")
-                if time.monotonic() >= deadline:
-                    raise self._too_late(name, service, timeout)
-                time.sleep(_POLL_SECONDS)
-        except NotFoundError:
-            raise ServiceError(f"service {name!r} was deleted while it started") from None
-        except BaseException:
-            with suppress(NotFoundError):
-                self.delete(name, timeout=5)
-            raise
-        return service
-
-    def _start_has_failed(self, name: str, service: Service) -> bool:
-        if service.state == "Unschedulable":
-            return self._spec(self._folder(name)).when_busy == "refuse"
-        return service.state != "Transitioning" or service.restarts > 0
-
-    def _too_late(self, name: str, service: Service, timeout: float) -> ServiceError:
-        if service.state == "Unschedulable":
-            said = service.reason
-        else:
-            lines = last_lines(self._folder(name).log, 1)
-            said = f"the last line of its log: {lines[-1] if lines else '(empty)'}"
-        return ServiceError(f"service {name!r} was not ready within {timeout:g} s and was removed; {said}")
+        if not isinstance(source, Image):
+            raise InputError("podman runs images, and this is none; build one with fieldwave images build")
+        load(Images(self.workspace.store), source)
 
     def _check_port(self, port: int) -> None:
         # Between two lives of its serving process nobody listens on a service's port, and yet it is taken.

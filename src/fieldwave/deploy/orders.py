@@ -25,6 +25,7 @@ class Assignment:
         digest: of the package.
         keys: the folder of its keys; empty where callers need none.
         tls_cert, tls_key, client_ca: files for TLS; empty for none.
+        container: the image to run in a container, as podman calls it; empty for none.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Assignment:
     tls_cert: str = ""
     tls_key: str = ""
     client_ca: str = ""
+    container: str = ""
 
     def differs_only_in_package(self, other: Assignment) -> bool:
         """Whether a process that does one can go on with the other."""

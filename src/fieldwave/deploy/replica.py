@@ -159,7 +159,8 @@ class Replica:
         try:
             self._reserve()
             host, port = self.assignment.host, self.assignment.port
-            if is_taken(host, port):
+            # A container of a process that was killed is removed by the next.
+            if not self.assignment.container and is_taken(host, port):
                 return self._died(f"port {port} on {host} is taken by another process")
             with listen() as (listener, descriptor, environment):
                 child = subprocess.Popen(

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 BEAT_SECONDS = 1.0
-_PROBE_SECONDS = 4.0
 _LONGEST = 1000
 
 
@@ -93,32 +92,16 @@ def _follow(server: Server, orders: Iterator[Order]) -> None:
 
 
 def _beat(server: Server, assignment: Assignment) -> None:
-    """Tell every second that this process answers, after asking it as any caller would."""
-    import grpc
+    """Tell every second that this process answers, after asking it as any caller would. No answer is no beat."""
+    from fieldwave.deploy.pulse import near, pulse
 
-    from fieldwave.wire.messages import HealthCheckResponse
-    from fieldwave.wire.methods import HEALTH_CHECK
-
-    address = f"{_near(assignment.host)}:{server.probe_port or server.port}"
-    options = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
-    with grpc.insecure_channel(address, options=options) as channel:
-        check = channel.unary_unary(HEALTH_CHECK)
+    with pulse(f"{near(assignment.host)}:{server.probe_port or server.port}") as ask:
         while True:
-            try:
-                answer = check(b"", timeout=_PROBE_SECONDS)
-                well = HealthCheckResponse.FromString(answer).status == HealthCheckResponse.SERVING
-                say(beat="" if well else "its device does not answer, see its log")
-            except grpc.RpcError as error:
-                # No answer is no beat. Too busy to answer is one.
-                if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-                    say(beat="")
+            trouble = ask()
+            if trouble is not None:
+                say(beat=trouble)
             if server.wait(BEAT_SECONDS):
                 return
-
-
-def _near(host: str) -> str:
-    """Where a process reaches itself that listens on ``host``."""
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
 
 
 def _path(name: str) -> Path | None:

@@ -49,6 +49,7 @@ class Spec:
         model, image: what it was deployed from, ``name:version@digest``; empty where it was a file.
         keys: whether callers need a key.
         tls_cert, tls_key, client_ca: paths of the files for TLS; empty for none.
+        container: the image that runs, as podman calls it; empty where the service is a process of this machine.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Spec:
     tls_cert: str = ""
     tls_key: str = ""
     client_ca: str = ""
+    container: str = ""
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,7 @@ class Supervisor:
             tls_cert=spec.tls_cert,
             tls_key=spec.tls_key,
             client_ca=spec.client_ca,
+            container=spec.container,
         )
 
     def _replica(self, assignment: Assignment) -> Replica:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Replicas",
+    "Runtime",
     "Service",
     "Source",
     "State",
@@ -32,6 +33,8 @@ __all__ = [
 Source: TypeAlias = "str | os.PathLike[str] | RegisteredModel | Image"
 """What can be deployed: a package's file, a registered package, an image."""
 State = Literal["Transitioning", "Healthy", "Unhealthy", "Failed", "Unschedulable", "Stopped"]
+Runtime = Literal["process", "podman"]
+"""How a service runs on this machine: as processes of it, or as containers of its image."""
 WhenBusy = Literal["refuse", "wait", "replace"]
 """What a deployment does when every device that it could have is held: give up, wait, or end who holds one."""
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-__all__ = ["die_with_parent", "exit_text", "one_line"]
+__all__ = ["die_with_parent", "exit_text", "one_line", "outlive_parent"]
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _LONGEST = 500
@@ -23,6 +23,12 @@ def die_with_parent(parent: int) -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
         if os.getppid() != parent:  # it died before we could ask
             os._exit(1)
+
+
+def outlive_parent() -> None:
+    """In that other program: take it back, for one that has to clear up after a parent that was killed."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(0))
 
 
 def exit_text(code: int) -> str:
