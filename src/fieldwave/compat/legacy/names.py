@@ -17,6 +17,8 @@ from fieldwave.compat.legacy.tensorflow1 import tensorflow_1
 __all__ = ["provide"]
 
 _OURS = "fieldwave.compat.azureml"
+_KERAS = "tf_keras.api._v1.keras"
+"""Keras as TensorFlow 1 had it; its names are those of ``tf.compat.v1.keras``."""
 
 
 def provide() -> None:
@@ -93,4 +95,4 @@ class _Keras(_Finder):
         top, _, rest = name.partition(".")
         if top != "keras":
             return None
-        return lambda: importlib.import_module(f"tf_keras.{rest}" if rest else "tf_keras")
+        return lambda: importlib.import_module(f"{_KERAS}.{rest}" if rest else _KERAS)
