@@ -19,6 +19,7 @@ import fieldwave
 from fieldwave import zoo
 from fieldwave.cli import app
 from fieldwave.jobs import ENDED, Jobs, begin
+from fieldwave.jobs.state import JobFolder
 from fieldwave.workspace import Workspace
 from tests import scripted_work
 
@@ -155,10 +156,11 @@ def test_convert_and_register(workspace: Workspace, tmp_path: Path) -> None:
     assert run("models", "logs", "picture") == (1, "", message)
     arguments = ["--calibration", "photos", "--register", "--no-wait", "--name", "again", "--npu", "sim16"]
     code, out, err = run("convert", "digits", *arguments)
-    job = out.strip()
-    assert (code, err) == (0, f"next: fieldwave jobs wait {job}\n")
-    assert Jobs().get(job).wait_for_completion()
-    assert dict(workspace.registry.get("again").facts)["npu"] == "sim16"
+    operation = Jobs().get(out.strip())
+    assert (code, err) == (0, f"next: fieldwave jobs wait {operation.id}\n")
+    operation.cancel()
+    spec = JobFolder(operation.folder).read_spec()
+    assert (spec.arguments["name"], spec.arguments["target"]) == ("again", ["sim16"])
 
 
 @pytest.mark.parametrize(

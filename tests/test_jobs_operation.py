@@ -331,7 +331,7 @@ def test_the_worker_has_nothing_of_the_callers(begin: Start) -> None:
 
 
 def test_a_folder_that_is_removed_under_a_job_ends_it(begin: Start) -> None:
-    operation = begin("stubborn")
+    operation = begin("hang")
     until(operation, "hanging")
     worker, looking = operation.snapshot().pid, supervisor(operation)
     assert worker is not None

@@ -37,16 +37,21 @@ def launch(command: Sequence[str], folder: ProcessFolder, inherited: Sequence[in
     except OSError as error:
         raise StorageError(f"cannot write {folder.log}: {error.strerror or error}") from error
     with log:
-        first = subprocess.Popen(
-            [*command, str(folder.path)],
-            cwd="/",
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            pass_fds=inherited,
-        )
+        try:
+            first = subprocess.Popen(
+                [*command, str(folder.path)],
+                cwd="/",
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=inherited,
+            )
+        except OSError as error:
+            raise folder.failure(
+                f"the supervisor of {folder.kind} {folder.name!r} did not start: {error.strerror or error}"
+            ) from error
     if first.wait() != 0:
         said = last_lines(folder.log, 1)
         raise folder.failure(
