@@ -35,6 +35,7 @@ FULL = dataclasses.replace(
     most_replicas=5,
     client_ca=True,
     host_port=50051,
+    host_address="192.0.2.1",
     gateway="edge/public",
     clients=("shop", "camera"),
     node_selector={"fieldwave.dev/board": "kv260"},
@@ -278,7 +279,7 @@ def test_claims_stand_where_podman_needs_volumes() -> None:
 def test_only_the_port_for_callers_is_named() -> None:
     assert container(SPEC)["ports"] == [{"name": "grpc", "containerPort": 50051, "protocol": "TCP"}]
     assert container(FULL)["ports"] == [
-        {"name": "grpc", "containerPort": 50051, "protocol": "TCP", "hostPort": 50051}
+        {"name": "grpc", "containerPort": 50051, "protocol": "TCP", "hostPort": 50051, "hostIP": "192.0.2.1"}
     ]
 
 
@@ -401,6 +402,7 @@ def test_what_an_old_cluster_does_not_know_is_left_out_and_said() -> None:
             {"client_ca": True, "tls_secret": ""},
             "client_ca needs tls_secret: callers show certificates over TLS only",
         ),
+        ({"host_address": "here"}, "host_address is 'here', expected an IP address of the node"),
         ({"startup_seconds": 0}, "startup_seconds is 0; it must be at least 1"),
         ({"npus": -1}, "npus is -1; it must be at least 0"),
         ({"replicas": 0}, "0 replicas are not possible; give a number from 1 to 100"),

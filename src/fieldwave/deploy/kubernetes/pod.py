@@ -77,6 +77,8 @@ def _container(spec: ClusterSpec, offers: Offers) -> dict[str, Any]:
     grpc: dict[str, Any] = {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"}
     if spec.host_port:
         grpc["hostPort"] = spec.host_port
+        if spec.host_address:
+            grpc["hostIP"] = spec.host_address
     return {
         "name": CONTAINER,
         "image": spec.image,

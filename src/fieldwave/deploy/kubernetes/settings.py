@@ -16,6 +16,7 @@ SETTINGS: Mapping[str, type] = {
     "client_ca": bool,
     "cpus": str,
     "gateway": str,
+    "host_address": str,
     "host_port": int,
     "memory": str,
     "most_replicas": int,

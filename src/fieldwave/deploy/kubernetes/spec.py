@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -47,6 +48,7 @@ class ClusterSpec:
             are its volumes of these names, and 4.3 does not decode what it finds in a Secret.
         startup_seconds: how long a start may take, the programming of a device included.
         host_port: a port of the node that leads to the service; 0 for none.
+        host_address: the node's address that has it; empty for all of them.
         gateway: ``namespace/name`` of the Gateway that routes to the service; empty for none.
         clients: namespaces from which it may be called besides its own and the Gateway's; ``*`` for anywhere.
         node_selector: labels of the nodes that it may run on.
@@ -76,6 +78,7 @@ class ClusterSpec:
     claims: bool = False
     startup_seconds: int = 300
     host_port: int = 0
+    host_address: str = ""
     gateway: str = ""
     clients: tuple[str, ...] = ()
     node_selector: Mapping[str, str] = field(default_factory=dict)
@@ -107,6 +110,8 @@ class ClusterSpec:
             raise InputError(f"utilization is {self.utilization}; it must be 1 to 100 percent")
         if not 0 <= self.host_port <= 65535:
             raise InputError(f"port {self.host_port} does not exist; choose one from 1 to 65535, or 0 for none")
+        if self.host_address and not self._is_address():
+            raise InputError(f"host_address is {self.host_address!r}, expected an IP address of the node")
         if self.client_ca and not self.tls_secret:
             raise InputError("client_ca needs tls_secret: callers show certificates over TLS only")
         if self.startup_seconds < 1:
@@ -153,6 +158,13 @@ class ClusterSpec:
             return cls(**said)
         except (ValueError, TypeError, AttributeError) as error:
             raise StorageError(f"the description of the service is damaged: {error}") from None
+
+    def _is_address(self) -> bool:
+        try:
+            ipaddress.ip_address(self.host_address)
+        except ValueError:
+            return False
+        return True
 
     def _check(self, pattern: re.Pattern[str], name: str, expected: str) -> None:
         value = getattr(self, name)
