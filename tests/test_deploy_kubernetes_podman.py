@@ -69,7 +69,15 @@ def test_podman_plays_the_manifest(podman: Podman, image: str, tmp_path: Path) -
     tls = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": authority.certificate}
     port = free_port()
     spec = ClusterSpec(
-        "digits", image, tls_secret="digits-tls", host_port=port, host_address="127.0.0.1", memory="512Mi"
+        "digits",
+        image,
+        tls_secret="digits-tls",
+        host_port=port,
+        host_address="127.0.0.1",
+        memory="512Mi",
+        package="sha256:" + "ab" * 32,
+        model="digits:3@sha256:" + "cd" * 32,
+        network="digits",
     )
     objects = [*make_manifest(spec, EVERYTHING, keys).objects, tls_secret(tls)]
     assert [kubernetes_schemas.errors(one, "1.37") for one in objects] == [[]] * len(objects)
@@ -77,8 +85,8 @@ def test_podman_plays_the_manifest(podman: Podman, image: str, tmp_path: Path) -
     manifest.write_text(to_yaml(objects))
     start = time.monotonic()
     podman("play", "kube", str(manifest))
-    # podman 4.3 hands out a Secret as base64 (later ones decode it): what the files are to hold is put there, and the
-    # server, which refuses what it finds, is started again by its restart policy.
+    # podman 4.3 hands out a Secret as base64 (later ones decode it): what the files are to hold is put there, and
+    # the server, which refuses what it finds, is started again by its restart policy.
     fill(podman, "digits-keys", as_files(keys), tmp_path)
     fill(podman, "digits-tls", tls, tmp_path)
 
