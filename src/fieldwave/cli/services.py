@@ -76,11 +76,10 @@ def deploy(
     for option, said, known in ("--when-busy", when_busy, _BUSY), ("--runtime", runtime, _RUNTIMES):
         if said not in known:
             raise InputError(f"{option} {said} is unknown; use {' or '.join(known)}")
-    target = _target(on)
     package, called = _source(source, image)
     name = name or called
-    with output.waiting(f"waiting for {name} to answer"):
-        service = target.deploy(
+    with output.progress() as progress, output.waiting(f"waiting for {name} to answer"):
+        service = _target(on, progress).deploy(
             package,
             name,
             device=device,
@@ -115,8 +114,8 @@ def update(
     Its name and address stay. Where it fails, the service goes on as it was.
     """
     package = _source(source, image)[0] if source or image else None
-    with output.waiting(f"waiting for {name} to change"):
-        service = _target(on).update(name, package, device=device or None, wait=wait, timeout=timeout)
+    with output.progress() as progress, output.waiting(f"waiting for {name} to change"):
+        service = _target(on, progress).update(name, package, device=device or None, wait=wait, timeout=timeout)
     _tell(service, as_json)
     output.hint(f"fieldwave services show {name}")
 
@@ -251,11 +250,11 @@ def delete(
         output.note(f"{name} is deleted")
 
 
-def _target(on: str) -> Target:
+def _target(on: str, progress: output.Progress = lambda what, done: None) -> Target:
     from fieldwave.deploy import target
     from fieldwave.workspace import Workspace
 
-    return target(Workspace.find(), on)
+    return target(Workspace.find(), on, note=output.note, progress=progress)
 
 
 def _source(text: str, image: str) -> tuple[Source, str]:
