@@ -13,9 +13,10 @@ import pytest
 
 import fieldwave
 from fieldwave.errors import ConflictError, DeviceBusyError, InputError, NotFoundError, StorageError
-from fieldwave.leases import Slot, acquire, slot_states, why_busy
+from fieldwave.leases import Lease, Slot, SlotState, acquire, slot_states, why_busy
 from fieldwave.leases.machine import to_given
-from fieldwave.leases.slots import leases_folder
+from fieldwave.leases.replace import Reservation, replace_one
+from fieldwave.leases.slots import leases_folder, read_holder
 
 CHILD = Path(__file__).with_name("lease_child.py")
 
@@ -46,6 +47,19 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for child in children:
         child.kill()
         child.communicate()
+
+
+def replace_one_by(lease: Lease, newcomer: str) -> Reservation:
+    """As `replace_one`, of a holder that does not mind SIGTERM: this process."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert lease.slot is not None
+        kept = replace_one([SlotState(lease.slot, read_holder(lease.slot))], newcomer)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert kept is not None
+    assert lease.replaced_by == newcomer
+    return kept
 
 
 def said(child: subprocess.Popen[str]) -> str:
@@ -159,6 +173,52 @@ def test_the_longest_holder_is_replaced_and_knows_by_whom(start: Callable[..., s
         assert why_busy("rtl") == "2 NPUs, both held by services b and c"
 
 
+def test_who_waits_does_not_get_the_npu_of_one_that_is_replaced(
+    start: Callable[..., subprocess.Popen[str]],
+) -> None:
+    for _ in range(3):
+        first = start("board", "a")
+        assert said(first) == "board:kv260-0 kv260-0"
+        waiters = [start("board", f"w{index}", "wait") for index in range(3)]
+        assert [said(waiter) for waiter in waiters] == ["1 NPU (kv260-0), held by service a"] * 3
+        os.kill(first.pid, signal.SIGSTOP)
+
+        def go_on(reason: str, stopped: int = first.pid) -> None:
+            assert reason == "1 NPU (kv260-0), held by service a"
+            os.kill(stopped, signal.SIGCONT)
+
+        with acquire("board", "b", "replace", waiting=go_on):
+            assert said(first) == "replaced by b"
+            assert [waiter.poll() for waiter in waiters] == [None] * 3
+        for waiter in waiters:
+            waiter.kill()
+            waiter.wait()
+
+
+def test_an_npu_that_is_kept_for_one_is_not_free() -> None:
+    with acquire("board", "a") as lease:
+        kept = replace_one_by(lease, "b")
+    assert why_busy("board") == "1 NPU (kv260-0), held by service b"
+    with pytest.raises(DeviceBusyError, match=r"no NPU is free for c: 1 NPU \(kv260-0\), held by service b"):
+        acquire("board", "c")
+    kept.release()
+    with acquire("board", "c"):
+        assert why_busy("board") == "1 NPU (kv260-0), held by service c"
+
+
+def test_two_that_replace_at_the_same_time_take_turns(start: Callable[..., subprocess.Popen[str]]) -> None:
+    first = start("board", "a")
+    said(first)
+    newcomers = [start("board", "b", "replace"), start("board", "c", "replace")]
+    deadline = time.monotonic() + 20
+    while sorted(child.poll() is None for child in newcomers) != [False, True]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    [last] = [child for child in newcomers if child.poll() is None]
+    assert said(first) in ("replaced by b", "replaced by c")
+    assert said(last) == "board:kv260-0 kv260-0"
+
+
 def test_nobody_is_replaced_by_one_of_its_own_name() -> None:
     with acquire("board", "a"), pytest.raises(DeviceBusyError, match="no NPU is free for a"):
         acquire("board", "a", "replace")
@@ -170,9 +230,7 @@ def test_one_that_does_not_go_is_named(start: Callable[..., subprocess.Popen[str
     os.kill(child.pid, signal.SIGSTOP)
     with pytest.raises(DeviceBusyError) as caught:
         acquire("board", "b", "replace", timeout=0.2)
-    assert str(caught.value) == (
-        "service a was told to go and still holds its NPU: 1 NPU (kv260-0), held by service a"
-    )
+    assert str(caught.value) == ("service a was told to go and still holds kv260-0")
 
 
 def test_a_process_that_does_not_hold_the_file_is_never_ended(

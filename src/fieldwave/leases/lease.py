@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import asdict
 from types import TracebackType
 from typing import Literal, Self
 
-from fieldwave.errors import ConflictError, DeviceBusyError, InputError, NotFoundError, StorageError
-from fieldwave.files import write_atomically
+from fieldwave.errors import DeviceBusyError, InputError, NotFoundError
 from fieldwave.leases.machine import Machine, Slot, machine_file, read_machine
-from fieldwave.leases.slots import (
-    Holder,
-    SlotState,
-    has_open,
-    leases_folder,
-    read_holder,
-    try_lock,
-    write_holder,
-)
+from fieldwave.leases.replace import Reservation, replace_one, replacer, reserver
+from fieldwave.leases.slots import Holder, SlotState, lock_file, read_holder, try_lock, write_record
 from fieldwave.leases.words import held_by
 
 __all__ = ["Lease", "WhenBusy", "acquire", "why_busy"]
@@ -53,13 +41,7 @@ class Lease:
     @property
     def replaced_by(self) -> str:
         """Who has told this holder to go, that is why SIGTERM came; empty if nobody did."""
-        if self.slot is None or not self._token:
-            return ""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            said = json.loads(_request_file(self.slot).read_bytes())
-            if said["token"] == self._token:
-                return str(said["by"])
-        return ""
+        return replacer(self.slot, self._token) if self.slot is not None and self._token else ""
 
     def fileno(self) -> int:
         """The locked file, for a child process to inherit: the slot is held until the last copy is closed.
@@ -75,7 +57,7 @@ class Lease:
         """Let the NPU go; a second time does nothing."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            write_holder(descriptor, None)
+            write_record(descriptor, None)
             os.close(descriptor)
 
     def __enter__(self) -> Self:
@@ -125,30 +107,34 @@ def acquire(
     if machine.given is not None:
         return Lease(_named(device, slots[0]), slots[0])
     deadline = None if timeout is None else time.monotonic() + timeout
-    reason, told = "", None
-    while True:
-        lease = _take(device, slots, holder)
-        if lease is not None:
-            return lease
-        states = [SlotState(slot, read_holder(slot)) for slot in slots]
-        if any(state.holder is None for state in states):
-            continue  # freed just now
-        now_held = held_by(states)
-        if when_busy == "refuse":
-            raise _refusal(holder, now_held)
-        if when_busy == "replace" and told is None:
-            told = _replace(states, holder)
-            deadline = time.monotonic() + (_REPLACE_SECONDS if timeout is None else timeout)
-        if cancelled():
-            raise DeviceBusyError(f"{holder} was stopped while it waited for an NPU: {now_held}")
-        if deadline is not None and time.monotonic() >= deadline:
-            if told is not None:
-                raise DeviceBusyError(f"service {told} was told to go and still holds its NPU: {now_held}")
-            raise DeviceBusyError(f"no NPU for {holder} within {timeout:g} s: {now_held}")
-        if now_held != reason:
-            reason = now_held
-            waiting(reason)
-        time.sleep(_POLL_SECONDS)
+    reason, kept = "", None
+    try:
+        while (lease := _take(device, slots, holder, kept)) is None:
+            states = _states(slots, kept)
+            if any(state.holder is None for state in states):
+                continue  # freed just now
+            now_held = held_by(states)
+            own = all(state.holder is not None and state.holder.name == holder for state in states)
+            if when_busy == "refuse" or (when_busy == "replace" and own):
+                raise _refusal(holder, now_held)
+            if when_busy == "replace" and kept is None and (kept := replace_one(states, holder)) is not None:
+                deadline = time.monotonic() + (_REPLACE_SECONDS if timeout is None else timeout)
+            if cancelled():
+                raise DeviceBusyError(f"{holder} was stopped while it waited for an NPU: {now_held}")
+            if deadline is not None and time.monotonic() >= deadline:
+                if kept is not None:
+                    raise DeviceBusyError(
+                        f"service {kept.replaced} was told to go and still holds {kept.slot.name}"
+                    )
+                raise DeviceBusyError(f"no NPU for {holder} within {timeout:g} s: {now_held}")
+            if now_held != reason:
+                reason = now_held
+                waiting(reason)
+            time.sleep(_POLL_SECONDS)
+        return lease
+    finally:
+        if kept is not None:
+            kept.release()
 
 
 def why_busy(device: str) -> str:
@@ -161,7 +147,7 @@ def why_busy(device: str) -> str:
     slots = _candidates(device, machine)
     if slots is None or machine.given is not None:
         return ""
-    states = [SlotState(slot, read_holder(slot)) for slot in slots]
+    states = _states(slots, None)
     return "" if any(state.holder is None for state in states) else held_by(states)
 
 
@@ -184,14 +170,30 @@ def _candidates(device: str, machine: Machine) -> tuple[Slot, ...] | None:
     raise NotFoundError(f"this machine has no NPU for device {device!r}; boards in {machine_file()}: {has}")
 
 
-def _take(device: str, slots: Sequence[Slot], holder: str) -> Lease | None:
+def _take(device: str, slots: Sequence[Slot], holder: str, kept: Reservation | None) -> Lease | None:
     for slot in slots:
-        descriptor = try_lock(slot)
-        if descriptor is not None:
-            me = Holder.me(holder)
-            write_holder(descriptor, me)
-            return Lease(_named(device, slot), slot, descriptor, me.token)
+        descriptor = try_lock(lock_file(slot))
+        if descriptor is None:
+            continue
+        # Only now: whoever replaces has the slot kept before its holder goes.
+        if (kept is None or kept.slot != slot) and reserver(slot):
+            os.close(descriptor)
+            continue
+        me = Holder.me(holder)
+        write_record(descriptor, asdict(me))
+        return Lease(_named(device, slot), slot, descriptor, me.token)
     return None
+
+
+def _states(slots: Sequence[Slot], kept: Reservation | None) -> list[SlotState]:
+    """Who holds each slot, or will have it next."""
+    states = []
+    for slot in slots:
+        holder = read_holder(slot)
+        if holder is None and (kept is None or kept.slot != slot) and (by := reserver(slot)):
+            holder = Holder(by, 0)
+        states.append(SlotState(slot, holder))
+    return states
 
 
 def _named(device: str, slot: Slot) -> str:
@@ -202,52 +204,3 @@ def _refusal(holder: str, held: str) -> DeviceBusyError:
     return DeviceBusyError(
         f"no NPU is free for {holder}: {held}; delete a service, or deploy with --when-busy wait or replace"
     )
-
-
-def _replace(states: Sequence[SlotState], newcomer: str) -> str:
-    """Tell the one that has held its NPU longest to go; its name.
-
-    Raises:
-        DeviceBusyError: all are the newcomer's own.
-        ConflictError: it cannot be told.
-    """
-    others = [state for state in states if state.holder is not None and state.holder.name != newcomer]
-    if not others:
-        raise _refusal(newcomer, held_by(states))
-    state = min(others, key=lambda one: (one.holder.since, one.slot.name) if one.holder else ("", ""))
-    holder = state.holder
-    assert holder is not None
-    request = json.dumps({"token": holder.token, "by": newcomer}).encode()
-    with contextlib.suppress(StorageError):  # it is told all the same, only not by whom
-        write_atomically(_request_file(state.slot), request)
-    if not _terminate(holder, state.slot) and read_holder(state.slot) == holder:
-        raise ConflictError(
-            f"service {holder.name} holds {state.slot.name} and cannot be ended from here: it is another user's, "
-            "or in another container; end it there, or wait for it"
-        )
-    return holder.name
-
-
-def _terminate(holder: Holder, slot: Slot) -> bool:
-    """Send SIGTERM to the process if it is the holder; whether it was."""
-    if holder.pid <= 0:
-        return False
-    try:
-        if sys.platform != "linux":
-            os.kill(holder.pid, signal.SIGTERM)
-            return True
-        # By a descriptor: between the look at who it is and the signal its number cannot become another's.
-        process = os.pidfd_open(holder.pid)
-        try:
-            if not has_open(holder.pid, slot):
-                return False
-            signal.pidfd_send_signal(process, signal.SIGTERM)
-        finally:
-            os.close(process)
-    except (ProcessLookupError, FileNotFoundError, PermissionError):
-        return False
-    return True
-
-
-def _request_file(slot: Slot) -> Path:
-    return leases_folder() / f"{slot.name}.replaced"

@@ -8,17 +8,17 @@ out of date; the lock never is.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import json
 import os
 import secrets
 import stat
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from fieldwave.errors import StorageError
 from fieldwave.leases.machine import Machine, Slot, read_machine
@@ -27,11 +27,13 @@ __all__ = [
     "Holder",
     "SlotState",
     "has_open",
+    "is_locked",
     "leases_folder",
+    "lock_file",
     "read_holder",
     "slot_states",
     "try_lock",
-    "write_holder",
+    "write_record",
 ]
 
 _VARIABLE = "FIELDWAVE_LEASES"
@@ -79,7 +81,7 @@ def slot_states(machine: Machine | None = None) -> tuple[SlotState, ...]:
         InputError, StorageError: as `read_machine`.
     """
     machine = machine or read_machine()
-    return tuple(SlotState(slot, None if machine.given else _state(slot)) for slot in machine.slots)
+    return tuple(SlotState(slot, None if machine.given else read_holder(slot)) for slot in machine.slots)
 
 
 def leases_folder() -> Path:
@@ -98,13 +100,17 @@ def leases_folder() -> Path:
     return Path("/tmp/fieldwave-leases")
 
 
-def try_lock(slot: Slot) -> int | None:
-    """The descriptor of the slot's file, locked; None when somebody else has it.
+def lock_file(slot: Slot) -> Path:
+    """The file that the slot's holder has locked, with its `Holder`."""
+    return leases_folder() / slot.name
+
+
+def try_lock(path: Path) -> int | None:
+    """The descriptor of the file, locked; None when somebody else has it.
 
     Raises:
         StorageError: the file cannot be made, or the file system has no locks.
     """
-    path = leases_folder() / slot.name
     try:
         for _ in range(_TRIES):
             descriptor = _open(path)
@@ -124,17 +130,24 @@ def try_lock(slot: Slot) -> int | None:
     return None
 
 
-def write_holder(descriptor: int, holder: Holder | None) -> None:
-    """Write the holder into the locked file; a full disk is no reason not to compute."""
+def is_locked(path: Path) -> bool:
+    """Whether somebody has the file locked; False when there is no such file. Raises StorageError."""
+    with _looked_at(path) as descriptor:
+        return descriptor is not None
+
+
+def write_record(descriptor: int, record: Mapping[str, Any] | None) -> None:
+    """Write into the locked file; a full disk is no reason not to compute."""
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
-        if holder is not None:
-            os.pwrite(descriptor, json.dumps(dataclasses.asdict(holder)).encode(), 0)
+        if record is not None:
+            os.pwrite(descriptor, json.dumps(record).encode(), 0)
 
 
 def read_holder(slot: Slot) -> Holder | None:
-    """Who holds the slot; None when nobody does."""
-    return _state(slot)
+    """Who holds the slot; None when nobody does. Raises StorageError."""
+    with _looked_at(lock_file(slot)) as descriptor:
+        return None if descriptor is None else _record(descriptor)
 
 
 def has_open(pid: int, slot: Slot) -> bool:
@@ -143,7 +156,7 @@ def has_open(pid: int, slot: Slot) -> bool:
     Raises:
         PermissionError: it is another user's.
     """
-    path = leases_folder() / slot.name
+    path = lock_file(slot)
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(entry.stat(), path.stat()):
@@ -151,22 +164,27 @@ def has_open(pid: int, slot: Slot) -> bool:
     return False
 
 
-def _state(slot: Slot) -> Holder | None:
-    path = leases_folder() / slot.name
+@contextlib.contextmanager
+def _looked_at(path: Path) -> Iterator[int | None]:
+    """The file, to read, if somebody has it locked; else None."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        return None
+        yield None
+        return
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
     try:
-        # Shared, so that two who look at the same time do not take each other for the holder.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _record(descriptor)
+        try:
+            # Shared, so that two who look at the same time do not take each other for the holder.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield descriptor
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            yield None
     finally:
         os.close(descriptor)
-    return None
 
 
 def _record(descriptor: int) -> Holder:
