@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 
 from fieldwave.client import PredictionClient
 from fieldwave.errors import InputError, ServiceError
-from fieldwave.keys import Keys, regenerate_key, sign_token, write_keys
+from fieldwave.keys import Keys, read_keys, regenerate_key, sign_token, write_keys
 from fieldwave.serving import Server
 from tests.certificates import Authority, Pair, encrypted
 from tests.served import affine, serving, tensor
@@ -124,25 +124,82 @@ def test_what_can_be_no_key_is_refused_without_being_shown(keyed: Server, token:
     assert str(caught.value) == text
 
 
-def test_a_function_gives_the_key_at_each_call(tmp_path: Path) -> None:
+def test_a_function_is_asked_again_when_what_it_gave_is_refused(tmp_path: Path) -> None:
     """Tokens that end are renewed, keys that are replaced are read again: no call fails."""
-    write_keys(tmp_path / "keys", KEYS)
-    keys = [KEYS]
+    folder = tmp_path / "keys"
+    write_keys(folder, KEYS)
     asked = 0
 
     def token() -> str:
         nonlocal asked
         asked += 1
-        return sign_token(keys[0], lifetime=timedelta(seconds=5)).value
+        return sign_token(read_keys(folder), lifetime=timedelta(hours=1)).value
 
+    with serving(keys=folder) as server, PredictionClient("127.0.0.1", server.port, access_token=token) as client:
+        assert asked == 0
+        for count in range(1, 6):
+            for _ in range(3):
+                client.score_numpy_arrays({"images": tensor()}, timeout=5)
+            assert asked == count
+            new = regenerate_key(folder, "primary")
+            score(server, access_token=new.primary)  # from here on the one before is refused
+        then = datetime(2026, 1, 1, tzinfo=UTC)
+        ended = sign_token(read_keys(folder), lifetime=timedelta(hours=1), now=then).value
+        tokens = iter([ended, read_keys(folder).secondary])
+        score(server, access_token=lambda: next(tokens))
+
+
+def test_a_function_that_gives_what_is_refused_is_asked_twice_and_its_errors_are_the_caller_s(
+    keyed: Server,
+) -> None:
+    asked = 0
+
+    def token() -> str:
+        nonlocal asked
+        asked += 1
+        return WRONG
+
+    assert refusal(keyed, access_token=token)[0] == "UNAUTHENTICATED"
+    assert asked == 2
+    with pytest.raises(ZeroDivisionError):
+        score(keyed, access_token=lambda: str(1 // 0))
+
+
+def test_the_key_in_use_is_replaced_under_load_and_no_call_fails(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    write_keys(folder, KEYS)
+    failures: list[str] = []
+    calls = [0] * 3
+    stop = threading.Event()
     with (
-        serving(keys=tmp_path / "keys") as server,
-        PredictionClient("127.0.0.1", server.port, access_token=token) as client,
+        serving(keys=folder) as server,
+        PredictionClient("127.0.0.1", server.port, access_token=lambda: read_keys(folder).primary) as client,
     ):
-        for _ in range(6):
-            keys[0] = regenerate_key(tmp_path / "keys", "primary")
-            client.score_numpy_arrays({"images": tensor()}, timeout=5)
-    assert asked == 6
+
+        def load(index: int) -> None:
+            while not stop.is_set():
+                try:
+                    client.score_numpy_arrays({"images": tensor()}, timeout=5)
+                except ServiceError as error:
+                    failures.append(str(error))
+                calls[index] += 1
+
+        threads = [threading.Thread(target=load, args=(index,)) for index in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(5):
+                new = regenerate_key(folder, "primary")
+                score(server, access_token=new.primary)  # the service knows it now, and refuses the one before
+                seen = sum(calls)
+                while sum(calls) < seen + 12:
+                    time.sleep(0.001)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    assert failures == []
+    assert sum(calls) >= 60
 
 
 def test_a_key_in_plain_text_is_warned_about_beyond_this_machine(caplog: pytest.LogCaptureFixture) -> None:

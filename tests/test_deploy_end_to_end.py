@@ -156,9 +156,12 @@ def test_a_service_with_keys_answers_those_who_have_one(
     with PredictionClient(service.address) as nobody, pytest.raises(ServiceError) as caught:
         nobody.score_image(images[0])
     assert caught.value.code == "UNAUTHENTICATED"
-    target.regenerate_key("digits", "primary")
-    with service.client() as renewed:
-        _until(lambda: _accepts(renewed, images[0]))
+    old = target.keys("digits").primary
+    with service.client() as client, PredictionClient(service.address, access_token=old) as late:
+        assert client.score_image(images[0]).shape == (10,)
+        target.regenerate_key("digits", "primary")
+        _until(lambda: not _accepts(late, images[0]))
+        assert client.score_image(images[0]).shape == (10,)  # it has looked the new key up
 
 
 def test_a_frozen_process_is_seen(target: LocalTarget, package: Path) -> None:

@@ -23,7 +23,9 @@ _LONGEST_PAUSE = 1.0
 def call(connection: Connections, method: str, data: bytes, timeout: float) -> bytes:
     """Call ``method``; while the service is busy or not available, again and again within ``timeout`` seconds.
 
-    The pauses grow. Nothing else is tried again: what a service has refused it will refuse again.
+    The pauses grow. Nothing else is tried again: what a service has refused it will refuse again. But a token that
+    a function gave, and that is refused, may have ended, or its key may have been replaced: the function is asked
+    for another, once.
 
     Raises:
         TensorError: the service refused the request (INVALID_ARGUMENT), in its words.
@@ -32,6 +34,7 @@ def call(connection: Connections, method: str, data: bytes, timeout: float) -> b
     deadline = _deadline(timeout)
     closings = connection.closings
     pause = _FIRST_PAUSE
+    renewed = False
     while True:
         try:
             return connection.call(method, data, max(deadline - time.monotonic(), 0.001))
@@ -40,6 +43,10 @@ def call(connection: Connections, method: str, data: bytes, timeout: float) -> b
                 raise ServiceError(f"the call to {connection.target} was ended by close()", "CANCELLED") from error
             if isinstance(error, ValueError):
                 raise
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED and not renewed:
+                renewed = True
+                if connection.bearer.renew():
+                    continue
             again = error.code() in TRANSIENT or is_busy(error)
             last = not again or time.monotonic() + pause >= deadline
             if last or pause == _FIRST_PAUSE:
@@ -105,7 +112,7 @@ def _translated(error: grpc.RpcError, connection: Connections, timeout: float) -
         text = f"{target} did not answer within {timeout:g} s"
     else:
         text = f"{target} answered {code.name}: {_one_line(error)}"
-    if code is grpc.StatusCode.UNAUTHENTICATED and not connection.shows_token:
+    if code is grpc.StatusCode.UNAUTHENTICATED and not connection.bearer.given:
         text += "; give a key or a token as access_token"
     return ServiceError(text, code.name)
 

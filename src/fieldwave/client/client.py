@@ -19,7 +19,7 @@ from fieldwave.client.address import is_loopback, targets_of
 from fieldwave.client.answers import Scores, output_names, read_scores
 from fieldwave.client.calls import call, wait_until_serving
 from fieldwave.client.connection import Connection
-from fieldwave.client.credentials import AccessToken, Tls
+from fieldwave.client.credentials import AccessToken, Bearer, Tls
 from fieldwave.client.manifest import detector_of, labels_of, manifest_request, read_manifest
 from fieldwave.client.metadata import ModelMetadata, metadata_request, read_metadata
 from fieldwave.client.spread import Connections
@@ -53,7 +53,8 @@ class PredictionClient:
         port: by default 443 with TLS and 80 without.
         use_ssl: TLS.
         access_token: one of the service's keys, or a token signed by one; sent as ``authorization: Bearer ...``.
-            A function is asked at each call, so that tokens can be renewed and keys be replaced.
+            A function is asked at the first call, and again when the service refuses what it gave: so tokens are
+            renewed and keys are replaced without a call that fails.
         service_name: sent as ``x-ms-aml-grpc-service-route: /api/v1/service/...``, by which a front end with
             several services behind it finds the one that is meant.
         channel_shutdown_timeout: a connection that was idle for so long is made anew.
@@ -96,10 +97,11 @@ class PredictionClient:
         if service_name:
             metadata.append((ROUTE_KEY, ROUTE_PREFIX + service_name))
         self._manifest: Mapping[str, Any] | None = None
+        bearer = Bearer(access_token)
         patience = _CONNECT_SECONDS if len(targets) == 1 else _CONNECT_SECONDS_WITH_OTHERS
         self._connection = Connections(
             [
-                Connection(target, tls, channel_shutdown_timeout, tuple(metadata), patience, access_token)
+                Connection(target, tls, channel_shutdown_timeout, tuple(metadata), patience, bearer)
                 for target in targets
             ]
         )

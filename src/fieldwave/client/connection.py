@@ -12,8 +12,7 @@ from typing import Any
 import grpc
 
 from fieldwave.client.address import is_loopback
-from fieldwave.client.credentials import AccessToken, Tls, bearer
-from fieldwave.wire.methods import AUTHORIZATION_KEY
+from fieldwave.client.credentials import Bearer, Tls
 
 __all__ = ["Connection"]
 
@@ -40,10 +39,9 @@ class Connection:
             connections without telling.
         metadata: sent with every call.
         connect_seconds: how long a service may take to accept a connection.
-        access_token: a key or a token, or what gives one at each call.
+        bearer: the key or token that is sent with every call, too.
 
     Attributes:
-        shows_token: whether calls carry a token.
         closings: how often `close` was called; a call that finds it changed was ended by its own side.
     """
 
@@ -54,16 +52,15 @@ class Connection:
         idle: timedelta,
         metadata: tuple[tuple[str, str], ...] = (),
         connect_seconds: float = 20.0,
-        access_token: AccessToken = "",
+        bearer: Bearer | None = None,
     ) -> None:
         self.target = target
         self.tls = tls
-        self.shows_token = bool(access_token)
+        self.bearer = bearer or Bearer()
         self.closings = 0
         self._credentials = None if tls is None else tls.credentials()
         self._idle = idle.total_seconds()
-        self._access_token = access_token if callable(access_token) else None
-        self._metadata = metadata if callable(access_token) else _with_token(metadata, access_token)
+        self._metadata = metadata
         # Its name says something else, but it is what bounds an attempt to connect.
         self._options = (*_OPTIONS, ("grpc.min_reconnect_backoff_ms", round(connect_seconds * 1000)))
         self._lock = threading.Lock()
@@ -78,9 +75,7 @@ class Connection:
         Raises:
             grpc.RpcError: it failed.
         """
-        metadata = self._metadata
-        if self._access_token is not None:
-            metadata = _with_token(metadata, self._access_token())
+        metadata = self._metadata + self.bearer.metadata()
         with self._in_use(method) as call:
             return call(data, timeout=timeout, metadata=metadata)
 
@@ -121,8 +116,3 @@ class Connection:
             self._channel.close()
         self._channel = None
         self._calls.clear()
-
-
-def _with_token(metadata: tuple[tuple[str, str], ...], token: str) -> tuple[tuple[str, str], ...]:
-    value = bearer(token)
-    return metadata if value is None else (*metadata, (AUTHORIZATION_KEY, value))

@@ -4,35 +4,74 @@ from __future__ import annotations
 
 import re
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import grpc
 
 from fieldwave.errors import InputError
+from fieldwave.wire.methods import AUTHORIZATION_KEY
 
-__all__ = ["AccessToken", "Tls", "bearer"]
+__all__ = ["AccessToken", "Bearer", "Tls"]
 
 AccessToken = str | Callable[[], str]
+Metadata = tuple[tuple[str, str], ...]
 
 _TOKEN = re.compile(r"[!-~]+")
 
 
-def bearer(token: str) -> str | None:
-    """The value of the metadata ``authorization``; None without a token. Space around it is no part of it.
+class Bearer:
+    """What a client shows with each call: a key or a token, or what a function gave last; safe for threads.
+
+    Space around it is no part of it. A function is asked when it is first needed, and again by `renew`.
+
+    Attributes:
+        given: whether there is anything to show.
 
     Raises:
         InputError: it has characters that no key and no token has; the message does not show it.
     """
+
+    def __init__(self, token: AccessToken = "") -> None:
+        self.given = bool(token)
+        self._ask = token if callable(token) else None
+        self._lock = threading.Lock()
+        self._asked = self._ask is None
+        self._metadata = () if callable(token) else _metadata(token)
+
+    def metadata(self) -> Metadata:
+        """The metadata of a call; empty without a token. Raises what the function raises."""
+        if not self._asked:
+            with self._lock:
+                if not self._asked:
+                    self._renew()
+        return self._metadata
+
+    def renew(self) -> bool:
+        """Ask the function again, because the service refused what it gave; False if there is none."""
+        if self._ask is None:
+            return False
+        with self._lock:
+            self._renew()
+        return True
+
+    def _renew(self) -> None:
+        if self._ask is not None:
+            self._metadata = _metadata(self._ask())
+            self._asked = True
+
+
+def _metadata(token: str) -> Metadata:
     token = token.strip()
     # Without a value it stays away: a header that ends in a space is malformed in HTTP/2.
     if not token:
-        return None
+        return ()
     if not _TOKEN.fullmatch(token):
         raise InputError(
             "the access token, which is not shown here, is none: it has spaces or other such characters"
         )
-    return f"Bearer {token}"
+    return ((AUTHORIZATION_KEY, f"Bearer {token}"),)
 
 
 @dataclass(frozen=True)

@@ -31,13 +31,13 @@ class Connections:
     Attributes:
         target: the addresses, for messages.
         closings: how often `close` was called.
-        shows_token: whether calls carry a token.
+        bearer: what the calls show.
     """
 
     def __init__(self, connections: Sequence[Connection]) -> None:
         self.target = ", ".join(connection.target for connection in connections)
         self.closings = 0
-        self.shows_token = connections[0].shows_token
+        self.bearer = connections[0].bearer
         self._replicas = [_Replica(connection) for connection in connections]
         self._turns = itertools.count()
         self._lock = threading.Lock()

@@ -199,15 +199,17 @@ class Service:
         return f"{self.host}:{self.port}"
 
     def client(self) -> PredictionClient:
-        """A client of this service; close it, or use it as a context manager."""
+        """A client of this service; close it, or use it as a context manager.
+
+        It shows the primary key, and looks it up again when the service refuses it: keys may be regenerated.
+        """
         from fieldwave.client import PredictionClient
 
-        token = self.target.keys(self.name).primary if self.secure else ""
         trusted = self.certificate.encode() or None
         return PredictionClient(
             self.addresses or self.address,
             use_ssl=trusted is not None,
-            access_token=token,
+            access_token=(lambda: self.target.keys(self.name).primary) if self.secure else "",
             service_name=self.name,
             root_certificates=trusted,
         )
