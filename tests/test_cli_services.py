@@ -246,7 +246,10 @@ def test_options_that_mean_nothing_are_named(project: Path) -> None:
         "error: podman runs images, and this is none; build one with fieldwave images build\n"
     )
     assert run("deploy")[2] == "error: name either a package or --image NAME:VERSION\n"
-    assert run("list", "--on", "moon")[2] == f"error: no compute 'moon' in {project}; there is: local\n"
+    assert run("deploy", "rn50.zip", "--set", "cpus=2")[2] == (
+        "error: cpus: services on local have no such setting, only those on clusters\n"
+    )
+    assert run("list", "--on", "moon")[2] == f"error: no compute target 'moon' in {project}; it has: local\n"
     assert run("deploy", "rn50.zip", "--replicas", "0")[2] == (
         "error: 0 replicas are not possible; give a number from 1 to 100\n"
     )

@@ -119,9 +119,10 @@ def _client(name: str, access: Access) -> tuple[PredictionClient, float]:
     if ":" in name:
         return access.client(name), _PATIENCE
     access.check_unused(name)
-    from fieldwave.deploy import LocalTarget
+    from fieldwave.deploy import target
+    from fieldwave.workspace import Workspace
 
-    found = LocalTarget().get(name)
+    found = target(Workspace.find()).get(name)
     patience = _SIMULATED_PATIENCE if found.device.startswith("rtl") else _PATIENCE
     return found.wait(patience).client(), patience
 

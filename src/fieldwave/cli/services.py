@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,11 +11,11 @@ from fieldwave.cli import output
 from fieldwave.cli.examples import examples
 from fieldwave.cli.keys import Lifetime, show_token
 from fieldwave.cli.options import Json, Quiet
+from fieldwave.cli.service_view import coloured_state, facts_of, ready_of, source_of, tell
 from fieldwave.errors import InputError
 
 if TYPE_CHECKING:
-    from fieldwave.deploy import Service, Target
-    from fieldwave.deploy.target import Source
+    from fieldwave.deploy import Target
 
 __all__ = ["app"]
 
@@ -27,19 +27,15 @@ app = typer.Typer(
     epilog=examples("fieldwave services deploy rn50.zip --name rn50", "fieldwave services list"),
 )
 
-_COLOURS = {
-    "Healthy": "green",
-    "Transitioning": "yellow",
-    "Unhealthy": "red",
-    "Failed": "red",
-    "Unschedulable": "red",
-}
 _BUSY = ("refuse", "wait", "replace")
 _RUNTIMES = ("process", "podman")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The service's name.")]
 On = Annotated[str, typer.Option("--on", metavar="COMPUTE", help="Where; else what fieldwave.toml says, or here.")]
 ImageOption = Annotated[str, typer.Option("--image", metavar="NAME:VERSION", help="Or the package of an image.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="On a cluster: cpus=2, memory=1Gi, ...")
+]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Return when it answers, or at once.")]
 Timeout = Annotated[float, typer.Option(help="Seconds until it must answer.")]
 
@@ -64,6 +60,7 @@ def deploy(
         str, typer.Option(metavar="HOW", help="On this machine: process, or podman for the image itself.")
     ] = "process",
     on: On = "",
+    settings: Settings = None,
     wait: Wait = True,
     timeout: Timeout = 600.0,
     as_json: Json = False,
@@ -76,22 +73,23 @@ def deploy(
     for option, said, known in ("--when-busy", when_busy, _BUSY), ("--runtime", runtime, _RUNTIMES):
         if said not in known:
             raise InputError(f"{option} {said} is unknown; use {' or '.join(known)}")
-    package, called = _source(source, image)
+    package, called = source_of(source, image)
     name = name or called
+    wanted: dict[str, Any] = {
+        "device": device,
+        "port": port,
+        "replicas": replicas,
+        "secure": secure,
+        "when_busy": when_busy,
+        "wait": wait,
+        "timeout": timeout,
+    }
     with output.progress() as progress, output.waiting(f"waiting for {name} to answer"):
-        service = _target(on, progress).deploy(
-            package,
-            name,
-            device=device,
-            port=port,
-            replicas=replicas,
-            secure=secure,
-            when_busy=when_busy,  # type: ignore[arg-type]  # checked above
-            wait=wait,
-            timeout=timeout,
-            **({} if runtime == "process" else {"runtime": runtime}),
-        )
-    _tell(service, as_json)
+        target = _target(on, settings, progress)
+        if runtime != "process":
+            wanted["runtime"] = _here(target, runtime)
+        service = target.deploy(package, name, **wanted)
+    tell(service, as_json)
     output.hint(f"fieldwave predict {name} IMAGE")
 
 
@@ -104,6 +102,7 @@ def update(
     device: Annotated[str, typer.Option(help="What computes from now on: cpu, rtl, rtl:NPU.")] = "",
     image: ImageOption = "",
     on: On = "",
+    settings: Settings = None,
     wait: Wait = True,
     timeout: Timeout = 600.0,
     as_json: Json = False,
@@ -113,10 +112,11 @@ def update(
 
     Its name and address stay. Where it fails, the service goes on as it was.
     """
-    package = _source(source, image)[0] if source or image else None
+    package = source_of(source, image)[0] if source or image else None
     with output.progress() as progress, output.waiting(f"waiting for {name} to change"):
-        service = _target(on, progress).update(name, package, device=device or None, wait=wait, timeout=timeout)
-    _tell(service, as_json)
+        target = _target(on, settings, progress)
+        service = target.update(name, package, device=device or None, wait=wait, timeout=timeout)
+    tell(service, as_json)
     output.hint(f"fieldwave services show {name}")
 
 
@@ -136,7 +136,7 @@ def scale(
     """
     with output.waiting(f"waiting for {replicas} replicas of {name}"):
         service = _target(on).scale(name, replicas, wait=wait, timeout=timeout)
-    _tell(service, as_json)
+    tell(service, as_json)
     output.hint(f"fieldwave services show {name}")
 
 
@@ -145,12 +145,12 @@ def list_services(on: On = "", as_json: Json = False) -> None:
     """List the services."""
     services = _target(on).list()
     if as_json:
-        output.to_json([_facts(service) for service in services])
+        output.to_json([facts_of(service) for service in services])
     elif services:
         output.table(
             ["NAME", "STATE", "REPLICAS", "ADDRESS", "NETWORK", "DEVICE", "RESTARTS", "CREATED"],
             [
-                [s.name, s.state, _replicas(s), s.address, s.network, s.device, str(s.restarts), s.created]
+                [s.name, s.state, ready_of(s), s.address, s.network, s.device, str(s.restarts), s.created]
                 for s in services
             ],
         )
@@ -168,12 +168,12 @@ def list_services(on: On = "", as_json: Json = False) -> None:
 def show(name: Name, on: On = "", as_json: Json = False) -> None:
     """Show one service: where it is, how it is."""
     service = _target(on).get(name)
-    facts = _facts(service)
+    facts = facts_of(service)
     if as_json:
         output.to_json(facts)
         return
-    facts["state"] = _state(service)
-    facts["replicas"] = _replicas(service)
+    facts["state"] = coloured_state(service)
+    facts["replicas"] = ready_of(service)
     facts["addresses"] = " ".join(service.addresses) if len(service.addresses) > 1 else ""
     facts["secure"] = "yes" if service.secure else ""
     width = max(len(key) for key, value in facts.items() if value not in ("", None))
@@ -250,51 +250,20 @@ def delete(
         output.note(f"{name} is deleted")
 
 
-def _target(on: str, progress: output.Progress = lambda what, done: None) -> Target:
+def _target(
+    on: str, settings: Sequence[str] | None = None, progress: output.Progress = lambda what, done: None
+) -> Target:
     from fieldwave.deploy import target
+    from fieldwave.deploy.kubernetes.settings import parse_settings
     from fieldwave.workspace import Workspace
 
-    return target(Workspace.find(), on, note=output.note, progress=progress)
+    given = parse_settings(list(settings or ()))
+    return target(Workspace.find(), on, settings=given, note=output.note, progress=progress)
 
 
-def _source(text: str, image: str) -> tuple[Source, str]:
-    """What a user means: a package's file, a model of the registry, or an image; and a name for its service."""
-    from fieldwave.workspace import Workspace
+def _here(target: Target, runtime: str) -> str:
+    from fieldwave.deploy import LocalTarget
 
-    if bool(text) == bool(image):
-        raise InputError("name either a package or --image NAME:VERSION")
-    if image:
-        from fieldwave.images import Images
-
-        found = Images(Workspace.find().store).get(image)
-        return found, found.name
-    if text.endswith(".zip") or Path(text).exists():
-        return Path(text), Path(text).stem
-    model = Workspace.find().registry.get(text)
-    return model, model.name
-
-
-def _tell(service: Service, as_json: bool) -> None:
-    if as_json:
-        output.to_json(_facts(service))
-        return
-    several = f", {_replicas(service)} replicas" if service.replicas.wanted > 1 else ""
-    output.data(f"{service.name} is {_state(service)} on {service.address}{several}")
-    if service.reason:
-        output.note(service.reason)
-
-
-def _state(service: Service) -> str:
-    return output.styled(service.state, fg=_COLOURS.get(service.state))
-
-
-def _replicas(service: Service) -> str:
-    return f"{service.replicas.ready}/{service.replicas.wanted}"
-
-
-def _facts(service: Service) -> dict[str, Any]:
-    first = {name: getattr(service, name) for name in ("name", "state", "reason")}
-    replicas = {"wanted": service.replicas.wanted, "ready": service.replicas.ready}
-    names = ("address", "host", "port", "pid", "restarts", "network", "device", "package", "model", "image")
-    rest = {name: getattr(service, name) for name in (*names, "secure", "created")}
-    return {**first, "replicas": replicas, "addresses": list(service.addresses), **rest}
+    if not isinstance(target, LocalTarget):
+        raise InputError(f"--runtime {runtime} is for this machine; elsewhere services run in containers anyway")
+    return runtime
