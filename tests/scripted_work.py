@@ -59,12 +59,18 @@ def run(job: Job) -> str:
             job.log(f"line {number}")
             while not (job.workspace.root / f"go{number}").exists():
                 time.sleep(0.005)
+    if behaviour.startswith("pauses"):
+        time.sleep(float(behaviour.split()[1]))
     job.commit()
+    if behaviour.startswith("pauses"):
+        time.sleep(float(behaviour.split()[2]))
     if behaviour == "commit":
         job.log("committing")
         while not (job.workspace.root / "go").exists():
             time.sleep(0.005)
     stored.write_text("stored")
+    if behaviour.startswith("pauses"):
+        time.sleep(float(behaviour.split()[3]))
     if behaviour == "stored":
         job.log("stored")
         time.sleep(600)

@@ -178,6 +178,14 @@ def test_one_way_or_the_other(options: list[str], message: str) -> None:
     assert message in err
 
 
+def test_a_registered_model_wants_the_registry() -> None:
+    assert run("convert", "flowers:3", "--calibration", "photos", "--output", "x.zip") == (
+        1,
+        "",
+        "error: no file 'flowers:3'; a registered model is converted with --register, not --output\n",
+    )
+
+
 def test_ctrl_c_ends_the_watching_and_not_the_job(scripted: Any) -> None:
     job = scripted("lines")
     source = str(Path(fieldwave.__file__).parents[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -10,8 +11,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -367,3 +370,69 @@ def test_a_supervisor_that_does_not_start(
     with pytest.raises(JobError, match=r"^the supervisor of job '[-0-9a-f]+' did not start: no memory$"):
         begin("succeed")
     assert os.listdir(workspace.folder / "jobs") == []
+
+
+@pytest.mark.slow
+def test_whatever_happens_the_state_tells_whether_there_is_a_result(begin: Start, workspace: Workspace) -> None:
+    """200 jobs, 8 at a time; each is hit in some way at some moment, and half of them are waited for by two."""
+    random, lock = Random(5), threading.Lock()
+    plans = [
+        (
+            hit,
+            random.random() * 0.9,
+            f"pauses {random.random() * 0.3} {random.random() * 0.3} {random.random() * 0.3}",
+        )
+        for _ in range(40)
+        for hit in ("kill worker", "kill supervisor", "cancel", "end supervisor", "stop worker and cancel")
+    ]
+    random.shuffle(plans)
+    states: Counter[tuple[str, str]] = Counter()
+    failures: list[object] = []
+
+    def one(hit: str, moment: float, behaviour: str) -> None:
+        with lock:
+            operation = begin(behaviour)
+        waiting = threading.Thread(target=operation.wait_for_completion)
+        if moment < 0.5:
+            waiting.start()
+        time.sleep(moment)
+        worker, looking = operation.snapshot().pid, JobFolder(operation.folder).leader()
+        with contextlib.suppress(ProcessLookupError, ConflictError):
+            if "supervisor" in hit and looking is not None:
+                os.kill(looking, signal.SIGKILL if hit.startswith("kill") else signal.SIGTERM)
+            elif hit == "kill worker" and worker is not None:
+                os.kill(worker, signal.SIGKILL)
+            elif hit.endswith("cancel"):
+                if hit.startswith("stop") and worker is not None:
+                    os.kill(worker, signal.SIGSTOP)
+                    threading.Timer(4, lambda: continued(worker)).start()  # it may have been storing
+                operation.cancel()
+        succeeded = operation.wait_for_completion()
+        if moment < 0.5:
+            waiting.join()
+        now = operation.snapshot()
+        states[hit, now.state] += 1
+        stored = (workspace.root / f"{operation.id}.result").exists()
+        if not (succeeded == stored == (now.state == "Succeeded") == bool(now.reference)) or now.pid is not None:
+            failures.append((hit, moment, behaviour, now, stored))
+
+    def some(which: list[tuple[str, float, str]]) -> None:
+        for plan in which:
+            one(*plan)
+
+    threads = [threading.Thread(target=some, args=(plans[number::8],)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert sum(states.values()) == 200
+    for hit in ("kill worker", "kill supervisor", "cancel", "end supervisor"):
+        assert states[hit, "Succeeded"] > 0, states
+    assert states["kill worker", "Failed"] > 0 < states["kill supervisor", "Failed"]
+    assert states["cancel", "Cancelled"] > 0
+
+
+def continued(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ from fieldwave.cli.examples import examples
 from fieldwave.cli.options import Json, Quiet
 from fieldwave.cli.pairs import read_pairs
 from fieldwave.cli.watch import show_result, watch
-from fieldwave.errors import InputError, StorageError
+from fieldwave.errors import InputError, NotFoundError, StorageError
 
 if TYPE_CHECKING:
     from fieldwave.conversion import Conversion
@@ -157,6 +158,8 @@ def convert(
         raise typer.BadParameter("say --output FILE or --register, one of them", param_hint="'--output'")
     if not register and (name or tag or prop or description or timeout is not None or not wait):
         raise typer.BadParameter("it is for --register, not for --output FILE", param_hint=f"'{_JOB}'")
+    if not register and ":" in model and not os.path.exists(model):
+        raise NotFoundError(f"no file {model!r}; a registered model is converted with --register, not --output")
     said = any(value not in ("", None) for value in (order, mean, scale, std, resize))
     options: dict[str, Any] = {
         "weights": weights,

@@ -67,7 +67,7 @@ def show_result(operation: Operation[Any], as_json: bool) -> None:
         reference, _, digest = now.reference.partition("@")
         output.data(f"{reference}  {digest}  {took(now)}")
     if now.kind == "convert":
-        output.hint(f"fieldwave models show {now.reference.partition('@')[0]}")
+        output.hint(f"fieldwave services deploy {now.reference.partition('@')[0]}")
     elif now.kind == "image":
         output.hint(f"fieldwave images show {now.reference.partition('@')[0]}")
 

@@ -48,6 +48,7 @@ _GRACE_SECONDS = 2.0
 _PUBLISH_SECONDS = 1.0
 _FULL_DISK_SECONDS = 60.0
 _READ_BYTES = 65536
+_MOST_STAGES = 200  # for work that names them anew all the time
 _READS_AT_ONCE = 32  # more than a pipe holds, and an end to it for one that never stops writing
 
 
@@ -199,7 +200,7 @@ class Supervisor:
 
     def _finish_stage(self) -> None:
         seconds, self._stage_since = time.monotonic() - self._stage_since, time.monotonic()
-        if stage := self._status.stage:
+        if (stage := self._status.stage) and len(self._status.stages) < _MOST_STAGES:
             stages = {**self._status.stages, stage: round(self._status.stages.get(stage, 0.0) + seconds, 3)}
             self._status = replace(self._status, stages=stages)
 
