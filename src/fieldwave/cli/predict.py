@@ -13,7 +13,7 @@ import typer
 from fieldwave.cli import objects, output
 from fieldwave.cli.access import Access, Ca, ClientCert, ClientKey, KeyFile, TlsOption
 from fieldwave.cli.examples import examples
-from fieldwave.cli.options import Json, Quiet
+from fieldwave.cli.options import Json, On, Quiet
 from fieldwave.cli.pictures import bar
 from fieldwave.cli.scorer import Scorer, open_scorer
 from fieldwave.errors import FieldwaveError, InputError, NotFoundError, StorageError
@@ -32,6 +32,7 @@ _TOP = 5
 @app.command(
     epilog=examples(
         "fieldwave predict rn50 cat.jpg --top 5",
+        "fieldwave predict rn50 cat.jpg --on line3",
         "fieldwave predict localhost:50051 cat.jpg dog.png",
         "fieldwave predict board.example:50051 cat.jpg --key-file key --ca ca.crt",
         "fieldwave predict ssd street.jpg --threshold 0.4 --draw street-boxes.png",
@@ -67,6 +68,7 @@ def predict(
         float | None,
         typer.Option(help="Seconds for each image.", show_default="10, or 600 where the device is simulated"),
     ] = None,
+    on: On = "",
     key_file: KeyFile = None,
     tls: TlsOption = False,
     ca: Ca = None,
@@ -80,7 +82,7 @@ def predict(
     found: list[dict[str, Any]] = []
     hint = ""
     try:
-        with open_scorer(service, timeout, Access(key_file, tls, ca, client_cert, client_key)) as scorer:
+        with open_scorer(service, timeout, Access(key_file, tls, ca, client_cert, client_key), on) as scorer:
             detector = _detector(scorer, threshold, draw, output_name)
             for image, picture in zip(images, pictures, strict=True):
                 with _named(image, images), output.waiting(f"scoring {image}"):
@@ -96,7 +98,8 @@ def predict(
             output.to_json(found)
     if hint and draw is None and not as_json:
         chosen = "" if threshold is None else f" --threshold {threshold:g}"
-        output.hint(f"fieldwave predict {service} {hint}{chosen} --draw {objects.beside(Path(hint))}")
+        place = f" --on {on}" if on else ""
+        output.hint(f"fieldwave predict {service} {hint}{place}{chosen} --draw {objects.beside(Path(hint))}")
 
 
 def _classes(

@@ -45,12 +45,13 @@ class Scorer(Protocol):
 
 
 @contextlib.contextmanager
-def open_scorer(name: str, timeout: float | None, access: Access) -> Iterator[Scorer]:
+def open_scorer(name: str, timeout: float | None, access: Access, on: str = "") -> Iterator[Scorer]:
     """The scorer that a user means by ``name``: a package's file, HOST:PORT, or a service of this workspace.
 
     Args:
         timeout: seconds for each call to a service; as long as is good for its device where None.
         access: how to be let in at HOST:PORT.
+        on: the compute target that a service of the workspace runs on.
 
     Raises:
         InputError: ``access`` says something, but ``name`` is no HOST:PORT.
@@ -67,7 +68,7 @@ def open_scorer(name: str, timeout: float | None, access: Access) -> Iterator[Sc
             device.load(package)
             yield _Local(name, package, device)
     else:
-        client, patience = _client(name, access)
+        client, patience = _client(name, access, on)
         with client:
             yield _remote(name, client, timeout or patience)
 
@@ -114,7 +115,7 @@ class _Local:
         return {name: found[names[name]] for name in outputs} if outputs else found
 
 
-def _client(name: str, access: Access) -> tuple[PredictionClient, float]:
+def _client(name: str, access: Access, on: str) -> tuple[PredictionClient, float]:
     """A client of the service, and how long one image may take, in seconds."""
     if ":" in name:
         return access.client(name), _PATIENCE
@@ -122,7 +123,7 @@ def _client(name: str, access: Access) -> tuple[PredictionClient, float]:
     from fieldwave.deploy import target
     from fieldwave.workspace import Workspace
 
-    found = target(Workspace.find()).get(name)
+    found = target(Workspace.find(), on).get(name)
     patience = _SIMULATED_PATIENCE if found.device.startswith("rtl") else _PATIENCE
     return found.wait(patience).client(), patience
 

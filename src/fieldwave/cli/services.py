@@ -10,7 +10,7 @@ import typer
 from fieldwave.cli import output
 from fieldwave.cli.examples import examples
 from fieldwave.cli.keys import Lifetime, show_token
-from fieldwave.cli.options import Json, Quiet
+from fieldwave.cli.options import Json, On, Quiet
 from fieldwave.cli.service_view import coloured_state, facts_of, ready_of, source_of, tell
 from fieldwave.errors import InputError
 
@@ -31,7 +31,6 @@ _BUSY = ("refuse", "wait", "replace")
 _RUNTIMES = ("process", "podman")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The service's name.")]
-On = Annotated[str, typer.Option("--on", metavar="COMPUTE", help="Where; else what fieldwave.toml says, or here.")]
 ImageOption = Annotated[str, typer.Option("--image", metavar="NAME:VERSION", help="Or the package of an image.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="On a cluster: cpus=2, memory=1Gi, ...")
@@ -90,7 +89,7 @@ def deploy(
             wanted["runtime"] = _here(target, runtime)
         service = target.deploy(package, name, **wanted)
     tell(service, as_json)
-    output.hint(f"fieldwave predict {name} IMAGE")
+    output.hint(f"fieldwave predict {name} IMAGE{f' --on {on}' if on else ''}")
 
 
 @app.command(epilog=examples("fieldwave services update rn50 better.zip", "fieldwave services update rn50 rn50:4"))
@@ -117,7 +116,7 @@ def update(
         target = _target(on, settings, progress)
         service = target.update(name, package, device=device or None, wait=wait, timeout=timeout)
     tell(service, as_json)
-    output.hint(f"fieldwave services show {name}")
+    output.hint(f"fieldwave services show {name}{f' --on {on}' if on else ''}")
 
 
 @app.command(epilog=examples("fieldwave services scale rn50 2"))
@@ -137,7 +136,7 @@ def scale(
     with output.waiting(f"waiting for {replicas} replicas of {name}"):
         service = _target(on).scale(name, replicas, wait=wait, timeout=timeout)
     tell(service, as_json)
-    output.hint(f"fieldwave services show {name}")
+    output.hint(f"fieldwave services show {name}{f' --on {on}' if on else ''}")
 
 
 @app.command("list", epilog=examples("fieldwave services list", "fieldwave services list --json"))
