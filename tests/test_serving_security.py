@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def authority() -> Authority:
     return Authority()
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened(server: Server, credentials: grpc.ChannelCredentials | None = None) -> Iterator[grpc.Channel]:
     address = f"127.0.0.1:{server.port}"
     # Channels in one process would else share a connection, and its handshake.
@@ -503,6 +504,20 @@ def test_keys_that_are_not_there_are_refused_by_name(tmp_path: Path) -> None:
 def test_a_taken_probe_port_is_told_and_leaves_nothing_running(server: Server, folder: Path) -> None:
     text = f"port {server.port} is in use on 127.0.0.1; choose another with --probe-port, or 0 for a free one"
     assert refused(keys=folder, probe_port=server.port) == text
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_who_connects_and_says_nothing_is_not_kept(tmp_path: Path, authority: Authority, tls: bool) -> None:
+    options: dict[str, Any] = {}
+    if tls:
+        options["tls_cert"], options["tls_key"] = authority.server().write(tmp_path)
+    with serving(receive_seconds=0.3, **options) as server:
+        silent = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(20)]
+        assert ask(server, credentials=trusting(authority) if tls else None)[0] is grpc.StatusCode.OK
+        for connection in silent:
+            with connection, contextlib.suppress(ConnectionResetError):
+                while connection.recv(4096):  # its settings, in plain text; then the end, or TimeoutError
+                    pass
 
 
 # ---- beyond this machine

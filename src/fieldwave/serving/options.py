@@ -31,7 +31,7 @@ class ServeOptions:
         max_batch: the most images in one request.
         workers: how many predictions are in hand at once: one on the device while others are received,
             decoded and answered. As many again may wait; whoever comes then is sent away at once.
-        receive_seconds: how long a request may take to arrive.
+        receive_seconds: how long a request may take to arrive, or a new connection to say hello.
         recovery_seconds: how often a device that failed is tried again while nobody asks for it.
         grace_seconds: how long requests in hand may take when the service is told to stop.
         keys: a folder of keys (`fieldwave.keys`); callers must send one of them, or a token signed by one. Read

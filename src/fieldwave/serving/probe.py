@@ -31,7 +31,11 @@ class Probe:
         self._grpc: Any = grpc.server(
             futures.ThreadPoolExecutor(_CALLS, thread_name_prefix="fieldwave-probe"),
             maximum_concurrent_rpcs=_CALLS,
-            options=(("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", _LARGEST_BYTES)),
+            options=(
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", _LARGEST_BYTES),
+                ("grpc.server_handshake_timeout_ms", round(1000 * _PATIENCE_SECONDS)),
+            ),
         )
         health.add_to(self._grpc, self._receiving, watch=False)
 

@@ -301,6 +301,8 @@ def _grpc_server(options: ServeOptions, authentication: Authentication | None) -
             ("grpc.so_reuseport", 0),  # or a second server would share the port without a word
             ("grpc.max_receive_message_length", options.max_message_bytes),
             ("grpc.max_send_message_length", -1),
+            # Who connects and says nothing, not even hello, is not kept for the two minutes that gRPC would.
+            ("grpc.server_handshake_timeout_ms", round(1000 * min(options.receive_seconds, 120.0))),
             ("grpc.keepalive_time_ms", 60_000),  # a peer that vanished in mid-call must not hold its place
             ("grpc.keepalive_timeout_ms", 20_000),
         ),
