@@ -79,6 +79,15 @@ def test_a_service_is_deployed_seen_and_deleted(cluster: Cluster, target: Kubern
         assert str(caught.value) == "no service 'digits' on lab; see fieldwave services list"
 
 
+def test_clients_trust_what_the_secret_says(cluster: Cluster, target: KubernetesTarget) -> None:
+    assert target.deploy(GOOD, "digits").certificate == ""  # the Secret is not there yet
+    data = {"tls.crt": base64.b64encode(b"leaf").decode()}
+    cluster.put("Secret", {"metadata": {"name": "digits-tls"}, "data": data})
+    assert target.get("digits").certificate == "leaf"
+    data["ca.crt"] = base64.b64encode(b"authority").decode()
+    assert target.get("digits").certificate == "authority"
+
+
 def test_what_others_deployed_is_not_seen_and_not_touched(cluster: Cluster, target: KubernetesTarget) -> None:
     theirs = {"metadata": {"name": "digits", "labels": {"app.kubernetes.io/instance": "digits"}}, "spec": {}}
     cluster.put("Service", theirs)
@@ -289,7 +298,7 @@ def test_keys_are_not_sent_in_the_open(cluster: Cluster, kubeconfig: str, tmp_pa
         target_of(kubeconfig, tmp_path).deploy(GOOD, "digits")
     assert str(caught.value) == (
         "service 'digits' would take keys in the open: name the Secret of its certificate (tls_secret=NAME), "
-        "let a Gateway end TLS (gateway=NAMESPACE/NAME), or say that it may be insecure"
+        "let a Gateway end TLS (gateway=NAMESPACE/NAME), or say that it may be open to all"
     )
     assert ours(cluster) == set()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fieldwave.cli import output
+from fieldwave.cli import output, service_manifest
 from fieldwave.cli.examples import examples
 from fieldwave.cli.keys import Lifetime, show_token
 from fieldwave.cli.options import Json, On, Quiet
@@ -29,6 +29,8 @@ app = typer.Typer(
 
 _BUSY = ("refuse", "wait", "replace")
 _RUNTIMES = ("process", "podman")
+
+app.command(epilog=service_manifest.EPILOG)(service_manifest.manifest)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The service's name.")]
 ImageOption = Annotated[str, typer.Option("--image", metavar="NAME:VERSION", help="Or the package of an image.")]

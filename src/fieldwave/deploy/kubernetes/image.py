@@ -13,7 +13,7 @@ from fieldwave.images import Image, Images
 from fieldwave.store import RegistryStore
 from fieldwave.workspace import Workspace
 
-__all__ = ["ClusterImage", "cluster_image"]
+__all__ = ["ClusterImage", "cluster_image", "reference_of"]
 
 _REFERENCE = re.compile(r".+@sha256:[0-9a-f]{64}")
 
@@ -35,6 +35,15 @@ class ClusterImage:
     built: str = ""
 
 
+def reference_of(image: Image, workspace: Workspace, registry: str = "") -> str:
+    """Where a cluster would pull an image of the workspace. Raises InputError if nobody has said."""
+    if registry:
+        return image.reference(registry)
+    if not isinstance(workspace.store, RegistryStore):
+        raise _no_registry(image)
+    return Images(workspace.store).reference(image)
+
+
 def cluster_image(source: Source, name: str, workspace: Workspace, registry: str = "") -> ClusterImage:
     """The image that ``source`` means, where the cluster can pull it.
 
@@ -54,10 +63,7 @@ def cluster_image(source: Source, name: str, workspace: Workspace, registry: str
     images = Images(workspace.store)
     in_registry = isinstance(workspace.store, RegistryStore)
     if not registry and not in_registry:
-        raise InputError(
-            f"the cluster cannot pull {_words(source)} from this machine: say which registry it can pull from "
-            "(registry=HOST/PREFIX), or keep the workspace's store in one (store in fieldwave.toml)"
-        )
+        raise _no_registry(source)
     image = _image(source, name, images)
     reference = images.push(image, registry) if registry else images.reference(image)
     return ClusterImage(reference, image.package, image.model, image.network, f"{image.id}@{image.digest}")
@@ -69,6 +75,13 @@ def _image(source: Source, name: str, images: Images) -> Image:
     if isinstance(source, str | os.PathLike):
         return images.build(Path(source), name)
     return images.build(source, source.name)
+
+
+def _no_registry(source: Source) -> InputError:
+    return InputError(
+        f"the cluster cannot pull {_words(source)} from this machine: say which registry it can pull from "
+        "(registry=HOST/PREFIX), or keep the workspace's store in one (store in fieldwave.toml)"
+    )
 
 
 def _words(source: Source) -> str:

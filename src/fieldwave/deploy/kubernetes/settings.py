@@ -9,7 +9,7 @@ from typing import Any
 from fieldwave.deploy.kubernetes.spec import ClusterSpec
 from fieldwave.errors import InputError
 
-__all__ = ["SETTINGS", "parse_settings", "spec_with"]
+__all__ = ["SETTINGS", "check_encrypted", "parse_settings", "spec_with"]
 
 SETTINGS: Mapping[str, type] = {
     "clients": tuple,
@@ -39,6 +39,15 @@ def spec_with(spec: ClusterSpec, settings: Mapping[str, Any]) -> ClusterSpec:
         if name not in SETTINGS:
             raise InputError(f"a cluster has no setting {name!r}; there are: {', '.join(SETTINGS)}, registry")
     return replace(spec, **settings)
+
+
+def check_encrypted(spec: ClusterSpec) -> None:
+    """Raises InputError when callers would have to send their keys over a connection that anybody can read."""
+    if spec.keys and not spec.tls_secret and not spec.gateway:
+        raise InputError(
+            f"service {spec.name!r} would take keys in the open: name the Secret of its certificate "
+            "(tls_secret=NAME), let a Gateway end TLS (gateway=NAMESPACE/NAME), or say that it may be open to all"
+        )
 
 
 def parse_settings(given: list[str]) -> dict[str, Any]:

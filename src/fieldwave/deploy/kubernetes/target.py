@@ -22,7 +22,7 @@ from fieldwave.deploy.kubernetes.objects import Objects, spec_of
 from fieldwave.deploy.kubernetes.pod import GRPC_PORT
 from fieldwave.deploy.kubernetes.rollout import Patience, wait_for_rollout
 from fieldwave.deploy.kubernetes.secret import keys_of
-from fieldwave.deploy.kubernetes.settings import spec_with
+from fieldwave.deploy.kubernetes.settings import check_encrypted, spec_with
 from fieldwave.deploy.kubernetes.spec import ClusterSpec
 from fieldwave.deploy.kubernetes.view import view
 from fieldwave.deploy.target import Service, Source, WhenBusy, check_name, check_replicas
@@ -107,11 +107,7 @@ class KubernetesTarget:
             ),
             self._settings,
         )
-        if spec.keys and not spec.tls_secret and not spec.gateway:
-            raise InputError(
-                f"service {name!r} would take keys in the open: name the Secret of its certificate "
-                "(tls_secret=NAME), let a Gateway end TLS (gateway=NAMESPACE/NAME), or say that it may be insecure"
-            )
+        check_encrypted(spec)
         self._objects.check_free(name)
         self._check_room(spec, when_busy)
         spec = self._with_image(spec, source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from fieldwave.compute.cluster_status import cluster_status
@@ -11,6 +12,7 @@ from fieldwave.deploy.kubernetes.pod import GRPC_PORT
 from fieldwave.deploy.kubernetes.spec import ClusterSpec
 from fieldwave.deploy.kubernetes.state import look
 from fieldwave.deploy.target import Service, Target
+from fieldwave.errors import FieldwaveError
 
 __all__ = ["view"]
 
@@ -42,7 +44,19 @@ def view(objects: Objects, deployment: Any, target: Target) -> Service:
         model=spec.model,
         image=spec.built or spec.image,
         secure=spec.keys,
+        certificate=_certificate(objects, spec),
     )
+
+
+def _certificate(objects: Objects, spec: ClusterSpec) -> str:
+    """What clients trust: the authority beside the certificate, else the certificate itself; empty without TLS."""
+    if not spec.tls_secret or spec.gateway:
+        return ""
+    try:
+        data = objects.secret(spec.tls_secret).data or {}
+        return base64.b64decode(data.get("ca.crt") or data.get("tls.crt") or "").decode()
+    except (FieldwaveError, ValueError):
+        return ""  # it is not there yet, or this user may not see it
 
 
 def _place(objects: Objects, spec: ClusterSpec) -> tuple[str, int]:
