@@ -1,8 +1,8 @@
 """A stand-in for the kubelet's side of the device plugin API v1beta1, as its documentation tells it.
 
 It answers Registration on ``kubelet.sock``, connects back to the socket that the plugin names, watches its
-devices, and allocates them to containers, each to one at a time. A restart clears the folder of sockets, as the
-real one does.
+devices, and allocates them to pods, each to one at a time, of which it tells by the pod resources API. A restart
+clears the folder of sockets, as the real one does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 
-from fieldwave.wire import device_plugin as api
+from fieldwave.wire import kubelet as api
 
 _PLUGIN = "/v1beta1.DevicePlugin/"
 
@@ -27,6 +27,7 @@ class Kubelet:
         folder: of the sockets.
         registered: what plugins have registered, in order.
         lists: each list of devices that a plugin has sent, name to health.
+        pods: what each pod has, by ``namespace/name``.
         refuse: why the next registrations are refused; empty if they are not.
     """
 
@@ -36,8 +37,9 @@ class Kubelet:
         self.lists: queue.Queue[dict[str, str]] = queue.Queue()
         self.topology: dict[str, list[int]] = {}
         self.refuse = ""
-        self.allocated: set[str] = set()
+        self.pods: dict[str, list[str]] = {}
         self._server: Any = None
+        self._lister: Any = None
         self._channel: grpc.Channel | None = None
 
     def start(self) -> None:
@@ -55,7 +57,27 @@ class Kubelet:
         self._server.add_insecure_port(f"unix:{self.folder / 'kubelet.sock'}")
         self._server.start()
 
+    @property
+    def pod_resources(self) -> Path:
+        """The socket of that API; there from `list_pods` on."""
+        return self.folder / "pods"
+
+    def list_pods(self) -> None:
+        handlers = {
+            "List": grpc.unary_unary_rpc_method_handler(
+                self._list, api.ListPodResourcesRequest.FromString, api.ListPodResourcesResponse.SerializeToString
+            )
+        }
+        self._lister = grpc.server(futures.ThreadPoolExecutor(2))
+        self._lister.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("v1.PodResourcesLister", handlers),)
+        )
+        self._lister.add_insecure_port(f"unix:{self.pod_resources}")
+        self._lister.start()
+
     def stop(self) -> None:
+        if self._lister is not None:
+            self._lister.stop(0).wait()
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -74,20 +96,30 @@ class Kubelet:
         response = self._call("GetPreferredAllocation", request, api.PreferredAllocationResponse)
         return list(response.container_responses[0].deviceIDs)
 
-    def allocate(self, *containers: list[str]) -> list[Any]:
+    def allocate(self, *containers: list[str], pod: str = "vision/p") -> list[Any]:
         """What each container of a pod gets for these devices, none of which another has."""
         wanted = [name for names in containers for name in names]
-        assert not self.allocated & set(wanted), "the kubelet gives a device to one container at a time"
+        others = {name for names in self.pods.values() for name in names}
+        assert not others & set(wanted), "the kubelet gives a device to one container at a time"
         request = api.AllocateRequest()
         for names in containers:
             request.container_requests.add(devices_ids=names)
         response = self._call("Allocate", request, api.AllocateResponse)
-        self.allocated |= set(wanted)
+        self.pods[pod] = wanted
         return list(response.container_responses)
 
     def pre_start(self, *names: str) -> Any:
         request = api.PreStartContainerRequest(devices_ids=names)
         return self._call("PreStartContainer", request, api.PreStartContainerResponse)
+
+    def _list(self, request: Any, context: grpc.ServicerContext) -> Any:
+        response = api.ListPodResourcesResponse()
+        for pod, names in self.pods.items():
+            namespace, _, name = pod.partition("/")
+            container = response.pod_resources.add(name=name, namespace=namespace).containers.add(name="server")
+            container.devices.add(resource_name="fieldwave.dev/npu", device_ids=names)
+            container.devices.add(resource_name="example.com/other", device_ids=["u250-1"])
+        return response
 
     def _call(self, method: str, request: Any, response: Any) -> Any:
         assert self._channel is not None

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -17,8 +17,9 @@ import pytest
 
 from fieldwave.compute.device_plugin import PluginOptions, run
 from fieldwave.compute.device_plugin.plugin import preferred
-from fieldwave.errors import InputError
-from fieldwave.leases import Slot, acquire
+from fieldwave.compute.device_plugin.pods import Pods
+from fieldwave.errors import ConflictError, DeviceBusyError, InputError
+from fieldwave.leases import Slot, acquire, read_machine, why_busy
 from tests.kubelet import Kubelet
 
 MACHINE = """
@@ -58,7 +59,7 @@ def kubelet() -> Iterator[Kubelet]:
 
 @pytest.fixture
 def plugin(node: Path, kubelet: Kubelet) -> Iterator[PluginOptions]:
-    options = PluginOptions(folder=kubelet.folder, seconds=0.02)
+    options = PluginOptions(folder=kubelet.folder, pod_resources=kubelet.pod_resources, seconds=0.02)
     stopped = threading.Event()
     thread = threading.Thread(target=run, args=(options, stopped))
     thread.start()
@@ -67,6 +68,13 @@ def plugin(node: Path, kubelet: Kubelet) -> Iterator[PluginOptions]:
     thread.join(10)
     assert not thread.is_alive()
     assert not (kubelet.folder / "fieldwave-npu.sock").exists()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
 
 
 def test_the_plugin_registers_and_lists_its_devices(plugin: PluginOptions, kubelet: Kubelet) -> None:
@@ -145,6 +153,45 @@ def test_a_board_that_a_local_service_holds_is_not_given_to_a_pod(plugin: Plugin
             kubelet.allocate(["u250-1"])
         assert caught.value.details() == "device u250-1 is held by service a on the node itself"
     assert kubelet.lists.get(timeout=10) == HEALTHY
+
+
+def test_a_board_that_a_pod_has_is_held_for_services_on_the_node(
+    plugin: PluginOptions, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fieldwave.compute.device_plugin.pods._YOUNG_SECONDS", 0.1)
+    kubelet.list_pods()
+    assert kubelet.lists.get(timeout=10) == HEALTHY
+    kubelet.allocate(["u250-0"], pod="vision/digits-0")
+    until(lambda: why_busy("board:u250-0") == "1 NPU (u250-0), held by service vision/digits-0")
+    assert why_busy("board:u250-1") == "", "another resource's device of that name"
+    with pytest.raises(ConflictError, match="service vision/digits-0 holds u250-0 and cannot be ended from here"):
+        acquire("board:u250-0", "a", "replace")
+    assert kubelet.lists.empty(), "to the kubelet it is as healthy as before"
+    del kubelet.pods["vision/digits-0"]
+    until(lambda: why_busy("board:u250-0") == "")
+
+
+def test_leases_of_pods_outlive_the_kubelet(node: Path, kubelet: Kubelet) -> None:
+    kubelet.list_pods()
+    kubelet.pods["vision/digits-0"] = ["u250-0"]
+    pods = Pods(kubelet.pod_resources, "fieldwave.dev/npu")
+    pods.settle(read_machine().advertised)
+    assert why_busy("board:u250-0") == "1 NPU (u250-0), held by service vision/digits-0"
+    kubelet.stop()
+    pods.settle(read_machine().advertised)
+    assert why_busy("board:u250-0"), "a kubelet that restarts has not lost its pods"
+    pods.end()
+    assert why_busy("board:u250-0") == ""
+
+
+def test_a_board_that_was_taken_since_the_last_look_is_not_given(node: Path, kubelet: Kubelet) -> None:
+    kubelet.list_pods()
+    pods = Pods(kubelet.pod_resources, "fieldwave.dev/npu")
+    with acquire("board:u250-0", "a"), pytest.raises(DeviceBusyError, match="u250-0 is held by service a"):
+        pods.give(read_machine().advertised[1:2])
+    pods.give(read_machine().advertised[1:2])
+    assert why_busy("board:u250-0") == "1 NPU (u250-0), held by service a new pod"
+    pods.end()
 
 
 def test_a_device_that_is_not_there(plugin: PluginOptions, kubelet: Kubelet) -> None:

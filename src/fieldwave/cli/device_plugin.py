@@ -31,6 +31,9 @@ def run(
     folder: Annotated[Path, typer.Option(help="The kubelet's folder of device plugins.")] = Path(
         "/var/lib/kubelet/device-plugins"
     ),
+    pod_resources: Annotated[Path, typer.Option(help="Where the kubelet says which pod has what.")] = Path(
+        "/var/lib/kubelet/pod-resources/kubelet.sock"
+    ),
     root: Annotated[Path, typer.Option(help="Where the node's root folder is seen.")] = Path("/"),
     seconds: Annotated[float, typer.Option(help="How often devices and kubelet are looked at.")] = 1.0,
     quiet: Quiet = False,
@@ -51,7 +54,7 @@ def run(
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    run_plugin(PluginOptions(resource, folder, root, seconds), stopped)
+    run_plugin(PluginOptions(resource, folder, root, pod_resources, seconds), stopped)
 
 
 @app.command(

@@ -16,7 +16,7 @@ __all__ = ["DESCRIPTORS", "FOLDER", "compile_descriptors"]
 FOLDER = Path(__file__).parent
 DESCRIPTORS = {
     "messages.pb": ("tensor.proto", "prediction.proto", "health.proto"),
-    "device_plugin.pb": ("device_plugin.proto",),
+    "kubelet.pb": ("device_plugin.proto", "pod_resources.proto"),
 }
 """The files of descriptors, and what each is compiled from."""
 _SOURCE_ROOT = FOLDER.parent.parent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,24 +21,29 @@ class Checked:
     trouble: str = ""
 
 
-def check(machine: Machine, root: Path = Path("/")) -> tuple[Checked, ...]:
+def check(
+    machine: Machine, root: Path = Path("/"), in_pod: Callable[[Slot], bool] = lambda slot: False
+) -> tuple[Checked, ...]:
     """All that the machine advertises, as it is now.
 
-    A board is in order when its device files are there and no process outside Kubernetes holds it (a pod that was
-    given one holds no lease: the kubelet gives it to nobody else). A 'cpu' device always is.
+    A board is in order when its device files are there and no process outside Kubernetes holds it. A 'cpu' device
+    always is.
 
     Parameters:
         root: where the node's root folder is seen: in a container not at ``/``.
+        in_pod: whether a pod has the device.
     """
-    return tuple(Checked(slot, _trouble(slot, root)) for slot in machine.advertised)
+    return tuple(Checked(slot, _trouble(slot, root, in_pod(slot))) for slot in machine.advertised)
 
 
-def _trouble(slot: Slot, root: Path) -> str:
+def _trouble(slot: Slot, root: Path, in_pod: bool) -> str:
     if slot.kind != "board":
         return ""
     missing = [file for file in slot.files if not (root / file.lstrip("/")).exists()]
     if missing:
         return f"{' and '.join(missing)} is not there"
+    if in_pod:
+        return ""
     try:
         holder = read_holder(slot)
     except StorageError as error:

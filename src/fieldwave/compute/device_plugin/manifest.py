@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fieldwave.compute.compute import RESOURCE
-from fieldwave.compute.device_plugin.run import KUBELET_FOLDER
+from fieldwave.compute.device_plugin.run import KUBELET_FOLDER, POD_RESOURCES
 
 __all__ = ["PLUGIN_NAME", "PLUGIN_NAMESPACE", "daemon_set"]
 
@@ -18,6 +18,7 @@ _ROOT = "/host"
 # /dev at /dev: there a container runtime makes files of its own.
 _VOLUMES = (
     ("kubelet", str(KUBELET_FOLDER), str(KUBELET_FOLDER), True, "Directory"),
+    ("pods", str(POD_RESOURCES.parent), str(POD_RESOURCES.parent), False, "DirectoryOrCreate"),
     ("devices", "/dev", f"{_ROOT}/dev", False, "Directory"),
     ("settings", "/etc/fieldwave", "/etc/fieldwave", False, "DirectoryOrCreate"),
     ("leases", "/run/lock/fieldwave", "/run/lock/fieldwave", True, "DirectoryOrCreate"),

@@ -14,9 +14,11 @@ from typing import Any
 import grpc
 
 from fieldwave.compute.device_plugin.health import Checked
+from fieldwave.compute.device_plugin.pods import Pods
+from fieldwave.errors import FieldwaveError
 from fieldwave.leases import Slot
 from fieldwave.leases.machine import GIVEN_VARIABLE, to_given
-from fieldwave.wire import device_plugin as api
+from fieldwave.wire import kubelet as api
 
 __all__ = ["DevicePlugin", "preferred"]
 
@@ -31,7 +33,8 @@ _LOOK_SECONDS = 1.0
 class DevicePlugin:
     """What one node advertises; the kubelet's calls come in threads of the gRPC server."""
 
-    def __init__(self, devices: Sequence[Checked]) -> None:
+    def __init__(self, devices: Sequence[Checked], pods: Pods) -> None:
+        self._pods = pods
         self._devices = tuple(devices)
         self._changed = threading.Condition()
         self._ended = False
@@ -98,6 +101,10 @@ class DevicePlugin:
         response = api.AllocateResponse()
         for one in request.container_requests:
             slots = tuple(self._slot(name, context) for name in one.devices_ids)
+            try:
+                self._pods.give(slots)
+            except FieldwaveError as error:
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
             answer = response.container_responses.add(envs={GIVEN_VARIABLE: to_given(slots)})
             for file in dict.fromkeys(file for slot in slots for file in slot.files):
                 answer.devices.add(container_path=file, host_path=file, permissions=_PERMISSIONS)

@@ -17,15 +17,17 @@ import grpc
 from fieldwave.compute.compute import RESOURCE
 from fieldwave.compute.device_plugin.health import check
 from fieldwave.compute.device_plugin.plugin import DevicePlugin
+from fieldwave.compute.device_plugin.pods import Pods
 from fieldwave.errors import FieldwaveError, InputError
-from fieldwave.leases import Machine, read_machine
-from fieldwave.wire import device_plugin as api
+from fieldwave.leases import read_machine
+from fieldwave.wire import kubelet as api
 
-__all__ = ["KUBELET_FOLDER", "PluginOptions", "run"]
+__all__ = ["KUBELET_FOLDER", "POD_RESOURCES", "PluginOptions", "run"]
 
 _log = logging.getLogger(__name__)
 
 KUBELET_FOLDER = Path("/var/lib/kubelet/device-plugins")
+POD_RESOURCES = Path("/var/lib/kubelet/pod-resources/kubelet.sock")
 _VERSION = "v1beta1"
 _ENDPOINT = "fieldwave-npu.sock"
 _KUBELET = "kubelet.sock"
@@ -42,12 +44,14 @@ class PluginOptions:
         resource: the extended resource that it advertises.
         folder: the kubelet's folder for device plugins, with ``kubelet.sock``.
         root: where the node's root folder is seen; its device files are looked for under it.
+        pod_resources: the socket of the kubelet's pod resources API; it need not be there.
         seconds: how often the devices and the kubelet are looked at.
     """
 
     resource: str = RESOURCE
     folder: Path = KUBELET_FOLDER
     root: Path = Path("/")
+    pod_resources: Path = POD_RESOURCES
     seconds: float = 1.0
 
     def __post_init__(self) -> None:
@@ -69,11 +73,13 @@ def run(options: PluginOptions, stopped: threading.Event, registered: Callable[[
         registered: called after each registration.
 
     Raises:
-        InputError: the machine's file says what cannot be, at the start; later the devices stay as they were.
+        FieldwaveError: at the start: the machine's file says what cannot be, or the leases cannot be kept. Later
+            the devices stay as they were.
     """
-    described = read_machine()
-    machine: Machine | None = described
-    plugin = DevicePlugin(check(described, options.root))
+    machine = read_machine()
+    pods = Pods(options.pod_resources, options.resource)
+    pods.settle(machine.advertised)
+    plugin = DevicePlugin(check(machine, options.root, pods.has), pods)
     server: Any = None
     known: tuple[int, ...] | None = None
     said = ""
@@ -93,12 +99,17 @@ def run(options: PluginOptions, stopped: threading.Event, registered: Callable[[
             elif kubelet is None:
                 known, said = None, _say(f"no kubelet at {options.folder / _KUBELET} yet", said)
             stopped.wait(options.seconds)
-            before, machine = machine, _read()
-            if machine is not None and machine == before:  # else its file may be half written just now
-                plugin.update(check(machine, options.root))
+            try:
+                before, machine = machine, read_machine()
+                if machine == before:  # else its file may be half written just now
+                    pods.settle(machine.advertised)
+                    plugin.update(check(machine, options.root, pods.has))
+            except FieldwaveError as error:
+                said = _say(f"{error}; the devices stay as they were", said)
     finally:
         plugin.end()
         _end(server)
+        pods.end()
         with suppress(OSError):
             (options.folder / _ENDPOINT).unlink()
 
@@ -128,14 +139,6 @@ def _register(options: PluginOptions) -> None:
         )
         call(request, timeout=_REGISTER_SECONDS)
     _log.info("registered %s with the kubelet", options.resource)
-
-
-def _read() -> Machine | None:
-    try:
-        return read_machine()
-    except FieldwaveError as error:
-        _log.error("%s; the devices stay as they were", error)
-        return None
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:

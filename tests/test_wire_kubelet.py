@@ -1,9 +1,14 @@
 from __future__ import annotations
 
-from fieldwave.wire import device_plugin
+from typing import Any
 
-# The published definition, k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1/api.proto: field, number, type, repeated.
-PUBLISHED = {
+import pytest
+
+from fieldwave.wire import kubelet
+
+# The published definitions, k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1/api.proto and podresources/v1/api.proto:
+# field, number, type, repeated.
+DEVICE_PLUGIN = {
     "DevicePluginOptions": "pre_start_required 1 bool, get_preferred_allocation_available 2 bool",
     "RegisterRequest": (
         "version 1 string, endpoint 2 string, resource_name 3 string, options 4 DevicePluginOptions"
@@ -32,7 +37,7 @@ PUBLISHED = {
     "Mount": "container_path 1 string, host_path 2 string, read_only 3 bool",
     "DeviceSpec": "container_path 1 string, host_path 2 string, permissions 3 string",
 }
-PUBLISHED_METHODS = {
+DEVICE_PLUGIN_METHODS = {
     "Registration": ["Register RegisterRequest Empty"],
     "DevicePlugin": [
         "GetDevicePluginOptions Empty DevicePluginOptions",
@@ -42,27 +47,40 @@ PUBLISHED_METHODS = {
         "PreStartContainer PreStartContainerRequest PreStartContainerResponse",
     ],
 }
+POD_RESOURCES = {
+    "ListPodResourcesRequest": "",
+    "ListPodResourcesResponse": "pod_resources 1 PodResources*",
+    "PodResources": "name 1 string, namespace 2 string, containers 3 ContainerResources*",
+    "ContainerResources": "name 1 string, devices 2 ContainerDevices*",
+    "ContainerDevices": "resource_name 1 string, device_ids 2 string*",
+}
+POD_RESOURCES_METHODS = {"PodResourcesLister": ["List ListPodResourcesRequest ListPodResourcesResponse"]}
 TYPES = {3: "int64", 5: "int32", 8: "bool", 9: "string"}
+FILES = [
+    (kubelet.Empty.DESCRIPTOR.file, "v1beta1", DEVICE_PLUGIN, DEVICE_PLUGIN_METHODS),
+    (kubelet.ListPodResourcesRequest.DESCRIPTOR.file, "v1", POD_RESOURCES, POD_RESOURCES_METHODS),
+]
 
 
-def test_the_messages_are_those_that_kubernetes_publishes() -> None:
-    file = device_plugin.Empty.DESCRIPTOR.file
-    assert (file.package, set(file.message_types_by_name)) == ("v1beta1", set(PUBLISHED))
-    for name, message in file.message_types_by_name.items():
-        fields = [
-            f"{one.name} {one.number} {one.message_type.name if one.message_type else TYPES[one.type]}"
-            f"{'*' if one.is_repeated else ''}"
-            for one in message.fields
-        ]
-        assert ", ".join(fields) == PUBLISHED[name]
+@pytest.mark.parametrize(("file", "package", "messages", "methods"), FILES, ids=["device plugin", "pod resources"])
+def test_messages_and_services_are_those_that_kubernetes_publishes(
+    file: Any, package: str, messages: dict[str, str], methods: dict[str, list[str]]
+) -> None:
+    assert file.package == package
+    assert {name: fields(one) for name, one in file.message_types_by_name.items()} == messages
+    assert {name: calls(one) for name, one in file.services_by_name.items()} == methods
 
 
-def test_the_services_are_those_that_kubernetes_publishes() -> None:
-    services = device_plugin.Empty.DESCRIPTOR.file.services_by_name
-    assert set(services) == set(PUBLISHED_METHODS)
-    for name, service in services.items():
-        methods = [
-            f"{one.name} {one.input_type.name} {one.output_type.name}{'*' if one.server_streaming else ''}"
-            for one in service.methods
-        ]
-        assert methods == PUBLISHED_METHODS[name]
+def fields(message: Any) -> str:
+    return ", ".join(
+        f"{one.name} {one.number} {one.message_type.name if one.message_type else TYPES[one.type]}"
+        f"{'*' if one.is_repeated else ''}"
+        for one in message.fields
+    )
+
+
+def calls(service: Any) -> list[str]:
+    return [
+        f"{one.name} {one.input_type.name} {one.output_type.name}{'*' if one.server_streaming else ''}"
+        for one in service.methods
+    ]
