@@ -116,7 +116,9 @@ def test_a_service_set_up_by_the_environment_is_opened_by_files(tmp_path: Path, 
         assert process.stderr is not None
         try:
             ready = process.stderr.readline()
-            found = re.fullmatch(rf"serving {digits.path} on (0\.0\.0\.0:(\d+)), device cpu\n", ready)
+            found = re.fullmatch(
+                rf"serving {digits.path} on (0\.0\.0\.0:(\d+)), device cpu, with keys and mutual TLS\n", ready
+            )
             assert found is not None, ready
             address = f"127.0.0.1:{found[2]}"
             assert process.stderr.readline() == (

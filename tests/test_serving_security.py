@@ -390,6 +390,16 @@ def test_with_a_key_and_tls_a_service_answers(tmp_path: Path, authority: Authori
         assert ask(server, PREDICT, value, credentials=stranger)[0] is grpc.StatusCode.UNAVAILABLE
 
 
+def test_grpc_s_own_call_credentials_are_understood(tmp_path: Path, authority: Authority, folder: Path) -> None:
+    """What clients in other languages do too: a token that travels with TLS only."""
+    certificate, key = authority.server().write(tmp_path)
+    with serving(keys=folder, tls_cert=certificate, tls_key=key) as server:
+        for token, code in ((OLD.secondary, grpc.StatusCode.OK), ("x", grpc.StatusCode.UNAUTHENTICATED)):
+            shown = grpc.access_token_call_credentials(token)
+            credentials = grpc.composite_channel_credentials(trusting(authority), shown)
+            assert ask(server, credentials=credentials)[0] is code
+
+
 @pytest.mark.parametrize("method", [*ANSWERED, CHECK])
 def test_mutual_tls_wants_a_certificate_of_the_authority_and_a_key(
     mutual: Server, authority: Authority, method: str

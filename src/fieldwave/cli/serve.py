@@ -104,7 +104,7 @@ def serve(
         output.note(f"waiting for an NPU: {reason}")
 
     def ready(server: Server) -> None:
-        output.note(f"serving {package} on {_bracketed(host)}:{server.port}, device {device}")
+        output.note(f"serving {package} on {_bracketed(host)}:{server.port}, device {device}{options.protection}")
         near = _bracketed(_LOOPBACK.get(host, host))
         output.hint(f"fieldwave predict {near}:{server.port} IMAGE{_entry(options)}")
 

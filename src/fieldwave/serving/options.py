@@ -82,6 +82,13 @@ class ServeOptions:
             raise InputError(f"grace_seconds is {self.grace_seconds}; it must be at least 0")
         self._check_security()
 
+    @property
+    def protection(self) -> str:
+        """What protects the service, as the end of a line about it: ``, with keys and TLS``; empty for nothing."""
+        tls = "" if self.tls_cert is None else "TLS" if self.client_ca is None else "mutual TLS"
+        parts = ["keys"] * (self.keys is not None) + [tls] * bool(tls)
+        return ", with " + " and ".join(parts) if parts else ""
+
     def _check_security(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("key", "certificate") if self.tls_cert is None else ("certificate", "key")

@@ -62,7 +62,8 @@ class Reread(Generic[_T]):
             if changed:  # else who compares by identity would be misled
                 self.value = value
         if changed:
-            _log.info("the %s changed and have been read again", self._what)
+            # A warning, because it is to be found in every log: who may come in has changed.
+            _log.warning("the %s changed and have been read again", self._what)
         return changed
 
     def _whole(self) -> tuple[_Stamp | None, _T]:

@@ -247,7 +247,7 @@ class Server:
             options.host,
             self._port,
             self._device.name,
-            _protection(options),
+            options.protection,
         )
 
     def _wait_for_npu(self, reason: str) -> None:
@@ -281,13 +281,6 @@ def _credentials(options: ServeOptions) -> grpc.ServerCredentials | None:
     if options.tls_cert is None or options.tls_key is None:
         return None
     return server_credentials(options.tls_cert, options.tls_key, options.client_ca)
-
-
-def _protection(options: ServeOptions) -> str:
-    """What protects the service, as the end of a line of the log."""
-    tls = "" if options.tls_cert is None else "TLS" if options.client_ca is None else "mutual TLS"
-    parts = ["keys"] * (options.keys is not None) + [tls] * bool(tls)
-    return ", with " + " and ".join(parts) if parts else ""
 
 
 def _grpc_server(options: ServeOptions, authentication: Authentication | None) -> grpc.Server:
