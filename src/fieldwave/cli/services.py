@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,6 +35,7 @@ app.command(epilog=service_manifest.EPILOG)(service_manifest.manifest)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The service's name.")]
 ImageOption = Annotated[str, typer.Option("--image", metavar="NAME:VERSION", help="Or the package of an image.")]
+File = Path | None
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="On a cluster: cpus=2, memory=1Gi, ...")
 ]
@@ -60,6 +62,11 @@ def deploy(
     runtime: Annotated[
         str, typer.Option(metavar="HOW", help="On this machine: process, or podman for the image itself.")
     ] = "process",
+    host: Annotated[str, typer.Option(help="On this machine: the address to listen on.")] = "",
+    tls_cert: Annotated[File, typer.Option(metavar="FILE", help="On this machine, TLS: certificate, PEM.")] = None,
+    tls_key: Annotated[File, typer.Option(metavar="FILE", help="Its private key.")] = None,
+    client_ca: Annotated[File, typer.Option(metavar="FILE", help="Who signs the clients' certificates.")] = None,
+    ca: Annotated[File, typer.Option(metavar="FILE", help="What clients trust, if not the certificate.")] = None,
     on: On = "",
     settings: Settings = None,
     wait: Wait = True,
@@ -87,8 +94,8 @@ def deploy(
     }
     with output.progress() as progress, output.waiting(f"waiting for {name} to answer"):
         target = _target(on, settings, progress)
-        if runtime != "process":
-            wanted["runtime"] = _here(target, runtime)
+        if runtime != "process" or any((host, tls_cert, tls_key, client_ca, ca)):
+            wanted |= _here(target, runtime, host, tls_cert, tls_key, client_ca, ca)
         service = target.deploy(package, name, **wanted)
     tell(service, as_json)
     output.hint(f"fieldwave predict {name} IMAGE{f' --on {on}' if on else ''}")
@@ -262,9 +269,10 @@ def _target(
     return target(Workspace.find(), on, settings=given, note=output.note, progress=progress)
 
 
-def _here(target: Target, runtime: str) -> str:
-    from fieldwave.deploy import LocalTarget
+def _here(target: Target, runtime: str, host: str, *files: Path | None) -> dict[str, Any]:
+    """What only services on this machine are told."""
+    from fieldwave.deploy import Exposure, LocalTarget
 
     if not isinstance(target, LocalTarget):
-        raise InputError(f"--runtime {runtime} is for this machine; elsewhere services run in containers anyway")
-    return runtime
+        raise InputError("--runtime, --host, --tls-cert, --tls-key, --client-ca and --ca are for this machine")
+    return {"runtime": runtime, "exposure": Exposure(host or "127.0.0.1", *files)}

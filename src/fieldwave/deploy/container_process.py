@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from fieldwave.deploy.orders import Assignment, Order, read_orders
+from fieldwave.deploy.port import near
 from fieldwave.errors import DeviceBusyError, FieldwaveError
 from fieldwave.processes.child import outlive_parent
 from fieldwave.processes.report import report, say
@@ -64,7 +65,7 @@ def _serve(folder: Path, assignment: Assignment, told: threading.Event) -> int:
 
 def _watch(folder: Path, assignment: Assignment, lease: Lease, told: threading.Event) -> int:
     from fieldwave.deploy import podman
-    from fieldwave.deploy.pulse import near, pulse
+    from fieldwave.deploy.pulse import pulse
 
     ready = False
     with (

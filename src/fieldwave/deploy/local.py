@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fieldwave.deploy import port as ports
 from fieldwave.deploy.asking import ask, hear
+from fieldwave.deploy.exposure import HERE, Exposure
 from fieldwave.deploy.source import found
 from fieldwave.deploy.starting import first_start, start
 from fieldwave.deploy.state import ServiceFolder, Spec, now
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalTarget"]
 
-HOST = "127.0.0.1"
 SERVE_COMMAND = python("fieldwave.deploy.serve_process")
 CONTAINER_COMMAND = python("fieldwave.deploy.container_process")
 _SUPERVISE_COMMAND = python("fieldwave.deploy.supervisor")
@@ -63,17 +63,19 @@ class LocalTarget:
         secure: bool | None = None,
         when_busy: WhenBusy = "refuse",
         runtime: Runtime = "process",
+        exposure: Exposure = HERE,
         wait: bool = True,
         timeout: float = 600.0,
     ) -> Service:
         """Run a package as a service; see `Target.deploy`.
 
-        It listens on 127.0.0.1, where callers need a key only if ``secure`` is said. With ``wait``, a serving
-        process that dies before it was ready once ends the attempt: what keeps a first start from coming up
-        seldom goes away by itself.
+        On 127.0.0.1, callers need a key only if ``secure`` is said. With ``wait``, a serving process that dies
+        before it was ready once ends the attempt: what keeps a first start from coming up seldom goes away by
+        itself.
 
         Parameters:
             runtime: ``process`` runs what is installed here; ``podman`` runs the image, which ``source`` is then.
+            exposure: where it listens, and its certificates.
         """
         from fieldwave.devices import create_device
 
@@ -82,17 +84,20 @@ class LocalTarget:
         if (self._services / name).exists():
             raise self._taken(name)
         create_device(device)  # a wrong name fails before anything is started
+        keys = exposure.host != HERE.host if secure is None else secure
+        if exposure != HERE:
+            exposure.check(keys=keys)
         with ExitStack() as stack:
             content = stack.enter_context(found(source, self.workspace))
-            self._check_port(port)
-            reservation = stack.enter_context(ports.reserve(HOST, port))
+            self._check_port(exposure.host, port)
+            reservation = stack.enter_context(ports.reserve(exposure.host, port))
             if runtime == "podman":
                 self._load_image(source)
             spec = Spec(
                 name=name,
                 network=content.package.manifest.network,
                 device=device,
-                host=HOST,
+                host=exposure.host,
                 port=reservation.getsockname()[1],
                 package=content.package.digest,
                 created=now(),
@@ -101,7 +106,8 @@ class LocalTarget:
                 when_busy=when_busy,
                 model=content.model,
                 image=content.image,
-                keys=bool(secure),
+                keys=keys,
+                **exposure.files(),
                 container=content.container if runtime == "podman" else "",
             )
             if not start(self.workspace, spec, content.path, reservation.fileno()):
@@ -242,12 +248,12 @@ class LocalTarget:
             raise InputError("podman runs images, and this is none; build one with fieldwave images build")
         load(Images(self.workspace.store), source)
 
-    def _check_port(self, port: int) -> None:
+    def _check_port(self, host: str, port: int) -> None:
         # Between two lives of its serving process nobody listens on a service's port, and yet it is taken.
         for service in self.list() if port else ():
             if service.port == port and is_held(self._services / service.name / "lock"):
                 raise ConflictError(
-                    f"port {port} on {HOST} is taken by service {service.name!r}; "
+                    f"port {port} on {host} is taken by service {service.name!r}; "
                     "choose another, or 0 for a free one"
                 )
 

@@ -13,7 +13,7 @@ import socket
 
 from fieldwave.errors import ConflictError, InputError
 
-__all__ = ["is_taken", "reserve"]
+__all__ = ["is_taken", "near", "reserve"]
 
 
 def reserve(host: str, port: int) -> socket.socket:
@@ -46,3 +46,8 @@ def is_taken(host: str, port: int) -> bool:
     except ConflictError:
         return True
     return False
+
+
+def near(host: str) -> str:
+    """Where a machine reaches itself when something listens on ``host``."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)

@@ -10,7 +10,7 @@ import grpc
 from fieldwave.wire.messages import HealthCheckResponse
 from fieldwave.wire.methods import HEALTH_CHECK
 
-__all__ = ["near", "pulse"]
+__all__ = ["pulse"]
 
 _SECONDS = 4.0
 _OPTIONS = (
@@ -40,8 +40,3 @@ def pulse(address: str) -> Iterator[Callable[[], str | None]]:
             return "" if well else "its device does not answer, see its log"
 
         yield ask
-
-
-def near(host: str) -> str:
-    """Where a machine reaches itself when something listens on ``host``."""
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)

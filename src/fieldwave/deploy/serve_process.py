@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from fieldwave.deploy.orders import Assignment, Order, read_orders
+from fieldwave.deploy.port import near
 from fieldwave.errors import DeviceBusyError, FieldwaveError
 from fieldwave.processes.report import report, say
 
@@ -93,7 +94,7 @@ def _follow(server: Server, orders: Iterator[Order]) -> None:
 
 def _beat(server: Server, assignment: Assignment) -> None:
     """Tell every second that this process answers, after asking it as any caller would. No answer is no beat."""
-    from fieldwave.deploy.pulse import near, pulse
+    from fieldwave.deploy.pulse import pulse
 
     with pulse(f"{near(assignment.host)}:{server.probe_port or server.port}") as ask:
         while True:

@@ -49,6 +49,7 @@ class Spec:
         model, image: what it was deployed from, ``name:version@digest``; empty where it was a file.
         keys: whether callers need a key.
         tls_cert, tls_key, client_ca: paths of the files for TLS; empty for none.
+        ca: path of what clients are to trust; empty without TLS.
         container: the image that runs, as podman calls it; empty where the service is a process of this machine.
     """
 
@@ -69,6 +70,7 @@ class Spec:
     tls_cert: str = ""
     tls_key: str = ""
     client_ca: str = ""
+    ca: str = ""
     container: str = ""
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
+from fieldwave.deploy.port import near
 from fieldwave.deploy.state import Life, ReplicaStatus, ServiceFolder, Spec, Status
 from fieldwave.deploy.target import Replicas, Service, State, Target
 from fieldwave.errors import StorageError
@@ -54,11 +56,19 @@ def view(folder: ServiceFolder, target: Target) -> Service | None:
         reason=reason,
         target=target,
         replicas=Replicas(spec.replicas, ready),
-        addresses=tuple(f"{spec.host}:{port}" for port in ports),
+        addresses=tuple(f"{near(spec.host)}:{port}" for port in ports),
         model=spec.model,
         image=spec.image,
         secure=spec.keys,
+        certificate=_certificate(spec),
     )
+
+
+def _certificate(spec: Spec) -> str:
+    try:
+        return Path(spec.ca).read_text() if spec.ca else ""
+    except (OSError, ValueError):
+        return "(cannot be read)"  # which no client takes for one; without it, it would speak in plain text
 
 
 def _replicas(folder: ServiceFolder, spec: Spec, status: Status | None, alive: bool) -> list[ReplicaStatus]:
