@@ -149,12 +149,10 @@ def add_base(
     progress: Progress = lambda what, share: None,
 ) -> Base:
     """Put a base from elsewhere into the store; what was put there before is found again. As :func:`find_base`."""
-    path, _, reference = what.rpartition(":")
+    layout = _layout(what)
     with tempfile.TemporaryDirectory() as scratch:
-        if Path(what).is_dir():
-            source: Source = LayoutSource(Path(what))
-        elif path and Path(path).is_dir():
-            source = LayoutSource(Path(path), reference)
+        if layout is not None:
+            source: Source = layout
         elif Path(what).is_file():
             digest, _ = digest_of_file(Path(what))
             there = _known(store, digest, None, name)
@@ -247,6 +245,14 @@ def _put(
     progress("storing the base", 0.9)
     pushed = store.push(check_repository(f"{_REPOSITORY}{name}"), artifact, next_version)
     return _read(pushed.repository, int(pushed.tag), pushed.descriptor)
+
+
+def _layout(what: str) -> LayoutSource | None:
+    """``FOLDER`` or ``FOLDER:REFERENCE``, where there is such a folder; either may have colons in it."""
+    for at in (len(what), *(at for at, letter in enumerate(what) if letter == ":")):
+        if what[:at] and Path(what[:at]).is_dir():
+            return LayoutSource(Path(what[:at]), what[at + 1 :])
+    return None
 
 
 def _known(store: Store, origin: str, architecture: str | None, name: str) -> Base | None:
