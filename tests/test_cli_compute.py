@@ -115,6 +115,14 @@ def test_attach_list_and_delete_a_cluster(project: Path, api: ClusterApi) -> Non
     code, out, _ = run("compute", "show", "lab")
     assert code == 0
     assert "error          no node has the labels a=b" in out
+    (project / "config").rename(project / "away")
+    code, _, err = run("compute", "delete", "lab")
+    assert (code, err) == (
+        1,
+        f"error: what runs on compute target lab is not known: there is no kubeconfig file {project}/config; "
+        "name one with --kubeconfig, or set KUBECONFIG; --force forgets it all the same\n",
+    )
+    (project / "away").rename(project / "config")
     assert run("compute", "delete", "lab") == (0, "", "lab is deleted\n")
     assert run("compute", "show", "lab")[0] == 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fieldwave.compute import Compute, Computes, Held, Npus
-from fieldwave.errors import ConflictError, InputError, NotFoundError, StorageError
+from fieldwave.errors import ConflictError, HostError, InputError, NotFoundError, StorageError
 from fieldwave.leases import acquire
 from fieldwave.workspace import Workspace
 
@@ -74,6 +74,22 @@ def test_a_deletion_is_refused_with_the_names_of_the_services(computes: Computes
         used.delete("line3")
     assert str(caught.value) == ("compute target line3 runs service digits and service cats; delete that first")
     used.delete("line3", force=True)
+
+
+def test_a_deletion_is_refused_when_it_cannot_be_found_out_what_runs_there(computes: Computes) -> None:
+    def users(compute: Compute) -> list[str]:
+        raise HostError("fieldwave@line3: no sshd answers on port 2222")
+
+    computes.attach(BOX)
+    asking = Computes(computes.workspace, users)
+    with pytest.raises(ConflictError) as caught:
+        asking.delete("line3")
+    assert str(caught.value) == (
+        "what runs on compute target line3 is not known: fieldwave@line3: no sshd answers on port 2222; "
+        "--force forgets it all the same"
+    )
+    asking.delete("line3", force=True)
+    assert [one.name for one in computes.list()] == ["local"]
 
 
 @pytest.mark.parametrize(

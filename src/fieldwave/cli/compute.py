@@ -222,7 +222,15 @@ def delete(
 def _computes() -> Computes:
     from fieldwave.compute import Computes
 
-    return Computes()
+    return Computes(users=_services)
+
+
+def _services(compute: Compute) -> list[str]:
+    """The services that run on a compute target, in words."""
+    from fieldwave.deploy import target
+    from fieldwave.workspace import Workspace
+
+    return [f"service {service.name}" for service in target(Workspace.find(), compute.name).list()]
 
 
 def _ask(name: str) -> tuple[Compute, ComputeStatus]:

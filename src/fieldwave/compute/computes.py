@@ -12,7 +12,7 @@ from pathlib import Path
 from fieldwave.compute.compute import LOCAL, Compute, check_compute_name
 from fieldwave.compute.local import local_status
 from fieldwave.compute.status import ComputeStatus
-from fieldwave.errors import ConflictError, InputError, NotFoundError, StorageError
+from fieldwave.errors import ConflictError, FieldwaveError, InputError, NotFoundError, StorageError
 from fieldwave.leases.machine import machine_file
 from fieldwave.processes import records
 from fieldwave.workspace import Workspace
@@ -138,7 +138,7 @@ class Computes:
 
         Raises:
             NotFoundError: there is none of that name.
-            ConflictError: services run there; the message names them.
+            ConflictError: services run there, and the message names them; or that cannot be found out.
             InputError: ``local``, which cannot go.
             HostError: the cluster cannot be reached, or refuses.
         """
@@ -146,7 +146,12 @@ class Computes:
             raise InputError("'local' is this machine and cannot be deleted")
         compute = self.get(name)
         if not force:
-            services = list(self._users(compute))
+            try:
+                services = list(self._users(compute))
+            except FieldwaveError as error:
+                raise ConflictError(
+                    f"what runs on compute target {name} is not known: {error}; --force forgets it all the same"
+                ) from error
             if services:
                 raise ConflictError(f"compute target {name} runs {' and '.join(services)}; delete that first")
         if compute.owned and not force:
