@@ -227,6 +227,31 @@ def test_a_killed_supervisor_is_seen_and_takes_its_worker_along(begin: Start) ->
     assert not JobFolder(operation.folder).work.exists()
 
 
+def test_what_a_killed_worker_has_started_ends_too(begin: Start) -> None:
+    operation = begin("parent")
+    until(operation, "hanging")
+    child = next(int(line.split()[-1]) for line in operation.logs() if " child " in line)
+    worker = operation.snapshot().pid
+    assert worker is not None
+    assert not is_gone(child)
+    os.kill(worker, signal.SIGKILL)
+    assert not operation.wait_for_completion()
+    gone(child)
+
+
+def test_two_jobs_never_have_one_name(begin: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = "20250102-030405-00000", "20250102-030405-00001"
+    names = iter([first, first, second])
+    monkeypatch.setattr("fieldwave.jobs.begin.new_id", lambda: next(names))
+    monkeypatch.setattr("fieldwave.jobs.clear.KEEP_DAYS", 1e5)
+    operations = [begin("succeed"), begin("succeed")]
+    assert [operation.id for operation in operations] == [first, second]
+    for operation in operations:
+        assert operation.wait_for_completion()
+        assert operation.result == "stored"
+        assert operation.snapshot().reference == f"{operation.id}.result"
+
+
 def test_a_supervisor_that_is_told_to_end_ends_the_job(begin: Start) -> None:
     operation = begin("hang")
     until(operation, "hanging")

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from fieldwave.errors import InputError
@@ -54,27 +55,26 @@ def start(
     jobs = workspace.create_folder("jobs")
     clear(jobs)
     with ExitStack() as stack:
-        name = new_id()
-        folder = JobFolder(draft(jobs, name))
+        folder = JobFolder(draft(jobs, "job"))
         stack.callback(shutil.rmtree, folder.path, ignore_errors=True)
         lock = take(folder.lock)
         stack.callback(os.close, lock)
-        folder.write_spec(
-            Spec(
-                id=name,
-                kind=kind,
-                about=about,
-                work=work,
-                arguments=dict(arguments),
-                created=now(),
-                timeout=None if timeout is None else float(timeout),
-                root=str(workspace.root),
-                folder=str(workspace.folder),
-                uses=list(uses),
-            )
+        spec = Spec(
+            id=new_id(),
+            kind=kind,
+            about=about,
+            work=work,
+            arguments=dict(arguments),
+            created=now(),
+            timeout=None if timeout is None else float(timeout),
+            root=str(workspace.root),
+            folder=str(workspace.folder),
+            uses=list(uses),
         )
-        path = appear(folder.path, name)
-        assert path is not None, name  # 65536 names for each millisecond
+        folder.write_spec(spec)
+        while (path := appear(folder.path, spec.id)) is None:
+            spec = replace(spec, id=new_id())
+            folder.write_spec(spec)
         try:
             launch(_COMMAND, JobFolder(path), [lock])
         except BaseException:

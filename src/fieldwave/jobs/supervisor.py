@@ -118,6 +118,7 @@ class Supervisor:
                 if reason is not None:
                     self._end_worker(worker, time.monotonic() - since)
                 self._publish_sometimes()
+            self._signal(worker, signal.SIGKILL)  # what it started and did not wait for
             self._hear(listener)
             self._read(worker)
         return reason
