@@ -18,8 +18,10 @@ from random import Random
 
 import pytest
 
+import fieldwave
 from fieldwave.errors import ConflictError, InputError, JobError, NotFoundError, StorageError
 from fieldwave.jobs import ENDED, Jobs, Operation, start
+from fieldwave.jobs.clear import clear
 from fieldwave.jobs.state import JobFolder
 from fieldwave.processes.lock import is_held
 from fieldwave.workspace import Workspace
@@ -100,8 +102,7 @@ def test_a_job_that_succeeds(begin: Start, workspace: Workspace) -> None:
     assert operation.wait_for_completion()  # again, and at once
 
 
-def test_it_outlives_a_caller_that_is_killed(workspace: Workspace, begin: Start) -> None:
-    program = f"""
+CALLER = """
 import os, signal, sys
 from pathlib import Path
 from fieldwave.jobs import begin
@@ -109,20 +110,31 @@ from fieldwave.workspace import Workspace
 from tests import scripted_work
 
 begin._COMMAND = scripted_work.SUPERVISE
-workspace, arguments = Workspace(Path({str(workspace.root)!r})), {{"behaviour": "lines"}}
+workspace, arguments = Workspace(Path(sys.argv[1])), {"behaviour": sys.argv[2]}
+print("ready", flush=True)
 job = begin.start(workspace, kind="test", work=scripted_work.NAME, arguments=arguments)
 print(job.id, flush=True)
 os.kill(0, signal.SIGKILL)
 """
-    caller = subprocess.run(
-        [sys.executable, "-c", program],
+
+
+def caller(workspace: Workspace, behaviour: str) -> subprocess.Popen[str]:
+    """A process that begins a job and is killed, at the latest when it has."""
+    return subprocess.Popen(
+        [sys.executable, "-c", CALLER, str(workspace.root), behaviour],
         cwd=Path(__file__).parents[1],
+        env={**os.environ, "PYTHONPATH": str(Path(fieldwave.__file__).parents[1])},
         start_new_session=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
     )
-    assert caller.returncode == -signal.SIGKILL, caller.stderr
-    operation = Jobs(workspace).get(caller.stdout.strip())
+
+
+def test_it_outlives_a_caller_that_is_killed(workspace: Workspace, begin: Start) -> None:
+    with caller(workspace, "lines") as process:
+        said = process.communicate()[0].split()
+    assert process.returncode == -signal.SIGKILL
+    operation = Jobs(workspace).get(said[1])
     until(operation, "line 0")
     assert operation.state == "Running"
     for number in range(3):
@@ -456,6 +468,33 @@ def test_whatever_happens_the_state_tells_whether_there_is_a_result(begin: Start
         assert states[hit, "Succeeded"] > 0, states
     assert states["kill worker", "Failed"] > 0 < states["kill supervisor", "Failed"]
     assert states["cancel", "Cancelled"] > 0
+
+
+@pytest.mark.slow
+def test_a_caller_that_is_killed_while_it_begins_a_job(workspace: Workspace, begin: Start) -> None:
+    random = Random(6)
+    for _ in range(60):
+        with caller(workspace, "succeed") as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(random.random() * 0.1)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    states = Counter[str]()
+    for job in Jobs(workspace).list():
+        succeeded = Jobs(workspace).get(job.id).wait_for_completion(timeout=30)
+        now = Jobs(workspace).get(job.id).snapshot()
+        assert succeeded == (workspace.root / f"{job.id}.result").exists(), now
+        if not succeeded:
+            assert now.error == "its processes were killed, or the machine was restarted; start it again"
+        states[now.state] += 1
+    assert states["Succeeded"] > 5 < 60 - states.total(), states  # some began, some did not
+    jobs = workspace.folder / "jobs"
+    drafts = [entry for entry in jobs.iterdir() if entry.name.startswith(".")]
+    for draft in drafts:
+        os.utime(draft, (0, 0))
+    clear(jobs)
+    assert [entry.name for entry in jobs.iterdir() if entry.name.startswith(".")] == []
 
 
 def continued(pid: int) -> None:
