@@ -1,17 +1,21 @@
 # make demo       the whole road on real input: convert, deploy, score, clean up
 # make test       lint, types, room order, tests; installs into .venv, nothing system-wide
 # make test-all   the slow proofs too, with containers, a registry and ssh, which it installs where it may
+# make test-kubernetes  what concerns clusters, on the one that FIELDWAVE_TEST_KUBECONFIG names (docs/kubernetes.md)
 PYTHON ?= python3
 BIN    := .venv/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test test-all lint wire clean
+.PHONY: demo test test-all test-kubernetes lint wire clean
 
 demo: .venv/installed
 	$(BIN)/fieldwave demo
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+
+test-kubernetes: .venv/installed-tests
+	$(BIN)/pytest -rs tests/test_deploy_kubernetes*.py tests/test_docs_kubernetes.py
 
 test-all: lint
 	sh tests/system.sh
