@@ -1,1 +1,3 @@
 """Other people's interfaces over our own rooms."""
+
+__all__: list[str] = []
