@@ -53,6 +53,10 @@ def wheel(folder: Path, name: str, files: Mapping[str, bytes], *, compressed: bo
     """A wheel of version 1.0, and the SHA-256 of the file."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}-1.0-py3-none-any.whl"
+    about = f"{name}-1.0.dist-info"
+    said = {f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n".encode()}
+    said[f"{about}/WHEEL"] = b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files = {**files, **said, f"{about}/RECORD": b""}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as archive:
         for file, data in files.items():
             archive.writestr(zipfile.ZipInfo(file, (2020, 1, 1, 0, 0, 0)), data, archive.compression)

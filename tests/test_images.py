@@ -3,9 +3,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -101,24 +103,33 @@ def test_what_a_container_is_told(store: LayoutStore, package: Path, base: str, 
 
 
 _ELSEWHERE = """
-import os, sys, time
+import datetime, os, sys, time
 os.umask(int(sys.argv[1], 8))
 os.environ["TZ"] = sys.argv[2]
 time.tzset()
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from fieldwave.images import Images, lock
+from fieldwave.images import Images, images, lock
 from fieldwave.store import LayoutStore
+
+class Later(datetime.datetime):
+    @classmethod
+    def now(cls, zone=None):
+        return super().now(zone) + datetime.timedelta(days=500)
+
+images.datetime = Later
 lock._FOLDER = Path({locks!r})
-images = Images(LayoutStore(sys.argv[3]))
-image = images.build({package!r}, "four", base={base!r}, wheels={wheels!r}, tags=dict(t=sys.argv[2]))
-print(image.digest, image.version)
+built = Images(LayoutStore(sys.argv[3])).build(
+    {package!r}, "four", base={base!r}, wheels={wheels!r}, tags=dict(t=sys.argv[2])
+)
+print(built.digest, built.version, built.created[:4])
 """
 
 
 def test_builds_elsewhere_give_one_digest(
     store: LayoutStore, package: Path, base: str, wheelhouse: Path, tmp_path: Path
 ) -> None:
+    """Another umask, time zone, folder, home, locale, hash seed and clock."""
     image = build(store, package, base, wheelhouse)
     script = _ELSEWHERE.format(
         root=str(Path(__file__).parents[1] / "src"),
@@ -127,24 +138,46 @@ def test_builds_elsewhere_give_one_digest(
         base=base,
         wheels=str(wheelhouse),
     )
-    for umask, zone, hash_seed in (("077", "Asia/Kathmandu", "1"), ("000", "America/St_Johns", "2")):
+    year = str(datetime.now(UTC).year)
+    for umask, zone in (("077", "Asia/Kathmandu"), ("000", "America/St_Johns")):
         folder = tmp_path / f"elsewhere{umask}"
-        environment = {
-            **os.environ,
-            "PYTHONHASHSEED": hash_seed,
-            "TMPDIR": str(tmp_path),
-            "LC_ALL": "C",
-            "HOME": "/",
-        }
+        folder.mkdir()
+        environment = {"PATH": os.environ["PATH"], "TMPDIR": str(folder), "LC_ALL": "C", "HOME": "/"}
         done = subprocess.run(
-            [sys.executable, "-c", script, umask, zone, str(folder)],
-            env=environment,
+            [sys.executable, "-c", script, umask, zone, str(folder / "store")],
+            env={**environment, "PYTHONHASHSEED": umask.lstrip("0") or "1"},
             cwd="/",
             capture_output=True,
             text=True,
             check=True,
         )
-        assert done.stdout.split() == [image.digest, "1"]
+        digest, version, created = done.stdout.split()
+        assert (digest, version) == (image.digest, "1")
+        assert created > year
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root becomes another user")
+def test_another_user_builds_the_same(
+    store: LayoutStore, package: Path, base: str, wheelhouse: Path, tmp_path: Path
+) -> None:
+    image = build(store, package, base, wheelhouse)
+    for path in (tmp_path, *tmp_path.parents):
+        path.chmod(path.stat().st_mode | 0o011)
+    (tmp_path / "theirs").mkdir()
+    os.chown(tmp_path / "theirs", 65534, 65534)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            built = build(LayoutStore(tmp_path / "theirs" / "store"), package, base, wheelhouse)
+            (tmp_path / "theirs" / "digest").write_text(built.digest)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    if not (tmp_path / "theirs" / "digest").exists():
+        pytest.skip("another user may not read this clone")
+    assert (tmp_path / "theirs" / "digest").read_text() == image.digest
 
 
 def test_built_again_it_is_the_version_that_is_there(
@@ -296,3 +329,54 @@ def test_an_exported_image_is_one_archive_for_all(
     assert image.reference("registry.example/team") == f"registry.example/team/four@{image.digest}"
     with pytest.raises(ConflictError):
         Images(store).export(image, tmp_path / "one.tar")
+
+
+def _killed_at(point: int, store: LayoutStore, package: Path, base: str, wheelhouse: Path) -> bool:
+    """Build in a process that is killed at the point-th time that it makes something durable; whether it was."""
+    pid = os.fork()
+    if pid == 0:
+        real, calls = os.fsync, 0
+
+        def fsync(descriptor: int) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == point:
+                os.kill(os.getpid(), signal.SIGKILL)
+            real(descriptor)
+
+        os.fsync = fsync
+        try:
+            build(store, package, base, wheelhouse)
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        pytest.param(range(1, 60, 9), id="some"),
+        pytest.param(range(1, 60), id="all", marks=pytest.mark.slow),
+    ],
+)
+def test_a_build_that_is_killed_leaves_no_half_image(
+    tmp_path: Path, package: Path, base: str, wheelhouse: Path, points: range
+) -> None:
+    old = image_parts.package(tmp_path / "old.zip", b"old")
+    whole = build(LayoutStore(tmp_path / "whole"), package, base, wheelhouse)
+    killed = 0
+    for point in points:
+        store = LayoutStore(tmp_path / f"store{point}")
+        before = Images(store).build(old, "old", base=base, wheels=wheelhouse) if point % 2 else None
+        killed += _killed_at(point, store, package, base, wheelhouse)
+        images = Images(store)
+        found = images.find()
+        assert [image.name for image in found if image.name != "four"] == (["old"] if before else [])
+        for image in found:
+            assert image.created
+            assert images.package(image) == (old if image.name == "old" else package).read_bytes()
+        if (store.folder / "index.json").exists():
+            store.collect_garbage()
+        assert build(store, package, base, wheelhouse).digest == whole.digest
+        assert [image.id for image in images.find("four")] == ["four:1"]
+    assert killed >= (3 if len(points) < 20 else 15)

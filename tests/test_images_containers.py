@@ -13,6 +13,7 @@ import pytest
 from fieldwave import zoo
 from fieldwave.client import PredictionClient
 from fieldwave.conversion import Conversion
+from fieldwave.errors import ConflictError
 from fieldwave.images import Image, Images, add_base
 from fieldwave.store import LayoutStore, RegistryStore
 from tests import containers, image_parts, oci_registry
@@ -103,7 +104,9 @@ def test_an_archive_is_of_oci_and_of_docker(small: tuple[LayoutStore, Image], tm
     assert docker["Layers"] == config["rootfs"]["diff_ids"]
 
 
-def test_a_registry_takes_an_image_with_its_log(small: tuple[LayoutStore, Image], tmp_path: Path) -> None:
+def test_a_registry_takes_an_image_with_its_log(
+    small: tuple[LayoutStore, Image], tmp_path: Path, wheelhouse: Path
+) -> None:
     if oci_registry.PROGRAM is None:
         pytest.skip(oci_registry.MISSING)
     store, image = small
@@ -111,6 +114,15 @@ def test_a_registry_takes_an_image_with_its_log(small: tuple[LayoutStore, Image]
         reference = Images(store).push(image, f"{address}/team")
         assert reference == f"{address}/team/four@{image.digest}"
         assert Images(store).push(image, f"{address}/team") == reference
+        other = Images(LayoutStore(tmp_path / "other"))
+        more = image_parts.package(tmp_path / "more.zip", b"more")
+        another = other.build(more, "four", base=f"{store.folder}:bases/rootfs:1", wheels=wheelhouse)
+        with pytest.raises(ConflictError) as error:
+            other.push(another, f"{address}/team")
+        assert str(error.value) == (
+            f"{address}/team/four:1 is another image, {image.digest[:19]}…; "
+            "delete it there, or copy to another place"
+        )
         seen = run(program("skopeo"), "inspect", "--tls-verify=false", f"docker://{reference}")
         assert json.loads(seen)["Digest"] == image.digest
         remote = RegistryStore(f"{address}/team")

@@ -237,14 +237,18 @@ def delete(
     quiet: Quiet = False,
 ) -> None:
     """Delete versions; what uses one prevents it."""
+    from fieldwave.deploy import users
     from fieldwave.errors import InputError
+    from fieldwave.images import Images
+    from fieldwave.workspace import Workspace
 
     for reference in references:
         if ":" not in reference:
             raise InputError(
                 f"{reference!r} names no version; write {reference}:VERSION, so that the right one goes"
             )
-    images = _images()
+    workspace = Workspace.find()
+    images = Images(workspace.store, users=users(workspace))
     found = [images.get(reference) for reference in references]
     if not yes and not typer.confirm(f"Delete {', '.join(image.id for image in found)}?", err=True):
         raise typer.Exit(1)

@@ -63,7 +63,8 @@ def _from_folder(wanted: list[Pinned], folder: Path, architecture: str) -> list[
     if missing:
         raise NotFoundError(
             f"{folder} lacks {', '.join(wheel.id for wheel in missing)} for {architecture}, "
-            "or holds other files of that name; fill it where there is a network: fieldwave images wheels FOLDER"
+            "or holds other files of that name; fill it where there is a network: "
+            "fieldwave images base --wheels FOLDER"
         )
     return [found[wheel.sha256] for wheel in wanted]
 
