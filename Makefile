@@ -43,6 +43,7 @@ wire: .venv/installed-tests
 
 .venv/installed-tests: pyproject.toml | .venv/bin/python
 	$(PIP) install -e '.[test]'
+	$(PIP) install --no-deps 'tf-keras==2.21.*'  # which asks for the build of TensorFlow for GPUs
 	@touch $@ .venv/installed
 
 clean:

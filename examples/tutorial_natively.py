@@ -3,8 +3,7 @@
     pip install '.[tensorflow,gateware]'
     python examples/tutorial_natively.py snowleopard.jpg
 
-What the tutorial says in thirty calls of ``azureml`` stands here in ten of Fieldwave; ``fieldwave legacy run --explain``
-tells for each of its lines which one it is.
+``fieldwave legacy run --explain`` tells for each line of the tutorial which of these it is.
 """
 
 from __future__ import annotations
