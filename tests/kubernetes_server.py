@@ -106,12 +106,12 @@ class Cluster:
     def create(self, kind: str, one: Object, namespace: str) -> Object:
         if (kind, namespace, one["metadata"]["name"]) in self.objects:
             raise Refused(409, "AlreadyExists", f'{kind} "{one["metadata"]["name"]}" already exists')
-        self._check(one)
+        self.check(one)
         return self.put(kind, one, namespace)
 
     def apply(self, kind: str, one: Object, namespace: str) -> Object:
         """Server-side apply by one manager, who takes fields from others by force."""
-        self._check(one)
+        self.check(one)
         key = (kind, namespace, one["metadata"]["name"])
         live = copy.deepcopy(self.objects.get(key, {}))
         _remove(live, self._applied.get(key, {}), one)
@@ -154,7 +154,7 @@ class Cluster:
         for deployment in [one for key, one in list(self.objects.items()) if key[0] == "Deployment"]:
             self._roll_out(deployment)
 
-    def _check(self, one: Object) -> None:
+    def check(self, one: Object) -> None:
         version = self.version if self.version in kubernetes_schemas.VERSIONS else kubernetes_schemas.VERSIONS[0]
         errors = kubernetes_schemas.errors(one, version)
         if errors:
@@ -171,7 +171,7 @@ class Cluster:
         return [pod for pod in pods if labels.items() <= pod["metadata"]["labels"].items()]
 
     def _roll_out(self, deployment: Object) -> None:
-        spec, name = deployment["spec"], deployment["metadata"]["name"]
+        spec, name, space = deployment["spec"], deployment["metadata"]["name"], deployment["metadata"]["namespace"]
         template = json.dumps(spec["template"], sort_keys=True).encode()
         mark = hashlib.sha256(template).hexdigest()[:5]
         wanted = spec.setdefault("replicas", 1)
@@ -180,13 +180,15 @@ class Cluster:
         old = [pod for pod in pods if pod not in new]
         unready = [pod for pod in new if not _ready(pod)]
         if old and not unready:  # one at a time, as maxUnavailable: 1 wants it
-            self.delete("Pod", old.pop()["metadata"]["name"], "vision", None)
+            self.delete("Pod", old.pop()["metadata"]["name"], space, None)
         for pod in new[wanted:]:
-            self.delete("Pod", pod["metadata"]["name"], "vision", None)
+            self.delete("Pod", pod["metadata"]["name"], space, None)
         if len(new) + len(old) < wanted:
             self._count += 1
             meta = {**copy.deepcopy(spec["template"]["metadata"]), "name": f"{name}-{mark}-p{self._count}"}
-            self.put("Pod", {"metadata": meta, "spec": copy.deepcopy(spec["template"]["spec"]), "status": {}})
+            self.put(
+                "Pod", {"metadata": meta, "spec": copy.deepcopy(spec["template"]["spec"]), "status": {}}, space
+            )
         for pod in new[:wanted]:
             pod["status"] = self._status(pod)
         ready = [
@@ -291,7 +293,7 @@ class _Handler(BaseHTTPRequestHandler):
             except KeyError as error:
                 message = f"{error.args[0]} not found"
                 return self._send({**Refused(404, "NotFound", message).status}, 404)
-        if isinstance(found, str):
+        if isinstance(found, tuple):
             return self._log(found, query)
         return self._send(found)
 
@@ -319,13 +321,17 @@ class _Handler(BaseHTTPRequestHandler):
         name = rest[1]
         if len(rest) == 3:
             assert rest[2] == "log"
-            return cluster.objects[(kind, namespace, name)]["metadata"]["name"]
+            assert cluster.objects[(kind, namespace, name)]
+            return (kind, namespace, name)
         if self.command == "DELETE":
             cluster.delete(kind, name, namespace, body.get("gracePeriodSeconds", query.get("gracePeriodSeconds")))
             return {"kind": "Status", "status": "Success"}
         if self.command == "PATCH":
             if self.headers["Content-Type"] == "application/apply-patch+yaml":
-                assert query == {"fieldManager": "fieldwave", "force": "true"}
+                assert query | {"dryRun": "All"} == {"fieldManager": "fieldwave", "force": "true", "dryRun": "All"}
+                if "dryRun" in query:
+                    cluster.check(body)
+                    return body
                 return cluster.apply(kind, body, namespace)
             assert self.headers["Content-Type"] == "application/merge-patch+json"
             return cluster.merge(kind, name, body, namespace)
@@ -345,8 +351,8 @@ class _Handler(BaseHTTPRequestHandler):
             and wanted.items() <= one["metadata"].get("labels", {}).items()
         ]
 
-    def _log(self, name: str, query: dict[str, str]) -> None:
-        lines = self.cluster.log.get(name, [])
+    def _log(self, pod: tuple[str, str, str], query: dict[str, str]) -> None:
+        lines = self.cluster.log.get(pod[2], [])
         sent = max(len(lines) - int(query.get("tailLines", 10**6)), 0)
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
@@ -357,7 +363,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
                 sent += 1
             self.wfile.flush()
-            if query.get("follow") != "true" or ("Pod", "vision", name) not in self.cluster.objects:
+            if query.get("follow") != "true" or pod not in self.cluster.objects:
                 break
             time.sleep(0.01)
         self.wfile.write(b"0\r\n\r\n")

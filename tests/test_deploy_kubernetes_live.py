@@ -52,12 +52,12 @@ def compute() -> Iterator[Compute]:
 
     name = f"fieldwave-test-{secrets.token_hex(4)}"
     compute = Compute("live", "kubernetes", kubeconfig=kubeconfig, namespace=name)
-    client = Objects(compute).client
-    client.create(Namespace(metadata=ObjectMeta(name=name)))
+    objects = Objects(compute)
+    objects.client.create(Namespace(metadata=ObjectMeta(name=name)))
     try:
         yield compute
     finally:
-        client.delete(Namespace, name)
+        objects.client.delete(Namespace, name)
 
 
 @pytest.fixture(scope="module")
