@@ -9,6 +9,8 @@ from typing import Any
 
 import jwt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fieldwave.errors import InputError
 from fieldwave.keys import Keys, TokenError, check_token, sign_token
@@ -110,7 +112,7 @@ def test_claims_that_are_no_object_are_refused(payload: str) -> None:
     assert refusal(signed(part({"alg": "HS256"}), payload)) == "the token's parts are no JSON objects"
 
 
-@pytest.mark.parametrize("expires", [None, "soon", True, float("nan"), float("inf"), []])
+@pytest.mark.parametrize("expires", [None, "soon", True, float("nan"), float("inf"), 10**400, -1e30, []])
 def test_a_token_must_say_when_it_expires(expires: Any) -> None:
     claims = {} if expires is None else {"exp": expires}
     text = "the token does not say when it expires, in seconds since 1970"
@@ -124,7 +126,39 @@ def test_a_token_for_later_opens_later_but_for_a_minute_between_clocks() -> None
 
 
 def test_an_expiry_beyond_every_calendar_has_no_time_to_show() -> None:
-    assert refusal(made({"exp": -1e30})) == "the token expired at another age; get another"
+    assert refusal(made({"exp": -1e15})) == "the token expired at another age; get another"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(header=JSON, claims=JSON, expires=JSON, start=JSON, alg=st.sampled_from(["HS256", "none", "RS256", None]))
+def test_whatever_a_key_has_signed_is_a_token_or_said_to_be_none(
+    header: Any, claims: Any, expires: Any, start: Any, alg: Any
+) -> None:
+    full = {"exp": expires, "nbf": start, **(claims if isinstance(claims, dict) else {})}
+    for first, second in ((header, claims), ({"alg": alg}, full), ({"alg": "HS256"}, claims)):
+        try:
+            until = check_token(KEYS, signed(part(first), part(second)), now=SECONDS)
+        except TokenError as error:
+            assert "\n" not in str(error)
+        else:
+            assert first["alg"] == "HS256"
+            assert until > SECONDS
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60) | st.text(alphabet="abcXYZ019-_.=+/ ", max_size=60))
+def test_whatever_is_sent_is_refused_in_words(value: str) -> None:
+    assert refusal(value) in (
+        "the token is no signed token of three parts",
+        "the token is signed with none of this service's keys; get another",
+    )
 
 
 @pytest.mark.parametrize("lifetime", [timedelta(0), timedelta(seconds=-1), timedelta(days=367)])

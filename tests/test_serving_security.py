@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hmac
 import logging
 import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,10 +20,13 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fieldwave.errors import ConflictError, InputError, NotFoundError
 from fieldwave.keys import Keys, read_keys, regenerate_key, sign_token, write_keys
 from fieldwave.serving import ServeOptions, Server
+from fieldwave.serving.authentication import Authentication
 from fieldwave.wire.messages import GetModelMetadataRequest
 from fieldwave.wire.requests import encode_request
 from tests.certificates import Authority, Pair, encrypted
@@ -144,6 +149,22 @@ def test_every_method_answers_to_both_keys_and_their_tokens(
     }[which]
     expected = grpc.StatusCode.OK if method in ANSWERED else grpc.StatusCode.UNIMPLEMENTED
     assert ask(server, method, value)[0] is expected
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126), max_size=80), max_size=3))
+def test_whatever_is_sent_is_refused_and_never_an_error_of_the_service(values: list[str]) -> None:
+    metadata = [("authorization", value) for value in values]
+    assert authentication()._objection(metadata) is not None
+    bearers = [("authorization", f"Bearer {value}") for value in values]
+    assert authentication()._objection(bearers) is not None
+
+
+@functools.cache
+def authentication() -> Authentication:
+    with tempfile.TemporaryDirectory() as folder:
+        write_keys(Path(folder) / "keys", Keys.generate())
+        return Authentication(Path(folder) / "keys")
 
 
 def test_tokens_that_ended_say_when_and_tokens_of_an_old_key_are_refused(server: Server, folder: Path) -> None:

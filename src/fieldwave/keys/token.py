@@ -25,6 +25,7 @@ __all__ = ["Token", "TokenError", "check_token", "sign_token"]
 
 LONGEST = timedelta(days=366)
 _LARGEST = 4096
+_LAST = 1 << 53  # seconds; JSON's numbers are exact up to here (RFC 8259, 6)
 _LEEWAY_SECONDS = 60  # for the start alone: the clock of who signed may be ahead of ours
 
 
@@ -108,7 +109,7 @@ def _checked(header: dict[str, Any], claims: dict[str, Any], now: float) -> floa
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LAST
 
 
 def _time(seconds: float) -> str:
