@@ -35,6 +35,8 @@ def run(job: Job) -> str:
         os._exit(0)
     if behaviour == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if behaviour == "bell":
+        job.log("\a\x1b[2Jgone")
     if behaviour == "flood":
         for line in range(30_000):
             print(f"line {line} " + "x" * 90)

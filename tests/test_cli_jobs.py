@@ -107,6 +107,14 @@ def test_wait_show_logs_and_list(scripted: Any) -> None:
     assert json.loads(run("jobs", "show", first, "--json")[1])["reference"] == f"{first}.result"
 
 
+def test_what_a_model_wrote_does_not_command_the_terminal(scripted: Any) -> None:
+    scripted("bell")
+    for command in (["jobs", "wait", "--show-output"], ["jobs", "logs"]):
+        code, out, _ = run(*command)
+        assert code == 0
+        assert " \\x07\\x1b[2Jgone\n" in out
+
+
 def test_cancel_and_delete(scripted: Any) -> None:
     job = scripted("hang")
     while Jobs().get(job).progress != ("going on", 0.5):

@@ -118,6 +118,7 @@ def test_a_registered_model_becomes_a_registered_package(
         ),
         ({"name": "Digits"}, InputError, "'Digits' is no name for a model: use lower-case letters and digits, "),
         ({"tags": {"a b": "c"}}, InputError, "'a b' is no key of a tag: "),
+        ({"properties": {"job": "x"}}, InputError, "the property 'job' is the job's own: it will be the name of "),
         ({"target": "sim17"}, NotFoundError, "'sim17'"),
         ({"calibration": "nowhere"}, NotFoundError, "no folder nowhere; name one that holds JPEG or PNG images"),
         ({"calibration": "."}, CalibrationError, "folder . holds no JPEG or PNG image; put 16 or more there, "),

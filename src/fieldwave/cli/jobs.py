@@ -83,7 +83,7 @@ def logs(
 ) -> None:
     """Print what a job has written."""
     for line in _jobs().get(name).logs(lines=lines, follow=follow):
-        output.data(line)
+        output.data(output.plain(line))  # names in it come from models
 
 
 @app.command(epilog=examples("fieldwave jobs wait", "fieldwave jobs wait 8c91f --timeout 600 --show-output"))

@@ -28,7 +28,7 @@ def watch(operation: Operation[Any], timeout: float | None = None, show_output: 
 
     try:
         if show_output:
-            operation.wait_for_completion(show_output=True, timeout=timeout)
+            operation.wait_for_completion(True, timeout, lambda line: output.data(output.plain(line)))
         else:
             _bar(operation, timeout)
     except KeyboardInterrupt:

@@ -84,6 +84,8 @@ def convert(
     targets = [target] if isinstance(target, str) else list(target)
     for one in targets:
         configuration(one)
+    if "job" in (properties or {}):
+        raise InputError("the property 'job' is the job's own: it will be the name of this one")
     notes = check_notes(Notes(dict(tags or {}), dict(properties or {}), description))
     image_paths(Path(calibration))
     if evaluation is not None and not Path(evaluation).is_dir():

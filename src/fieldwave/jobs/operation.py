@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar, cast
@@ -153,14 +153,17 @@ class Operation(Generic[Result]):
             return follow_log(self._folder.log, wanted, self._has_ended)
         return iter(last_lines(self._folder.log, wanted))
 
-    def wait_for_completion(self, show_output: bool = False, timeout: float | None = None) -> bool:
+    def wait_for_completion(
+        self, show_output: bool = False, timeout: float | None = None, write: Callable[[str], object] = print
+    ) -> bool:
         """Wait until it has ended, and tell whether it succeeded.
 
         Whoever waits may be interrupted or killed; the job goes on.
 
         Args:
-            show_output: print its log as it comes, and how it ended.
+            show_output: write its log as it comes, and how it ended.
             timeout: seconds to wait at most; False is returned when it still runs then.
+            write: takes each line of that.
 
         Raises:
             NotFoundError: it was deleted.
@@ -168,13 +171,13 @@ class Operation(Generic[Result]):
         deadline = None if timeout is None else time.monotonic() + timeout
         if show_output:
             for line in follow_log(self._folder.log, _WHOLE, lambda: self._has_ended() or _is_over(deadline)):
-                print(line, flush=True)
+                write(line)
         pause = _FIRST_POLL_SECONDS
         while (now := self.snapshot()).state not in ENDED and not _is_over(deadline):
             time.sleep(pause)
             pause = min(pause * 1.2, _LONGEST_POLL_SECONDS)
         if show_output:
-            print(f"{now.state}: {now.error or now.reference or now.stage}", flush=True)
+            write(f"{now.state}: {now.error or now.reference or now.stage}")
         return now.state == "Succeeded"
 
     def cancel(self, timeout: float = 30.0) -> State:
