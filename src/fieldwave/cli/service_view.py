@@ -29,6 +29,8 @@ def source_of(text: str, image: str) -> tuple[Source, str]:
 
     if bool(text) == bool(image):
         raise InputError("name either a package or --image NAME:VERSION")
+    if "@sha256:" in image:  # of a registry, for a cluster that pulls from it
+        return image, image.partition("@")[0].rpartition("/")[2].partition(":")[0]
     if image:
         from fieldwave.images import Images
 

@@ -42,7 +42,7 @@ def target(
     if compute.kind == "kubernetes":
         from fieldwave.deploy.kubernetes.target import KubernetesTarget
 
-        return KubernetesTarget(compute, workspace, progress=note, **settings)
+        return KubernetesTarget(compute, workspace, note=note, progress=progress, **settings)
     if settings:
         raise InputError(f"{', '.join(settings)}: services on {name} have no such setting, only those on clusters")
     if compute.kind == "edge":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from fieldwave.store import RegistryStore
 from fieldwave.workspace import Workspace
 
 __all__ = ["ClusterImage", "cluster_image", "reference_of"]
+
+Progress = Callable[[str, float], None]
 
 _REFERENCE = re.compile(r".+@sha256:[0-9a-f]{64}")
 
@@ -44,7 +47,13 @@ def reference_of(image: Image, workspace: Workspace, registry: str = "") -> str:
     return Images(workspace.store).reference(image)
 
 
-def cluster_image(source: Source, name: str, workspace: Workspace, registry: str = "") -> ClusterImage:
+def cluster_image(
+    source: Source,
+    name: str,
+    workspace: Workspace,
+    registry: str = "",
+    progress: Progress = lambda what, done: None,
+) -> ClusterImage:
     """The image that ``source`` means, where the cluster can pull it.
 
     A text with a digest, ``registry.example/digits@sha256:...``, is taken as it is. Of a package an image is
@@ -53,6 +62,7 @@ def cluster_image(source: Source, name: str, workspace: Workspace, registry: str
     Parameters:
         name: of the service, and of the image that is built of a package's file.
         registry: ``HOST[/PREFIX]`` to push to.
+        progress: called with what is being done, and the part of it that is done, 0 to 1.
 
     Raises:
         InputError: there is no registry from which the cluster could pull it.
@@ -64,17 +74,19 @@ def cluster_image(source: Source, name: str, workspace: Workspace, registry: str
     in_registry = isinstance(workspace.store, RegistryStore)
     if not registry and not in_registry:
         raise _no_registry(source)
-    image = _image(source, name, images)
+    image = _image(source, name, images, progress)
+    if registry:
+        progress(f"pushing image {image.id} to {registry}", 0.0)
     reference = images.push(image, registry) if registry else images.reference(image)
     return ClusterImage(reference, image.package, image.model, image.network, f"{image.id}@{image.digest}")
 
 
-def _image(source: Source, name: str, images: Images) -> Image:
+def _image(source: Source, name: str, images: Images, progress: Progress) -> Image:
     if isinstance(source, Image):
         return source
     if isinstance(source, str | os.PathLike):
-        return images.build(Path(source), name)
-    return images.build(source, source.name)
+        return images.build(Path(source), name, progress=progress)
+    return images.build(source, source.name, progress=progress)
 
 
 def _no_registry(source: Source) -> InputError:

@@ -34,14 +34,14 @@ def wait_for_rollout(
     *,
     until_schedulable: bool = False,
     patience: Patience,
-    progress: Callable[[str], None],
+    progress: Callable[[str, float], None],
 ) -> Service:
     """The service once it is Healthy, or Stopped.
 
     Parameters:
         look: the service as it is now.
         until_schedulable: wait for a device for as long as the time allows.
-        progress: called with a line whenever something has changed.
+        progress: called with what is waited for, and the part of the replicas that answers, when that changes.
 
     Raises:
         ServiceError: it will not become Healthy, or was not within ``timeout`` seconds; the message is the reason.
@@ -54,7 +54,7 @@ def wait_for_rollout(
             since, last = now, service.state
         if (line := f"{service.name} is {service.state}: {service.reason}") != said:
             said = line
-            progress(line)
+            progress(line, service.replicas.ready / max(service.replicas.wanted, 1))
         limit = patience.state.get(service.state)
         if limit is not None and now - since >= limit and not (until_schedulable and last == "Unschedulable"):
             raise ServiceError(service.reason)

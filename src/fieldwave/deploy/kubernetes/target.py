@@ -47,7 +47,9 @@ class KubernetesTarget:
     Parameters:
         compute: which cluster, namespace and nodes.
         workspace: where models and images are; found from the working directory if not given.
-        progress: called with a line when something has changed during a rollout.
+        note: called with a line about what the cluster does not offer, or what is done besides; a warning in the
+            log if not given.
+        progress: called with what is being done, and the part of it that is done, 0 to 1.
         settings: attributes of `ClusterSpec` for what is deployed or updated, such as ``tls_secret``, ``gateway``,
             ``cpus``, ``memory``, ``most_replicas``; and ``registry``, where the cluster pulls images from.
 
@@ -60,12 +62,14 @@ class KubernetesTarget:
         compute: Compute,
         workspace: Workspace | None = None,
         *,
-        progress: Callable[[str], None] = _log.info,
+        note: Callable[[str], None] = _log.warning,
+        progress: Callable[[str, float], None] = lambda what, done: None,
         **settings: Any,
     ) -> None:
         self.compute = compute
         self.workspace = workspace or Workspace.find()
         self._objects = Objects(compute)
+        self._note = note
         self._progress = progress
         self._registry = str(settings.pop("registry", ""))
         self._settings = settings
@@ -88,7 +92,7 @@ class KubernetesTarget:
         """Run an image as a service; see `Target.deploy`. Of a package, an image is built first, and pushed.
 
         Callers need a key, and the connection is encrypted, unless ``secure`` is False. What the cluster does not
-        offer is left out, with a warning in the log.
+        offer is left out, with a note.
         """
         check_name(name)
         check_replicas(replicas)
@@ -256,11 +260,11 @@ class KubernetesTarget:
                 "scale or delete a service, or wait for it: --when-busy wait"
             )
         for name in going:
-            _log.warning("service %s is stopped: %s takes its NPU", name, spec.name)
+            self._note(f"service {name} is stopped: {spec.name} takes its NPU")
             self._objects.merge("apps/v1", "Deployment", name, {"spec": {"replicas": 0}})
 
     def _with_image(self, spec: ClusterSpec, source: Source) -> ClusterSpec:
-        image = cluster_image(source, spec.name, self.workspace, self._registry)
+        image = cluster_image(source, spec.name, self.workspace, self._registry, progress=self._progress)
         return replace(
             spec,
             image=image.reference,
@@ -302,7 +306,7 @@ class KubernetesTarget:
 
     def _warn(self, manifest: Manifest) -> None:
         for line in manifest.warnings:
-            _log.warning("%s", line)
+            self._note(line)
 
     def _check_port(self, port: int) -> None:
         if port not in (0, GRPC_PORT):
