@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -9,14 +10,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import fieldwave
 from fieldwave.cli import app
 from fieldwave.conversion import Conversion
 from fieldwave.keys import check_token, read_keys
+from fieldwave.serving import ServeOptions
 from fieldwave.zoo import digit_png, digits_images
 from tests.certificates import Authority
 
@@ -110,6 +114,7 @@ def test_a_service_set_up_by_the_environment_is_opened_by_files(tmp_path: Path, 
         "FIELDWAVE_CLIENT_CA": str(tmp_path / "ca.crt"),
         "FIELDWAVE_PROBE_PORT": "0",
         "FIELDWAVE_INSECURE": "",
+        "FIELDWAVE_GRACE_SECONDS": "5",
     }
     said: list[str] = []
     with serve(digits.path, **environment) as process:
@@ -164,6 +169,17 @@ def test_a_service_set_up_by_the_environment_is_opened_by_files(tmp_path: Path, 
     for secret in (keys.primary, keys.secondary, key.read_text().splitlines()[1], private):
         assert secret not in "".join(said)
         assert secret.encode() not in argv
+
+
+def test_every_option_of_a_service_is_an_option_and_a_variable() -> None:
+    command: Any = typer.main.get_command(app).get_command(None, "serve")  # type: ignore[attr-defined]
+    options = {option.name: option for option in command.params if option.name not in ("package", "quiet")}
+    fields = {field.name: field for field in dataclasses.fields(ServeOptions)}
+    # Who holds an NPU is what a supervisor says, not a user.
+    assert set(options) == set(fields) - {"package", "holder"}
+    for name, option in options.items():
+        assert option.envvar == f"FIELDWAVE_{name.upper()}"
+        assert option.default == fields[name].default or (not option.default and not fields[name].default)
 
 
 def test_options_of_an_address_are_refused_for_a_name(tmp_path: Path, digits: Conversion) -> None:

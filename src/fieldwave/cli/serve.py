@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}
 """Where to reach a service from here that listens on every address."""
+
+
+def _limit(variable: str, text: str) -> Any:
+    return typer.Option(envvar=variable, rich_help_panel="Limits", help=text)
 
 
 @app.command(
@@ -87,6 +91,17 @@ def serve(
             help="Let other machines reach it without keys or without TLS.",
         ),
     ] = False,
+    max_batch: Annotated[int, _limit("FIELDWAVE_MAX_BATCH", "Images in one request.")] = 64,
+    max_message_bytes: Annotated[int, _limit("FIELDWAVE_MAX_MESSAGE_BYTES", "Bytes in one request.")] = 40 << 20,
+    receive_seconds: Annotated[
+        float, _limit("FIELDWAVE_RECEIVE_SECONDS", "How long a request may take to arrive.")
+    ] = 30.0,
+    recovery_seconds: Annotated[
+        float, _limit("FIELDWAVE_RECOVERY_SECONDS", "How often a device that failed is tried again.")
+    ] = 1.0,
+    grace_seconds: Annotated[
+        float, _limit("FIELDWAVE_GRACE_SECONDS", "How long requests in hand may take at the end.")
+    ] = 10.0,
     quiet: Quiet = False,
 ) -> None:
     """Serve a package in the foreground.
@@ -122,6 +137,11 @@ def serve(
         client_ca=client_ca,
         probe_port=probe_port,
         insecure=insecure,
+        max_batch=max_batch,
+        max_message_bytes=max_message_bytes,
+        receive_seconds=receive_seconds,
+        recovery_seconds=recovery_seconds,
+        grace_seconds=grace_seconds,
     )
     serve_package(options, ready=ready, waiting=waiting)
 
