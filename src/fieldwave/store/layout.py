@@ -230,17 +230,16 @@ class LayoutStore:
     @contextlib.contextmanager
     def _flock(self, name: str, kind: int) -> Iterator[None]:
         path = self.folder / name
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except FileNotFoundError:
-            raise NotFoundError(f"there is no store at {self.address}; register something first") from None
-        except OSError as error:
-            raise StorageError(f"cannot lock {path}: {error.strerror or error}") from error
-        try:
-            fcntl.flock(descriptor, kind)
+        with contextlib.ExitStack() as stack:
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                stack.callback(os.close, descriptor)
+                fcntl.flock(descriptor, kind)
+            except FileNotFoundError:
+                raise NotFoundError(f"there is no store at {self.address}; register something first") from None
+            except OSError as error:
+                raise StorageError(f"cannot lock {path}: {error.strerror or error}") from error
             yield
-        finally:
-            os.close(descriptor)
 
     def _index(self) -> list[Descriptor]:
         path = self.folder / "index.json"
