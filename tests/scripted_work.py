@@ -31,6 +31,8 @@ def run(job: Job) -> str:
         raise InputError("the network is broken")
     if behaviour == "defect":
         raise ZeroDivisionError("by zero")
+    if behaviour == "memory":
+        raise MemoryError
     if behaviour == "silent":
         os._exit(0)
     if behaviour == "crash":

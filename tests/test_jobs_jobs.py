@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import time
@@ -134,3 +135,32 @@ def test_starting_one_clears_away_what_is_old_and_what_killed_ones_left(workspac
     assert [job.id for job in Jobs(workspace).list()] == [young, *sorted((dead, running))]
     assert not (workspace.folder / "jobs" / dead / "work").exists()
     assert (workspace.folder / "jobs" / running / "work").exists()
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"state": "Fine"}', '{"state": "Running", "stages": {"a": "b"}}'])
+def test_a_damaged_status_is_told_of(workspace: Workspace, content: str) -> None:
+    folder = made(workspace, "20250102-030405-8c91f")
+    (folder.path / "status.json").write_text(content)
+    now = Jobs(workspace).get().snapshot()
+    assert (now.state, now.error) == (
+        "Failed",
+        f"{folder.path / 'status.json'} is damaged; "
+        "delete the job and start it again: fieldwave jobs delete 20250102-030405-8c91f",
+    )
+
+
+def test_what_a_newer_version_wrote_is_left_alone(workspace: Workspace) -> None:
+    folder = made(workspace, "20250102-030405-8c91f")
+    status = json.loads((folder.path / "status.json").read_text())
+    (folder.path / "status.json").write_text(json.dumps({**status, "machine": "x"}))
+    assert Jobs(workspace).get().state == "Succeeded"
+
+
+def test_what_the_work_of_a_job_may_be(workspace: Workspace) -> None:
+    """A folder from elsewhere may not have modules of its choice imported."""
+    made(workspace, "20250102-030405-8c91f")
+    folder = Jobs(workspace).get().folder
+    spec = json.loads((folder / "job.json").read_text())
+    (folder / "job.json").write_text(json.dumps({**spec, "work": "antigravity"}))
+    with pytest.raises(ValueError, match=r"^'antigravity' is no work of Fieldwave$"):
+        _ = Jobs(workspace).get().result

@@ -196,6 +196,7 @@ def test_who_waits_no_longer_is_told_that_it_did_not_succeed_yet(
     [
         ("raise", "the network is broken"),
         ("defect", "ZeroDivisionError: by zero (a defect; its log shows where)"),
+        ("memory", "the machine ran out of memory"),
         ("silent", "ended without a result"),
         ("crash", "killed by SIGSEGV"),
     ],

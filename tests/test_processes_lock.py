@@ -61,3 +61,17 @@ def test_a_lock_names_who_signed_it_last(tmp_path: Path) -> None:
         path.write_text(damage)
         assert holder(path) is None
     sign(tmp_path / "nowhere" / "lock")
+
+
+def test_a_child_finds_the_lock_that_it_was_given(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    lock = take(path)
+    program = (
+        "import sys; from pathlib import Path; from fieldwave.processes.lock import inherited;"
+        "print(inherited(Path(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    given = subprocess.run(command, pass_fds=[lock], capture_output=True, text=True, check=True)
+    none = subprocess.run(command, capture_output=True, text=True, check=True)
+    os.close(lock)
+    assert (given.stdout, none.stdout) == (f"{lock}\n", "None\n")

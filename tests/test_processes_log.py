@@ -66,3 +66,20 @@ def test_following_goes_from_file_to_file_without_a_gap(tmp_path: Path) -> None:
 
 def test_following_nothing_ends_at_once(tmp_path: Path) -> None:
     assert list(follow(tmp_path / "gone" / "service.log", lines=3)) == []
+
+
+def test_following_ends_when_nobody_writes_any_more(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_bytes(b"one\ntwo\nth")
+    ended = False
+    lines = follow(path, 1, lambda: ended)
+    assert next(lines) == "two"
+    with path.open("ab") as file:
+        file.write(b"ree\nhalf")
+    assert next(lines) == "three"
+    ended = True
+    assert list(lines) == ["half"]
+
+
+def test_following_what_was_never_written(tmp_path: Path) -> None:
+    assert list(follow(tmp_path / "x.log", 1, lambda: True)) == []
