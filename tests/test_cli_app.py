@@ -51,6 +51,7 @@ def test_the_road_is_in_the_list_of_commands() -> None:
         "keys",
         "token",
         "delete",
+        "manifest",
     ]
 
 

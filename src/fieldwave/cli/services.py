@@ -31,8 +31,6 @@ app = typer.Typer(
 _BUSY = ("refuse", "wait", "replace")
 _RUNTIMES = ("process", "podman")
 
-app.command(epilog=service_manifest.EPILOG)(service_manifest.manifest)
-
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The service's name.")]
 ImageOption = Annotated[str, typer.Option("--image", metavar="NAME:VERSION", help="Or the package of an image.")]
 File = Path | None
@@ -256,6 +254,9 @@ def delete(
         with output.waiting(f"waiting for {name} to finish its requests"):
             target.delete(name, timeout=timeout)
         output.note(f"{name} is deleted")
+
+
+app.command(epilog=service_manifest.EPILOG)(service_manifest.manifest)
 
 
 def _target(
