@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldwave.errors import ConflictError, InputError, NotFoundError
+import fieldwave
+from fieldwave.errors import ConflictError, InputError, NotFoundError, StorageError
 from fieldwave.jobs import Jobs
 from fieldwave.jobs.clear import clear, is_id
 from fieldwave.jobs.state import JobFolder, Spec, Status, new_id
@@ -156,11 +157,19 @@ def test_what_a_newer_version_wrote_is_left_alone(workspace: Workspace) -> None:
     assert Jobs(workspace).get().state == "Succeeded"
 
 
-def test_what_the_work_of_a_job_may_be(workspace: Workspace) -> None:
-    """A folder from elsewhere may not have modules of its choice imported."""
-    made(workspace, "20250102-030405-8c91f")
-    folder = Jobs(workspace).get().folder
+@pytest.mark.parametrize("work", ["antigravity", "fieldwave.antigravity"])
+def test_a_folder_from_elsewhere_does_not_choose_what_is_imported(workspace: Workspace, work: str) -> None:
+    folder = made(workspace, "20250102-030405-8c91f").path
     spec = json.loads((folder / "job.json").read_text())
-    (folder / "job.json").write_text(json.dumps({**spec, "work": "antigravity"}))
-    with pytest.raises(ValueError, match=r"^'antigravity' is no work of Fieldwave$"):
+    (folder / "job.json").write_text(json.dumps({**spec, "work": work}))
+    unknown = f"the job's work {work!r} is unknown to Fieldwave {fieldwave.__version__}; delete the job"
+    with pytest.raises(StorageError) as caught:
         _ = Jobs(workspace).get().result
+    assert str(caught.value) == unknown
+    JobFolder(folder).write_status(Status("Running", committing=True))
+    (now,) = Jobs(workspace).list()
+    assert (now.state, now.error) == (
+        "Failed",
+        "its processes were killed, or the machine was restarted; start it again; "
+        f"whether its result was stored cannot be told: {unknown}",
+    )

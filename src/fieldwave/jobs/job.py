@@ -13,6 +13,7 @@ from fieldwave.jobs.state import JobFolder, Spec
 from fieldwave.processes.log import content
 from fieldwave.processes.records import now
 from fieldwave.processes.report import say
+from fieldwave.version import __version__
 from fieldwave.workspace import Workspace
 
 __all__ = ["Job", "Work", "load_work"]
@@ -98,7 +99,15 @@ class Job:
 
 
 def load_work(module: str) -> Work:
-    """The module that does the work; one of ours."""
-    if not module.startswith("fieldwave."):
-        raise ValueError(f"{module!r} is no work of Fieldwave")
-    return cast(Work, importlib.import_module(module))
+    """The module that does the work; one of ours, for the name comes from a file.
+
+    Raises:
+        StorageError: it is none.
+    """
+    if module.startswith("fieldwave."):
+        try:
+            return cast(Work, importlib.import_module(module))
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+    raise StorageError(f"the job's work {module!r} is unknown to Fieldwave {__version__}; delete the job")
