@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import queue
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent import futures
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -265,6 +267,41 @@ def test_a_certificate_that_does_not_fit(
                 "UNAVAILABLE",
                 text.format(address),
             )
+
+
+def test_restarts_with_mutual_tls_under_load_lose_no_call_and_are_no_fault_of_tls(
+    folder: Path, authority: Authority
+) -> None:
+    stop = threading.Event()
+    answered: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    options = {
+        "keys": folder / "keys",
+        "tls_cert": folder / "tls.crt",
+        "tls_key": folder / "tls.key",
+        "client_ca": folder / "ca.crt",
+    }
+    trust = {"use_ssl": True, "root_certificates": authority.certificate, "access_token": KEYS.primary}
+
+    def call(port: int, seed: int) -> None:
+        with PredictionClient("127.0.0.1", port, **trust, **with_(authority.client())) as client:
+            while not stop.is_set():
+                scores = client.score_numpy_arrays({"images": tensor(8, seed)})
+                answered.put(np.array_equal(scores, affine(tensor(8, seed))))
+
+    with futures.ThreadPoolExecutor(3) as pool:
+        try:
+            with serving(**options) as server:
+                port = server.port
+                callers = [pool.submit(call, port, seed) for seed in range(3)]
+                assert all(answered.get(timeout=30) for _ in range(40))
+            for _ in range(4):
+                with serving(grpc_port=port, **options):
+                    assert all(answered.get(timeout=30) for _ in range(40))
+            with serving(grpc_port=port, **options):
+                stop.set()
+                assert [caller.exception(timeout=30) for caller in callers] == [None] * 3
+        finally:
+            stop.set()
 
 
 def with_(pair: Pair) -> dict[str, Any]:
