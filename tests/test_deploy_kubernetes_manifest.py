@@ -371,6 +371,7 @@ def test_what_an_old_cluster_does_not_know_is_left_out_and_said() -> None:
         "the cluster has no policy/v1: a drain may take all replicas away at the same time",
         "the cluster has no autoscaling/v2: there will be 2 replicas, always",
         "the cluster has no GRPCRoute: install Gateway API 1.1 or later to call through a Gateway",
+        "the cluster does not label namespaces by itself: label those of callers and of the Gateway",
         "the cluster has no probes by gRPC: a pod counts as ready when its port is open",
     )
     deployment = manifest.objects[-1]

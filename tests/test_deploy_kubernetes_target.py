@@ -201,6 +201,17 @@ def test_settings_are_kept_and_changed(cluster: Cluster, kubeconfig: str, tmp_pa
         target_of(kubeconfig, tmp_path, colour="red")
 
 
+def test_an_update_leaves_the_number_to_the_autoscaler(cluster: Cluster, kubeconfig: str, tmp_path: Path) -> None:
+    target = target_of(kubeconfig, tmp_path, tls_secret="t", most_replicas=5)
+    assert target.deploy(GOOD, "digits", replicas=2).replicas.ready == 2
+    cluster.merge("Deployment", "digits", {"spec": {"replicas": 4}}, "vision")
+    assert target.update("digits", BETTER).replicas.ready == 4
+    # The same where it comes later: what has been two does not become one on the way.
+    target_of(kubeconfig, tmp_path, tls_secret="t").deploy(GOOD, "other", replicas=2)
+    assert target.update("other").replicas.ready == 2
+    assert cluster.find("HorizontalPodAutoscaler", "other")["spec"]["minReplicas"] == 2
+
+
 def test_scaling_changes_the_pods_and_the_strategy(cluster: Cluster, target: KubernetesTarget) -> None:
     target.deploy(GOOD, "digits", device="board", replicas=1)
     strategy = cluster.find("Deployment", "digits")["spec"]["strategy"]

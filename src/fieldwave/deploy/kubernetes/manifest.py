@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fieldwave.deploy.kubernetes.availability import disruption_budget, pod_autoscaler
@@ -13,7 +13,7 @@ from fieldwave.deploy.kubernetes.spec import ClusterSpec
 from fieldwave.deploy.kubernetes.workload import deployment
 from fieldwave.keys import Keys
 
-__all__ = ["Manifest", "make_manifest"]
+__all__ = ["Manifest", "make_manifest", "with_replicas"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,25 @@ def make_manifest(spec: ClusterSpec, offers: Offers = EVERYTHING, keys: Keys | N
             warnings.append(
                 "the cluster has no GRPCRoute: install Gateway API 1.1 or later to call through a Gateway"
             )
+    if offers.version < (1, 21) and (spec.gateway or set(spec.clients) - {"*"}):
+        warnings.append(
+            "the cluster does not label namespaces by itself: label those of callers and of the Gateway"
+        )
     if offers.version < (1, 24):
         warnings.append("the cluster has no probes by gRPC: a pod counts as ready when its port is open")
     return Manifest(tuple(objects), tuple(warnings))
+
+
+def with_replicas(manifest: Manifest, replicas: int) -> Manifest:
+    """The manifest of a service that the cluster scales, with the number of pods that it has now.
+
+    Who applies nothing where he has applied a number before takes it away, and the server puts 1 in its place. The
+    autoscaler then begins there.
+    """
+    return replace(manifest, objects=tuple(_with_replicas(one, replicas) for one in manifest.objects))
+
+
+def _with_replicas(one: dict[str, Any], replicas: int) -> dict[str, Any]:
+    if one["kind"] != "Deployment" or "replicas" in one["spec"]:
+        return one
+    return one | {"spec": {"replicas": replicas, **one["spec"]}}

@@ -16,7 +16,7 @@ from fieldwave.compute.cluster_status import cluster_status
 from fieldwave.deploy.kubernetes import logs
 from fieldwave.deploy.kubernetes.holders import oldest_services, why_not_free
 from fieldwave.deploy.kubernetes.image import cluster_image
-from fieldwave.deploy.kubernetes.manifest import Manifest, make_manifest
+from fieldwave.deploy.kubernetes.manifest import Manifest, make_manifest, with_replicas
 from fieldwave.deploy.kubernetes.network import service as headless_service
 from fieldwave.deploy.kubernetes.objects import Objects, spec_of
 from fieldwave.deploy.kubernetes.pod import GRPC_PORT
@@ -119,7 +119,7 @@ class KubernetesTarget:
         self._warn(manifest)
         self._objects.claim(headless_service(spec))
         try:
-            self._objects.apply(manifest)
+            self._objects.apply(with_replicas(manifest, spec.replicas))
             if wait:
                 return self._wait(name, timeout, until_schedulable=when_busy != "refuse")
         except ServiceError as error:
@@ -232,7 +232,8 @@ class KubernetesTarget:
     def _bring_about(self, spec: ClusterSpec) -> None:
         manifest = make_manifest(spec, self._objects.offers)
         self._warn(manifest)
-        self._objects.apply(manifest)
+        live = self._objects.deployment(spec.name).spec.replicas
+        self._objects.apply(with_replicas(manifest, live or spec.replicas))
         self._objects.prune(spec.name, manifest)
 
     def _wait(self, name: str, timeout: float, *, until_schedulable: bool = False) -> Service:
