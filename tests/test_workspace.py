@@ -134,3 +134,22 @@ def test_a_wrong_file_is_said(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError) as error:
         _ = Workspace.find(tmp_path).settings
     assert str(error.value).removeprefix(str(path)).lstrip() == said
+
+
+@pytest.mark.parametrize(
+    ("said", "base"),
+    [
+        ("", ""),
+        ("debian:2", "debian:2"),
+        ("parts/base.tar", "{root}/parts/base.tar"),
+        ("base.tar", "{root}/base.tar"),
+        ("parts/layout:one", "{root}/parts/layout:one"),
+        ("registry.example/python:3.11", "registry.example/python:3.11"),
+    ],
+)
+def test_a_base_that_is_a_path_begins_at_the_top_folder(tmp_path: Path, said: str, base: str) -> None:
+    (tmp_path / "parts" / "layout").mkdir(parents=True)
+    for name in ("parts/base.tar", "base.tar"):
+        (tmp_path / name).touch()
+    (tmp_path / "fieldwave.toml").write_text(f"base = {said!r}\n")
+    assert Workspace(tmp_path).base == base.format(root=tmp_path)

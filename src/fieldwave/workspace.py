@@ -158,6 +158,13 @@ class Workspace:
         return Registry(self.store)
 
     @property
+    def base(self) -> str:
+        """What images stand on by its settings; a path in them begins at the project's top folder."""
+        said = self.settings.base
+        path = self.root / said.partition(":")[0]
+        return str(self.root / said) if said and (path.is_file() or ("/" in said and path.exists())) else said
+
+    @property
     def images(self) -> Images:
         """The images of its store."""
         from fieldwave.images import Images

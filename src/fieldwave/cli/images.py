@@ -119,7 +119,7 @@ def build(
         image = workspace.images.build(
             package,
             name or called,
-            base=base or workspace.settings.base,
+            base=base or workspace.base,
             tags=read_pairs(tag),
             labels=read_pairs(label),
             architecture=arch,

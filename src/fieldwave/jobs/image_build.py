@@ -73,7 +73,7 @@ def build_image(
     arguments = {
         **source,
         "name": check_name(name),
-        "base": base or workspace.settings.base,
+        "base": _absolute(base) or workspace.base,
         "tags": dict(notes.tags),
         "labels": dict(labels or {}),
         "architecture": architecture,
@@ -81,3 +81,9 @@ def build_image(
     }
     uses = [f"{package.id}@{package.digest}"] if isinstance(package, RegisteredModel) else []
     return start(workspace, kind="image", work=_WORK, about=about, arguments=arguments, uses=uses, timeout=timeout)
+
+
+def _absolute(base: str) -> str:
+    """A path among the forms that a base is given in, as the job finds it from its own working directory."""
+    path = base.partition(":")[0]
+    return os.path.abspath(base) if os.path.isfile(base) or ("/" in base and os.path.exists(path)) else base
