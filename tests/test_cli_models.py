@@ -101,3 +101,42 @@ def test_delete_wants_a_version() -> None:
         "",
         "error: 'digits' names no version; write digits:VERSION, so that the right one goes\n",
     )
+
+
+def test_copy_to_a_disk_and_from_it(tmp_path: Path) -> None:
+    run("models", "register", "digits.onnx", "--tag", "team=vision")
+    model = Workspace.find().registry.get("digits")
+    disk = tmp_path / "disk"
+    assert run("models", "copy", "digits:1", str(disk))[:2] == (0, f"digits:1  {model.digest}  {disk}\n")
+    assert run("models", "delete", "digits:1", "--yes")[0] == 0
+    code, out, err = run("models", "copy", "digits", "--from", str(disk))
+    store = Workspace.find().store.address
+    assert (code, out, err) == (
+        1,
+        "",
+        f"error: digits:1 was deleted in {store}; copy it with --next, as the next version there\n",
+    )
+    assert run("models", "copy", "digits", "--from", str(disk), "--next")[:2] == (
+        0,
+        f"digits:2  {model.digest}  {store}\n",
+    )
+    assert dict(Workspace.find().registry.get("digits:2").tags) == {"team": "vision"}
+
+
+def test_copy_wants_one_other_store() -> None:
+    run("models", "register", "digits.onnx")
+    assert run("models", "copy", "digits")[2] == (
+        "error: name one other store: DESTINATION to copy to it, or --from STORE to copy from it\n"
+    )
+
+
+def test_download_what_it_was_converted_from(tmp_path: Path) -> None:
+    registry = Workspace.find().registry
+    registry.register(
+        tmp_path / "digits.onnx", "digits", source=registry.register(tmp_path / "digits.onnx", "raw")
+    )
+    code, out, err = run("models", "download", "digits", "--source", "--output", "original")
+    assert (code, out, err) == (0, "original/digits.onnx\n", "digits was converted from raw:1\n")
+    assert run("models", "download", "raw", "--source")[2] == (
+        "error: model raw:1 was not converted from a registered model\n"
+    )

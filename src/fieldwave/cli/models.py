@@ -1,4 +1,4 @@
-"""``fieldwave models``: register, list, show, tag, alias, download, logs, delete."""
+"""``fieldwave models``: register, list, show, tag, alias, download, copy, logs, delete."""
 
 from __future__ import annotations
 
@@ -146,17 +146,64 @@ def alias(
     output.data(f"{model.name}:{name} is {model.id}")
 
 
-@app.command(epilog=examples("fieldwave models download resnet50:3 --output models/"))
+@app.command(
+    epilog=examples(
+        "fieldwave models download resnet50:3 --output models/",
+        "fieldwave models download resnet50:3 --source --output original/",
+    )
+)
 def download(
     reference: Reference,
     folder: Annotated[Path, typer.Option("--output", "-o", help="The folder to write to.")] = Path("."),
+    source: Annotated[bool, typer.Option("--source", help="What it was converted from, instead.")] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite files that are there.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a version's files into a folder."""
     registry = _registry()
-    for path in registry.download(registry.get(reference), folder, overwrite=force):
+    model = registry.get(reference)
+    if source:
+        model = registry.source(model)
+        output.note(f"{reference} was converted from {model.id}")
+    for path in registry.download(model, folder, overwrite=force):
         output.data(str(path))
+
+
+@app.command(
+    epilog=examples(
+        "fieldwave models copy resnet50:3 oci://registry.example/team",
+        "fieldwave models copy resnet50:3 /media/disk/store",
+        "fieldwave models copy resnet50:3 --from /media/disk/store",
+    )
+)
+def copy(
+    reference: Reference,
+    destination: Annotated[
+        str, typer.Argument(metavar="[DESTINATION]", help="A store's folder, or oci://HOST/PREFIX; else this one.")
+    ] = "",
+    origin: Annotated[str, typer.Option("--from", metavar="STORE", help="Copy from there.")] = "",
+    renumber: Annotated[bool, typer.Option("--next", help="As the next version there, if need be.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Copy a version with its logs to another store, or from one: a registry, or a disk that is carried."""
+    from fieldwave.errors import InputError
+    from fieldwave.registry import Registry
+    from fieldwave.store import open_store
+    from fieldwave.workspace import Workspace
+
+    if bool(destination) == bool(origin):
+        raise InputError("name one other store: DESTINATION to copy to it, or --from STORE to copy from it")
+    own = Workspace.find().store
+    target = open_store(destination) if destination else own
+    registry = Registry(open_store(origin) if origin else own)
+    model = registry.get(reference)
+    with output.waiting(f"copying {model.id} to {target.address}"):
+        copied = registry.copy(model, target, renumber=renumber)
+    if as_json:
+        output.to_json(_facts(copied))
+    else:
+        output.data(f"{copied.id}  {copied.digest}  {target.address}")
 
 
 @app.command(epilog=examples("fieldwave models logs resnet50-int8:1"))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fieldwave.errors import ConflictError, InputError, NotFoundError
 from fieldwave.registry.contents import download, inspect
+from fieldwave.registry.copying import copy_model
 from fieldwave.registry.model import KINDS, Notes, RegisteredModel, check_alias, check_notes
 from fieldwave.registry.tags import (
     ChangedError,
@@ -199,6 +200,35 @@ class Registry:
         place = repository(model.name)
         _, manifest = self._store.manifest(place, model.digest)
         return download(self._store, place, manifest, Path(folder), overwrite=overwrite)
+
+    def copy(self, model: RegisteredModel, target: Store, *, renumber: bool = False) -> RegisteredModel:
+        """Copy a version to another store, with what is said about it and what belongs to it; not its aliases.
+
+        Its digest stays, and so does its number. Only what is not there moves; copied again, nothing changes.
+
+        Args:
+            renumber: it may get the next number there; if its bytes are there already, the one that they have.
+
+        Raises:
+            ConflictError: its number is, or was, another model's there, and ``renumber`` is False.
+            ArtifactError: the store's bytes are damaged.
+            StorageError: the other store cannot be written.
+        """
+        return copy_model(self._store, model, target, renumber=renumber)
+
+    def source(self, model: RegisteredModel) -> RegisteredModel:
+        """The version that a model was converted from.
+
+        Raises:
+            NotFoundError: it was converted from none, or from one that was deleted since.
+        """
+        reference, _, digest = model.source.partition("@")
+        if not reference:
+            raise NotFoundError(f"model {model.id} was not converted from a registered model")
+        for found in self.find(reference.partition(":")[0]):
+            if found.digest == digest:
+                return found
+        raise NotFoundError(f"model {model.id} was converted from {reference}, which was deleted since")
 
     def attach(self, model: RegisteredModel, artifact_type: str, data: bytes, media_type: str) -> Descriptor:
         """Store something that belongs to a version, such as the log of its conversion."""

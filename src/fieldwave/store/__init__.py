@@ -5,6 +5,7 @@ from __future__ import annotations
 from fieldwave.store.content import Descriptor, Manifest
 from fieldwave.store.copy import copy
 from fieldwave.store.layout import LayoutStore
+from fieldwave.store.opening import open_store
 from fieldwave.store.protocol import Artifact, Layer, NextTag, Store, Stored, Tagged
 from fieldwave.store.remote import RegistryStore
 
@@ -20,4 +21,5 @@ __all__ = [
     "Stored",
     "Tagged",
     "copy",
+    "open_store",
 ]
