@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from fieldwave.cli import app
-from fieldwave.leases import acquire
+from fieldwave.leases import acquire, why_busy
 from tests.cluster_api import ClusterApi, cluster_api
 
 
@@ -78,8 +78,10 @@ def test_devices_of_a_machine_that_nobody_has_described(project: Path) -> None:
 
 def test_the_holders_name_cannot_command_the_terminal(project: Path) -> None:
     with acquire("board", "\x1b[2J"):
-        assert "\\x1b[2J" in run("devices")[1]
-        assert "\\x1b[2J" in run("compute", "show")[1]
+        for command in (["devices"], ["devices", "--json"], ["compute", "show"]):
+            out = run(*command)[1]
+            assert ("?[2J" in out, "\x1b" in out) == (True, False)
+        assert "held by service ?[2J" in why_busy("board")
 
 
 def test_show_this_machine(project: Path) -> None:

@@ -11,6 +11,7 @@ from fieldwave.compute.cluster import connect, contexts
 from fieldwave.errors import ConflictError, HostError, InputError
 from fieldwave.workspace import Workspace
 from tests.cluster_api import ClusterApi, cluster_api
+from tests.kubernetes_schemas import errors
 
 NPU = "fieldwave.dev/npu"
 
@@ -226,6 +227,9 @@ def test_create_makes_what_services_need_and_delete_unmakes_it(
     plugin = api.get("daemonsets", "fieldwave-device-plugin", "kube-system")
     assert plugin is not None
     assert plugin["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example/digits@sha256:0"
+    for made_there in (namespace, limit, plugin):
+        described = made_there | {"metadata": made_there["metadata"] | {"creationTimestamp": None}}
+        assert [errors(described, version) for version in ("1.27", "1.37")] == [[], []]
     assert all("fieldManager=fieldwave" in one for one in api.requests if one.startswith("PATCH"))
 
     computes.set_limit("lab", 5)

@@ -122,6 +122,7 @@ def test_boards_of_one_numa_node_go_together(plugin: PluginOptions, kubelet: Kub
     assert kubelet.prefer(names, 2) == ["u250-0", "u250-1"]
     assert kubelet.prefer(names, 2, ("kv260-0",)) == ["kv260-0", "u250-0"]
     assert sorted(kubelet.prefer(names, 3)) == sorted(names)
+    assert kubelet.prefer(["unknown"], 1) == ["unknown"]
 
 
 def test_preferences_without_topology() -> None:

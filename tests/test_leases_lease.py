@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -15,8 +16,8 @@ import fieldwave
 from fieldwave.errors import ConflictError, DeviceBusyError, InputError, NotFoundError, StorageError
 from fieldwave.leases import Lease, Slot, SlotState, acquire, slot_states, why_busy
 from fieldwave.leases.machine import to_given
-from fieldwave.leases.replace import Reservation, replace_one
-from fieldwave.leases.slots import leases_folder, read_holder
+from fieldwave.leases.replace import Reservation, reserve
+from fieldwave.leases.slots import Holder, leases_folder, read_holder, try_lock, write_record
 
 CHILD = Path(__file__).with_name("lease_child.py")
 
@@ -49,15 +50,19 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         child.communicate()
 
 
-def replace_one_by(lease: Lease, newcomer: str) -> Reservation:
-    """As `replace_one`, of a holder that does not mind SIGTERM: this process."""
+def replaced_by(lease: Lease, newcomer: str) -> Reservation:
+    """A reservation whose holder was told, one that does not mind SIGTERM: this process."""
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         assert lease.slot is not None
-        kept = replace_one([SlotState(lease.slot, read_holder(lease.slot))], newcomer)
+        holder = read_holder(lease.slot)
+        assert holder is not None
+        kept = reserve([SlotState(lease.slot, holder)], newcomer)
+        assert kept is not None
+        kept.tell(holder)
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert kept is not None
+    assert kept.told == holder
     assert lease.replaced_by == newcomer
     return kept
 
@@ -150,7 +155,7 @@ def test_a_wait_ends() -> None:
         start = time.monotonic()
         with pytest.raises(DeviceBusyError) as caught:
             acquire("board", "b", "wait", timeout=0.1)
-        assert str(caught.value) == "no NPU for b within 0.1 s: 1 NPU (kv260-0), held by service a"
+        assert str(caught.value) == "no NPU for b in time: 1 NPU (kv260-0), held by service a"
         assert 0.1 <= time.monotonic() - start < 5
         told = threading.Event()
         with pytest.raises(DeviceBusyError) as caught:
@@ -197,7 +202,7 @@ def test_who_waits_does_not_get_the_npu_of_one_that_is_replaced(
 
 def test_an_npu_that_is_kept_for_one_is_not_free() -> None:
     with acquire("board", "a") as lease:
-        kept = replace_one_by(lease, "b")
+        kept = replaced_by(lease, "b")
     assert why_busy("board") == "1 NPU (kv260-0), held by service b"
     with pytest.raises(DeviceBusyError, match=r"no NPU is free for c: 1 NPU \(kv260-0\), held by service b"):
         acquire("board", "c")
@@ -217,6 +222,31 @@ def test_two_that_replace_at_the_same_time_take_turns(start: Callable[..., subpr
     [last] = [child for child in newcomers if child.poll() is None]
     assert said(first) in ("replaced by b", "replaced by c")
     assert said(last) == "board:kv260-0 kv260-0"
+
+
+def test_one_that_came_just_before_the_reservation_is_told_too() -> None:
+    """Between the look at who holds an NPU and the reservation another may have come."""
+    with acquire("board", "a") as lease:
+        kept = replaced_by(lease, "c")
+        assert kept.told is not None
+    descriptor = try_lock(leases_folder() / "kv260-0")
+    assert descriptor is not None
+    write_record(descriptor, dataclasses.asdict(Holder.me("b")))
+    assert lease.slot is not None
+    newcomer = read_holder(lease.slot)
+    assert newcomer is not None
+    told = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: told.set())
+    try:
+        kept.tell(kept.told)
+        assert not told.is_set()
+        kept.tell(newcomer)
+        assert told.wait(5)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert kept.told == newcomer
+    os.close(descriptor)
+    kept.release()
 
 
 def test_nobody_is_replaced_by_one_of_its_own_name() -> None:
@@ -257,6 +287,23 @@ def test_a_holder_that_has_left_no_name() -> None:
         assert why_busy("board") == "1 NPU (kv260-0), held by service (no name)"
         with pytest.raises(ConflictError):
             acquire("board", "b", "replace")
+
+
+@pytest.mark.parametrize("text", ["7", "[]", '{"name": 1}', '{"name": "a", "pid": "x", "since": "", "token": ""}'])
+def test_whatever_a_lock_file_says_it_is_held(text: str) -> None:
+    with acquire("board", "a"):
+        (leases_folder() / "kv260-0").write_text(text)
+        assert why_busy("board") == "1 NPU (kv260-0), held by service (no name)"
+
+
+@pytest.mark.parametrize("name", ["kv260-0", "kv260-0.replaced"])
+def test_a_pipe_in_the_place_of_a_lock_file_keeps_nobody_waiting(name: str) -> None:
+    acquire("board", "a").release()
+    (leases_folder() / name).unlink(missing_ok=True)
+    os.mkfifo(leases_folder() / name)
+    assert why_busy("board") == ""
+    with acquire("board", "a"):
+        assert why_busy("board") == "1 NPU (kv260-0), held by service " + ("(no name)" if "." not in name else "a")
 
 
 def test_a_child_that_inherits_the_lease_keeps_the_npu() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 from fieldwave.compute.compute import Compute
 from fieldwave.compute.status import ComputeStatus, Held, Npus, State
 from fieldwave.errors import FieldwaveError, HostError, InputError
 from fieldwave.leases.machine import parse_machine
+from fieldwave.leases.slots import NOBODY, parse_holder
 from fieldwave.ssh import Host, Ssh
 
 __all__ = ["edge_status", "host_of"]
@@ -76,7 +75,7 @@ def _read(compute: Compute, text: str) -> ComputeStatus:
 
 def _held(npu: str, record: str = "") -> Held:
     try:
-        said = json.loads(record)
-        return Held(npu, str(said["name"]), since=str(said["since"]))
-    except (ValueError, TypeError, KeyError):
-        return Held(npu, "(no name)")
+        holder = parse_holder(record)
+    except ValueError:
+        holder = NOBODY
+    return Held(npu, holder.name, since=holder.since)

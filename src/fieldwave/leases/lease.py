@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 from fieldwave.errors import DeviceBusyError, InputError, NotFoundError
 from fieldwave.leases.machine import Machine, Slot, machine_file, read_machine
-from fieldwave.leases.replace import Reservation, replace_one, replacer, reserver
+from fieldwave.leases.replace import Reservation, replacer, reserve, reserver
 from fieldwave.leases.slots import Holder, SlotState, lock_file, read_holder, try_lock, write_record
 from fieldwave.leases.words import held_by
 
@@ -117,16 +117,23 @@ def acquire(
             own = all(state.holder is not None and state.holder.name == holder for state in states)
             if when_busy == "refuse" or (when_busy == "replace" and own):
                 raise _refusal(holder, now_held)
-            if when_busy == "replace" and kept is None and (kept := replace_one(states, holder)) is not None:
+            if when_busy == "replace" and kept is None and (kept := reserve(states, holder)) is not None:
                 deadline = time.monotonic() + (_REPLACE_SECONDS if timeout is None else timeout)
+            if kept is not None:
+                held = next(state.holder for state in states if state.slot == kept.slot and state.holder)
+                if held.name == holder:  # one of its own came just before the reservation
+                    kept.release()
+                    kept = None
+                else:
+                    kept.tell(held)
             if cancelled():
                 raise DeviceBusyError(f"{holder} was stopped while it waited for an NPU: {now_held}")
             if deadline is not None and time.monotonic() >= deadline:
-                if kept is not None:
+                if kept is not None and kept.told is not None:
                     raise DeviceBusyError(
-                        f"service {kept.replaced} was told to go and still holds {kept.slot.name}"
+                        f"service {kept.told.name} was told to go and still holds {kept.slot.name}"
                     )
-                raise DeviceBusyError(f"no NPU for {holder} within {timeout:g} s: {now_held}")
+                raise DeviceBusyError(f"no NPU for {holder} in time: {now_held}")
             if now_held != reason:
                 reason = now_held
                 waiting(reason)

@@ -12,8 +12,8 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from fieldwave.errors import ConflictError
@@ -24,61 +24,72 @@ from fieldwave.leases.slots import (
     has_open,
     is_locked,
     leases_folder,
+    printable,
     read_holder,
+    read_record,
     try_lock,
     write_record,
 )
 
-__all__ = ["Reservation", "replace_one", "replacer", "reserver"]
+__all__ = ["Reservation", "replacer", "reserve", "reserver"]
+
+_PATIENCE_SECONDS = 1.0
 
 
-@dataclass
 class Reservation:
-    """A slot that is kept for the newcomer; `release` it when it is held, or given up.
+    """A slot that is kept for a newcomer; `release` it when the newcomer holds the slot, or gives up.
 
     Attributes:
         slot: the slot.
-        replaced: the name of the holder that was told to go.
+        told: who was told to go; None while nobody could be.
     """
 
-    slot: Slot
-    replaced: str
-    _descriptor: int
+    def __init__(self, slot: Slot, newcomer: str, descriptor: int) -> None:
+        self.slot = slot
+        self.told: Holder | None = None
+        self._newcomer = newcomer
+        self._descriptor = descriptor
+        self._tried = 0.0
+
+    def tell(self, holder: Holder) -> None:
+        """Tell whoever holds the slot now to go, each holder once: another may have come before the reservation.
+
+        Raises:
+            ConflictError: it cannot be told.
+        """
+        if holder == self.told:
+            return
+        write_record(self._descriptor, {"token": holder.token, "by": self._newcomer})
+        if _terminate(holder, self.slot):
+            self.told = holder
+            return
+        # One that has just come may not have written its name yet, and one that goes is gone in a moment.
+        self._tried = self._tried or time.monotonic()
+        if time.monotonic() - self._tried > _PATIENCE_SECONDS and read_holder(self.slot) == holder:
+            raise ConflictError(
+                f"service {holder.name} holds {self.slot.name} and cannot be ended from here: it is another "
+                "user's, or in another container; end it there, or wait for it"
+            )
 
     def release(self) -> None:
+        """Let others have the slot."""
         os.close(self._descriptor)
 
 
-def replace_one(states: Sequence[SlotState], newcomer: str) -> Reservation | None:
-    """Tell the one that has held its NPU longest to go, and keep its place.
-
-    Parameters:
-        states: the slots that would do; the newcomer's own are left alone.
+def reserve(states: Sequence[SlotState], newcomer: str) -> Reservation | None:
+    """Keep the slot that has been held longest for ``newcomer``; its own are left alone.
 
     Returns:
-        None when every other holder is being replaced already.
+        None when others are about to take them all.
 
     Raises:
-        ConflictError: it cannot be told.
         StorageError: the slot's files cannot be made or read.
     """
     held = [(state.holder, state.slot) for state in states if state.holder and state.holder.name != newcomer]
-    for holder, slot in sorted(held, key=lambda one: (one[0].since, one[1].name)):
+    for _, slot in sorted(held, key=lambda one: (one[0].pid <= 0, one[0].since, one[1].name)):
         descriptor = try_lock(_file(slot))
-        if descriptor is None:
-            continue
-        reservation = Reservation(slot, holder.name, descriptor)
-        try:
-            write_record(descriptor, {"token": holder.token, "by": newcomer})
-            if not _terminate(holder, slot) and read_holder(slot) == holder:
-                raise ConflictError(
-                    f"service {holder.name} holds {slot.name} and cannot be ended from here: it is another "
-                    "user's, or in another container; end it there, or wait for it"
-                )
-        except BaseException:
-            reservation.release()
-            raise
-        return reservation
+        if descriptor is not None:
+            return Reservation(slot, newcomer, descriptor)
     return None
 
 
@@ -95,7 +106,8 @@ def replacer(slot: Slot, token: str) -> str:
 
 def _said(slot: Slot) -> dict[str, str]:
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        return {str(key): str(value) for key, value in json.loads(_file(slot).read_bytes()).items()}
+        said = json.loads(read_record(_file(slot)))
+        return {str(key): printable(str(value)) for key, value in said.items()}
     return {}
 
 

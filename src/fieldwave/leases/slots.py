@@ -24,13 +24,17 @@ from fieldwave.errors import StorageError
 from fieldwave.leases.machine import Machine, Slot, read_machine
 
 __all__ = [
+    "NOBODY",
     "Holder",
     "SlotState",
     "has_open",
     "is_locked",
     "leases_folder",
     "lock_file",
+    "parse_holder",
+    "printable",
     "read_holder",
+    "read_record",
     "slot_states",
     "try_lock",
     "write_record",
@@ -38,9 +42,12 @@ __all__ = [
 
 _VARIABLE = "FIELDWAVE_LEASES"
 _RUN_LOCK = Path("/run/lock")
+# Not blocking: a pipe in the place of a file must not keep anybody waiting.
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _TRIES = 5
 _PAUSE_SECONDS = 0.004
 _RECORD_BYTES = 4096
+_NAME_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,10 @@ class Holder:
         """This process, from now on."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return cls(name, os.getpid(), now, secrets.token_hex(8))
+
+
+NOBODY = Holder("(no name)", 0)
+"""Whoever holds a slot and has not said who it is."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +155,29 @@ def write_record(descriptor: int, record: Mapping[str, Any] | None) -> None:
             os.pwrite(descriptor, json.dumps(record).encode(), 0)
 
 
+def read_record(path: Path) -> bytes:
+    """What the file says, locked or not. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+    try:
+        return os.pread(descriptor, _RECORD_BYTES, 0)
+    finally:
+        os.close(descriptor)
+
+
+def parse_holder(data: bytes | str) -> Holder:
+    """What a lock file says; any user may have written it.
+
+    Raises:
+        ValueError: it says nothing that makes sense.
+    """
+    try:
+        said = json.loads(data)
+        name, since, token = (printable(str(said[key])) for key in ("name", "since", "token"))
+        return Holder(name, int(said["pid"]), since, token)
+    except (TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise ValueError(f"no holder: {error}") from None
+
+
 def read_holder(slot: Slot) -> Holder | None:
     """Who holds the slot; None when nobody does. Raises StorageError."""
     with _looked_at(lock_file(slot)) as descriptor:
@@ -168,7 +202,7 @@ def has_open(pid: int, slot: Slot) -> bool:
 def _looked_at(path: Path) -> Iterator[int | None]:
     """The file, to read, if somebody has it locked; else None."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | _FLAGS)
     except FileNotFoundError:
         yield None
         return
@@ -190,11 +224,15 @@ def _looked_at(path: Path) -> Iterator[int | None]:
 def _record(descriptor: int) -> Holder:
     for _ in range(_TRIES):
         try:
-            said = json.loads(os.pread(descriptor, _RECORD_BYTES, 0))
-            return Holder(str(said["name"]), int(said["pid"]), str(said["since"]), str(said["token"]))
-        except (OSError, ValueError, TypeError, KeyError):
+            return parse_holder(os.pread(descriptor, _RECORD_BYTES, 0))
+        except (OSError, ValueError):
             time.sleep(_PAUSE_SECONDS)  # it is being written just now
-    return Holder("(no name)", 0)
+    return NOBODY
+
+
+def printable(text: str) -> str:
+    """What a file says that any user may have written, short and kept from commanding terminals."""
+    return "".join(one if one.isprintable() else "?" for one in text[:_NAME_CHARACTERS])
 
 
 def _is_still(descriptor: int, path: Path) -> bool:
@@ -208,7 +246,7 @@ def _is_still(descriptor: int, path: Path) -> bool:
 def _open(path: Path) -> int:
     # Without O_CREAT first: in a folder for everybody Linux refuses that on another user's file
     # (fs.protected_regular).
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    flags = os.O_RDWR | _FLAGS
     with contextlib.suppress(FileNotFoundError):
         return os.open(path, flags)
     if not path.parent.is_dir():

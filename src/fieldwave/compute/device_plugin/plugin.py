@@ -78,21 +78,23 @@ class DevicePlugin:
         return api.DevicePluginOptions(get_preferred_allocation_available=True)
 
     def _list_and_watch(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        told: tuple[Checked, ...] | None = None
+        told: Any = None
         while context.is_active():
             with self._changed:
-                self._changed.wait_for(lambda: self._ended or self._devices != told, _LOOK_SECONDS)  # noqa: B023
+                self._changed.wait_for(lambda: self._ended or _listed(self._devices) != told, _LOOK_SECONDS)  # noqa: B023
                 if self._ended:
                     return
-                if self._devices == told:
-                    continue
-                told = self._devices
-            yield _listed(told)
+                now = _listed(self._devices)
+            if now != told:  # a kubelet is not told why a device is unhealthy
+                yield now
+                told = now
 
     def _preferred(self, request: Any, context: grpc.ServicerContext) -> Any:
         response = api.PreferredAllocationResponse()
+        known = {one.slot.name: one.slot for one in self._devices}
         for one in request.container_requests:
-            slots = {name: self._slot(name, context) for name in one.available_deviceIDs}
+            # It is advice: what is wrong with a device is said when it is allocated.
+            slots = {name: known.get(name, Slot(name, "board")) for name in one.available_deviceIDs}
             chosen = preferred(slots, list(one.must_include_deviceIDs), one.allocation_size)
             response.container_responses.add(deviceIDs=chosen)
         return response
