@@ -53,6 +53,10 @@ if behaviour in ("serving", "flooding", "environment"):
 if assignment.device == "rtl:tiny":
     report("the device is away")
     sys.exit(1)
+if (Path(sys.argv[2]) / "full").exists():
+    say(waiting="1 NPU, held by service a")
+    report("no NPU is free: 1 NPU, held by service a")
+    sys.exit(1)
 serves = Path(assignment.package)
 
 

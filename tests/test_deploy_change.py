@@ -354,6 +354,34 @@ def test_a_device_in_trouble_is_told_until_it_is_well_again(target: LocalTarget,
     assert lines[-1].endswith("answers again")
 
 
+def test_a_replica_for_which_there_is_no_device_is_taken_back(target: LocalTarget, package: Path) -> None:
+    service = target.deploy(package, "rn50", replicas=2)
+    before = processes(service)
+    full = target.workspace.services_folder / "rn50" / "full"
+    full.touch()
+    with pytest.raises(ServiceError) as caught:
+        target.scale("rn50", 4)
+    reason = "no NPU is free: 1 NPU, held by service a"
+    assert str(caught.value) == f"service 'rn50' stays as it was, it could not be changed: {reason}"
+    after = target.get("rn50")
+    assert (after.state, after.replicas, after.addresses) == ("Healthy", Replicas(2, 2), service.addresses)
+    assert processes(after) == before
+    # One that had a device and lost it, with its process, is missed; the other serves on.
+    os.kill(before[1], signal.SIGKILL)
+    until(lambda: target.get("rn50").state == "Unschedulable")
+    assert target.get("rn50").reason.endswith("1 NPU, held by service a")
+    full.unlink()
+    assert target.get("rn50").wait(20).replicas == Replicas(2, 2)
+
+
+def test_a_line_of_the_log_says_whose_it_is_where_there_are_several(target: LocalTarget, package: Path) -> None:
+    service = target.deploy(package, "rn50")
+    assert "behaviour serving" in list(target.logs("rn50"))
+    second = target.scale("rn50", 2).addresses[1].split(":")[1]
+    assert f"{second} | behaviour serving" in list(target.logs("rn50"))
+    assert f"{service.port} | behaviour serving" not in list(target.logs("rn50"))
+
+
 def test_a_service_with_keys_has_two_and_either_can_be_replaced(target: LocalTarget, package: Path) -> None:
     service = target.deploy(package, "rn50", secure=True)
     assert service.secure

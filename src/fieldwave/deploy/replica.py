@@ -43,6 +43,7 @@ TICK_SECONDS = 1.0
 _START_TICK_SECONDS = 0.02
 _TAIL_BYTES = 4096
 _READ_BYTES = 65536
+_LONGEST_LINE = 65536
 _READS_AT_ONCE = 32  # more than a pipe holds, and an end to it for one that never stops writing
 
 
@@ -54,7 +55,7 @@ class Replica:
         command: the serving process's command line; the folder is added to it.
         assignment: what each process is told; with port 0, a free port that this replica then keeps.
         say: takes a line for the log.
-        write: takes what a process writes.
+        write: takes whole lines of what the processes write, and the port that they are for.
         selector: is given the pipes, with the method to call when there is something in them.
 
     Attributes:
@@ -71,7 +72,7 @@ class Replica:
         assignment: Assignment,
         *,
         say: Callable[[str], None],
-        write: Callable[[bytes], None],
+        write: Callable[[bytes, int], None],
         selector: selectors.BaseSelector,
     ) -> None:
         self.assignment = assignment
@@ -86,11 +87,12 @@ class Replica:
         self._backoff = Backoff()
         self._child: subprocess.Popen[bytes] | None = None
         self._listener: Listener | None = None
-        self._tail = b""
+        self._tail = self._line = b""
         self._next_start = 0.0
         self._ready_since: float | None = None
         self._last_beat: float | None = None
         self._trouble = ""
+        self._held_up = False  # by those who hold the device
         self._was_ready = False
         self._renewed = self._ending = False
         self._kill_at = math.inf
@@ -156,6 +158,7 @@ class Replica:
     def _start(self) -> None:
         """Start a process, or note why there is none."""
         self._tail = b""
+        self._held_up = False
         try:
             self._reserve()
             host, port = self.assignment.host, self.assignment.port
@@ -206,6 +209,7 @@ class Replica:
                 case {"beat": str(trouble)}:
                     self._last_beat, self._trouble = moment, trouble
                 case {"waiting": str(reason)}:
+                    self._held_up = True
                     self.status = replace(self.status, life="Waiting", reason=one_line(reason))
                 case {"order": str(number), "refused": str(why)}:
                     self.answers[number] = one_line(why)
@@ -246,8 +250,9 @@ class Replica:
         for pipe in (child.stdout, self._listener.pipe):
             self._close(pipe)
         child.stdin.close()
-        if self._tail and not self._tail.endswith(b"\n"):
-            self._write(b"\n")
+        if self._line:
+            self._write(self._line + b"\n", self.assignment.port)
+            self._line = b""
         self._child = None
         self._kill_at = math.inf
         self.status = replace(self.status, pid=None, last_exit=exit_text(child.returncode))
@@ -265,8 +270,8 @@ class Replica:
         pause = self._backoff.after(lived)
         self._next_start = time.monotonic() + pause
         self._say(f"{reason}; next start in {pause:.1f} s")
-        waits = self.status.life == "Waiting"
-        life: Life = "Waiting" if waits else "Failed" if self.failures >= FAILED_AFTER else "Restarting"
+        refused = self._held_up and self._listener is not None and bool(self._listener.error)
+        life: Life = "Waiting" if refused else "Failed" if self.failures >= FAILED_AFTER else "Restarting"
         restarts = self.status.restarts + 1
         self.status = replace(self.status, life=life, pid=None, restarts=restarts, reason=reason)
 
@@ -300,7 +305,12 @@ class Replica:
                 self._forget(self._child.stdout)
                 return
             self._tail = (self._tail + data)[-_TAIL_BYTES:]
-            self._write(data)
+            lines, newline, rest = (self._line + data).rpartition(b"\n")
+            if not newline and len(rest) > _LONGEST_LINE:
+                lines, rest = rest, b""
+            if lines or newline:
+                self._write(lines + b"\n", self.assignment.port)
+            self._line = rest
 
     def _close(self, pipe: IO[bytes] | BinaryIO) -> None:
         self._forget(pipe)

@@ -166,7 +166,7 @@ class Supervisor:
             self._spec.command,
             assignment,
             say=self._say,
-            write=self._log.write,
+            write=self._write,
             selector=self._selector,
         )
 
@@ -177,6 +177,11 @@ class Supervisor:
             with contextlib.suppress(StorageError):
                 self._folder.write_status(self._status)
                 self._published = self._status
+
+    def _write(self, lines: bytes, port: int) -> None:
+        if len(self._replicas) > 1:
+            lines = b"".join(f"{port} | ".encode() + line for line in lines.splitlines(keepends=True))
+        self._log.write(lines)
 
     def _say(self, text: str) -> None:
         self._log.write(f"{now()} supervisor: {text}\n".encode())
