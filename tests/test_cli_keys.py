@@ -139,6 +139,11 @@ def test_a_service_set_up_by_the_environment_is_opened_by_files(tmp_path: Path, 
             code, out, err = predict(address, image, *trust, *mine, FIELDWAVE_ACCESS_TOKEN=keys.primary)
             assert (code, err) == (0, "")
             for arguments, text in (
+                (
+                    ("--tls",),
+                    "has a certificate that nobody has signed whom this client trusts; give the certificate of "
+                    "its authority: root_certificates, or --ca",
+                ),
                 ((), "speaks TLS; call it with TLS: use_ssl=True, or --tls"),
                 (
                     trust,
@@ -165,6 +170,7 @@ def test_a_service_set_up_by_the_environment_is_opened_by_files(tmp_path: Path, 
         finally:
             process.kill()
     assert process.returncode == 0
+    assert "andshake failed" not in "".join(said)  # gRPC's own words, once for each stranger
     private = client_key.read_text().splitlines()[1]
     for secret in (keys.primary, keys.secondary, key.read_text().splitlines()[1], private):
         assert secret not in "".join(said)

@@ -92,6 +92,8 @@ app = typer.Typer(
 
 def main() -> None:
     """The entry point; ends the process with the exit code."""
+    # Before it is imported. Else it writes a line about every handshake that fails, and strangers fill the log.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without our characters shows others, and no error

@@ -32,6 +32,8 @@ _LONGEST = 1000
 
 
 def main() -> int:
+    # Before gRPC is imported. Else it writes a line about every handshake that fails, and strangers fill the log.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     assignment, orders = read_orders()
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(
