@@ -71,7 +71,7 @@ def test_identical(digits: Conversion, images: list[str]) -> None:
 
 
 def test_not_identical(digits: Conversion, images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fieldwave.devices, "create_device", lambda name: Wrong())
+    monkeypatch.setattr(fieldwave.devices, "lease_device", lambda name, holder: Wrong())
     code, out, err = run(str(digits.path), *images)
     assert (code, err) == (1, "")
     assert [row.split()[-1] for row in out.splitlines()[1:3]] == ["1", "1"]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave.client import PredictionClient
-from fieldwave.devices import Counters, create_device
+from fieldwave.devices import Counters, lease_device
 from fieldwave.package import Package
 
 __all__ = ["HardwareTime", "Latency", "bench_device", "bench_service", "example_input", "hardware_time", "measure"]
@@ -92,10 +92,11 @@ def bench_device(
 
     Raises:
         NotFoundError: no device of that name.
+        DeviceBusyError: others hold the NPUs that would do.
         DeviceError: it failed.
     """
     inputs = example_input(package)
-    with create_device(device) as opened:
+    with lease_device(device, "bench") as opened:
         opened.load(package)
         latency = measure(lambda: opened.run(inputs), seconds=seconds)
         counters = opened.counters()

@@ -32,14 +32,14 @@ def verify(
 
     The exit code is 0 when no byte differs, and 1 otherwise.
     """
-    from fieldwave.devices import create_device
+    from fieldwave.devices import lease_device
     from fieldwave.package import read_package
     from fieldwave.verify import verify as compare
 
     opened = read_package(package)
     inputs = [_input(opened, image) for image in images]
     rows: list[dict[str, Any]] = []
-    with create_device(device) as owned, output.progress() as progress:
+    with lease_device(device, "verify") as owned, output.progress() as progress:
         for image, one in zip(images, compare(opened, owned, inputs), strict=True):
             rows.append(
                 {

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from fieldwave.devices.protocol import Device
 from fieldwave.errors import NotFoundError
+from fieldwave.leases import acquire
 
-__all__ = ["create_device", "device_names", "open_device"]
+__all__ = ["create_device", "device_names", "lease_device", "open_device"]
 
 _KINDS = {
     "cpu": ("fieldwave.devices.cpu", "CpuDevice"),
@@ -42,8 +46,24 @@ def create_device(name: str, **options: Any) -> Device:
     return cast(Device, getattr(importlib.import_module(module), kind)(**options))
 
 
+@contextmanager
+def lease_device(name: str, holder: str) -> Iterator[Device]:
+    """A device that is open within, and whose NPU no other process of this machine has meanwhile.
+
+    Args:
+        name: as `create_device`; ``board`` for any board that is free.
+        holder: who has it, for those who find it held; the process is added.
+
+    Raises:
+        NotFoundError: there is no device of that name, or this machine has no such NPU.
+        DeviceBusyError: others hold the NPUs that would do; the message says who.
+    """
+    with acquire(name, f"{holder} (process {os.getpid()})") as lease, create_device(lease.device) as device:
+        yield device
+
+
 def open_device(name: str, **options: Any) -> Device:
-    """`create_device`, opened; close it, or use it in a with statement.
+    """`create_device`, opened; close it, or use it in a with statement. It holds no lease: see `lease_device`.
 
     Raises:
         NotFoundError: as `create_device`.

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldwave.devices import Device, open_device
+from fieldwave.devices import Device, lease_device
 from fieldwave.errors import ModelError
 from fieldwave.graph import Graph, Node, Value, from_onnx, to_onnx
 from fieldwave.model import FloatModel
@@ -69,7 +69,7 @@ class Featurizer:
         Args:
             images: an array of network inputs [n, height, width, channels], a sequence of JPEG or PNG images
                 (paths or bytes), or a folder of them.
-            device: a name that `fieldwave.devices.open_device` takes (``cpu``, ``rtl``), or an opened device.
+            device: a name that `fieldwave.devices.lease_device` takes (``cpu``, ``rtl``), or an opened device.
 
         Returns:
             float32 [n, size].
@@ -80,7 +80,7 @@ class Featurizer:
             DeviceError: the device failed.
         """
         if isinstance(device, str):
-            with open_device(device) as opened:
+            with lease_device(device, "featurizer") as opened:
                 return self.features(images, opened)
         device.load(self.package())
         name = self.graph.inputs[0].name
