@@ -25,7 +25,6 @@ SPEC = ClusterSpec(
     package="sha256:" + "ab" * 32,
     model="digits:3@sha256:" + "cd" * 32,
     network="digits",
-    created="2026-01-02T03:04:05Z",
 )
 NPUS = dataclasses.replace(SPEC, device="board")
 FULL = dataclasses.replace(
@@ -40,6 +39,7 @@ FULL = dataclasses.replace(
     clients=("shop", "camera"),
     node_selector={"fieldwave.dev/board": "kv260"},
     pull_secret="registry",
+    architecture="arm64",
 )
 SPECS = (
     SPEC,
@@ -157,7 +157,7 @@ def test_pods_say_what_they_serve() -> None:
     assert template == {"kubectl.kubernetes.io/default-container": "server", **said}
     kept = dict(deployment["metadata"]["annotations"])
     assert ClusterSpec.from_json(kept.pop("fieldwave.dev/spec")) == SPEC
-    assert kept == said
+    assert kept == {"kubernetes.io/change-cause": "digits:3 on cpu", **said}
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -276,6 +276,15 @@ def test_claims_stand_where_podman_needs_volumes() -> None:
         assert kubernetes_schemas.errors(one, "1.27") == []
 
 
+def test_pods_run_where_their_image_can() -> None:
+    assert pod(SPEC)["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    assert pod(FULL)["nodeSelector"] == {
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "arm64",
+        "fieldwave.dev/board": "kv260",
+    }
+
+
 def test_only_the_port_for_callers_is_named() -> None:
     assert container(SPEC)["ports"] == [{"name": "grpc", "containerPort": 50051, "protocol": "TCP"}]
     assert container(FULL)["ports"] == [
@@ -328,7 +337,7 @@ def test_the_service_is_headless_and_says_what_it_speaks() -> None:
 
 def test_the_network_policy_lets_callers_in_and_nothing_out() -> None:
     policy = kinds(FULL)["NetworkPolicy"]["spec"]
-    callers, probes = policy["ingress"]
+    (callers,) = policy["ingress"]
     assert callers["from"] == [
         {"podSelector": {}},
         {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "camera"}}},
@@ -336,7 +345,6 @@ def test_the_network_policy_lets_callers_in_and_nothing_out() -> None:
         {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}},
     ]
     assert callers["ports"] == [{"protocol": "TCP", "port": 50051}]
-    assert probes == {"from": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": 50052}]}
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert policy["egress"] == []
     anyone = kinds(dataclasses.replace(SPEC, clients=("*",)))["NetworkPolicy"]["spec"]["ingress"][0]

@@ -177,6 +177,16 @@ def test_an_update_that_fails_is_taken_back(cluster: Cluster, target: Kubernetes
     assert target.get("digits").wait(timeout=5).image == GOOD
 
 
+def test_what_kubectl_has_undone_stays_undone(cluster: Cluster, target: KubernetesTarget) -> None:
+    target.deploy(GOOD, "digits")
+    before = cluster.find("Deployment", "digits")["spec"]["template"]
+    target.update("digits", BETTER)
+    cluster.merge("Deployment", "digits", {"spec": {"template": before}}, "vision")  # kubectl rollout undo
+    assert target.get("digits").image == GOOD
+    target.scale("digits", 2)
+    assert image_of(cluster) == GOOD
+
+
 def test_an_update_wants_something_to_change(kubeconfig: str, tmp_path: Path) -> None:
     target = target_of(kubeconfig, tmp_path)
     with pytest.raises(InputError) as caught:
@@ -390,6 +400,8 @@ def test_a_package_becomes_an_image_in_a_store_that_the_cluster_can_pull_from(
         service = target.deploy(source, "digits")
         image = images.get("digits:1")
         assert image_of(cluster) == f"{address}/team/images/digits@{image.digest}"
+        pods = cluster.find("Deployment", "digits")["spec"]["template"]["spec"]
+        assert pods["nodeSelector"]["kubernetes.io/arch"] == "amd64"
         assert (service.image, service.network) == (f"digits:1@{image.digest}", "four")
         assert service.package == image.package
         model = target.workspace.registry.register(package(tmp_path / "other.zip", b"better"), "four")

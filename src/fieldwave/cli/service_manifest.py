@@ -85,8 +85,7 @@ def manifest(
 
 def _described(name: str, image: str, registry: str, place: Compute | None, **settings: Any) -> ClusterSpec:
     from fieldwave.deploy.kubernetes import ClusterSpec
-    from fieldwave.deploy.kubernetes.image import reference_of
-    from fieldwave.processes.records import now
+    from fieldwave.deploy.kubernetes.image import described, reference_of
     from fieldwave.workspace import Workspace
 
     if place is not None:
@@ -96,19 +95,12 @@ def _described(name: str, image: str, registry: str, place: Compute | None, **se
             "node_selector": place.node_selector,
         }
     if "@sha256:" in image:
-        return ClusterSpec(name, image, created=now(), **settings)
+        return ClusterSpec(name, image, **settings)
     workspace = Workspace.find()
     found = workspace.images.get(image)
-    return ClusterSpec(
-        name,
-        reference_of(found, workspace, registry),
-        package=found.package,
-        model=found.model,
-        network=found.network,
-        built=f"{found.id}@{found.digest}",
-        created=now(),
-        **settings,
-    )
+    one = described(found, reference_of(found, workspace, registry))
+    said = {key: getattr(one, key) for key in ("package", "model", "network", "built", "architecture")}
+    return ClusterSpec(name, one.reference, **said, **settings)
 
 
 def _cluster(on: str) -> Objects:

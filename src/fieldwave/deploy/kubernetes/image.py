@@ -14,7 +14,7 @@ from fieldwave.images import Image, Images
 from fieldwave.store import RegistryStore
 from fieldwave.workspace import Workspace
 
-__all__ = ["ClusterImage", "cluster_image", "reference_of"]
+__all__ = ["ClusterImage", "cluster_image", "described", "reference_of"]
 
 Progress = Callable[[str, float], None]
 
@@ -29,6 +29,7 @@ class ClusterImage:
         reference: ``registry/repository@sha256:...``.
         package, model, network: what is in it, as `Service` has them; empty if that is not known.
         built: the image as the workspace has it, ``name:version@digest``; empty if it came from elsewhere.
+        architecture: of the processors that it runs on, such as ``amd64``; empty if that is not known.
     """
 
     reference: str
@@ -36,6 +37,7 @@ class ClusterImage:
     model: str = ""
     network: str = ""
     built: str = ""
+    architecture: str = ""
 
 
 def reference_of(image: Image, workspace: Workspace, registry: str = "") -> str:
@@ -78,7 +80,13 @@ def cluster_image(
     if registry:
         progress(f"pushing image {image.id} to {registry}", 0.0)
     reference = images.push(image, registry) if registry else images.reference(image)
-    return ClusterImage(reference, image.package, image.model, image.network, f"{image.id}@{image.digest}")
+    return described(image, reference)
+
+
+def described(image: Image, reference: str) -> ClusterImage:
+    """An image of the workspace, under the reference by which the cluster pulls it."""
+    built, architecture = f"{image.id}@{image.digest}", image.platform.rpartition("/")[2]
+    return ClusterImage(reference, image.package, image.model, image.network, built, architecture)
 
 
 def _image(source: Source, name: str, images: Images, progress: Progress) -> Image:

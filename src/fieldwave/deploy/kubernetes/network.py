@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fieldwave.deploy.kubernetes.labels import metadata, selector
-from fieldwave.deploy.kubernetes.pod import GRPC_PORT, PROBE_PORT
+from fieldwave.deploy.kubernetes.pod import GRPC_PORT
 from fieldwave.deploy.kubernetes.spec import ClusterSpec
 from fieldwave.wire.methods import ROUTE_KEY, ROUTE_PREFIX
 
@@ -31,14 +31,13 @@ def service(spec: ClusterSpec) -> dict[str, Any]:
 def network_policy(spec: ClusterSpec) -> dict[str, Any]:
     """Callers from the service's own namespace, its Gateway's, and those that are named; nothing goes out.
 
-    A service fetches nothing, not even a name. The kubelet's probes come from the node, which no policy holds up;
-    the probe's port is open to its own namespace for the clusters where they do not.
+    A service fetches nothing, not even a name. The kubelet's probes come from the pod's own node, which no policy
+    holds up.
     """
     rule: dict[str, Any] = {"ports": [{"protocol": "TCP", "port": GRPC_PORT}]}
     if "*" not in spec.clients:
         others = {*spec.clients, *([spec.gateway.split("/")[0]] if spec.gateway else [])}
         rule["from"] = [{"podSelector": {}}, *({"namespaceSelector": _namespace(name)} for name in sorted(others))]
-    probes = {"from": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": PROBE_PORT}]}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -46,7 +45,7 @@ def network_policy(spec: ClusterSpec) -> dict[str, Any]:
         "spec": {
             "podSelector": {"matchLabels": selector(spec.name)},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [rule, probes],
+            "ingress": [rule],
             "egress": [],
         },
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +16,8 @@ from fieldwave.deploy.kubernetes.kinds import ALL, kind
 from fieldwave.deploy.kubernetes.labels import MANAGER, SPEC, selector
 from fieldwave.deploy.kubernetes.manifest import Manifest
 from fieldwave.deploy.kubernetes.offers import Offers
-from fieldwave.deploy.kubernetes.spec import ClusterSpec
+from fieldwave.deploy.kubernetes.pod import CONTAINER
+from fieldwave.deploy.kubernetes.spec import ClusterSpec, is_pinned
 from fieldwave.errors import ConflictError, NotFoundError
 
 __all__ = ["Objects", "spec_of"]
@@ -193,8 +195,21 @@ class Objects:
 
 
 def spec_of(deployment: Any) -> ClusterSpec:
-    """What the service is to be, as its Deployment says. Raises StorageError if that is damaged."""
-    return ClusterSpec.from_json(deployment.metadata.annotations[SPEC])
+    """What the service is to be, as its Deployment says; the image is the one that its pods have.
+
+    ``kubectl rollout undo`` brings back former pods, and leaves what is said about the Deployment as it is.
+
+    Raises:
+        StorageError: what it says is damaged.
+    """
+    spec = ClusterSpec.from_json(deployment.metadata.annotations[SPEC])
+    template = deployment.spec.template
+    image = next((one.image for one in template.spec.containers if one.name == CONTAINER), spec.image)
+    if image == spec.image or not is_pinned(image):
+        return spec
+    said = template.metadata.annotations or {}
+    served = {one: said.get(f"fieldwave.dev/{one}", "") for one in ("package", "model", "network")}
+    return replace(spec, image=image, built="", **served)
 
 
 def _name(one: Any) -> str:

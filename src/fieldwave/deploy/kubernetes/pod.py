@@ -49,7 +49,7 @@ def _pod(spec: ClusterSpec, offers: Offers) -> dict[str, Any]:
             "fsGroup": _USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "nodeSelector": {"kubernetes.io/os": "linux", **spec.node_selector},
+        "nodeSelector": {"kubernetes.io/os": "linux", **_architecture(spec), **spec.node_selector},
         # With one replica, too: what depends on their number would make every pod start anew when that changes.
         "topologySpreadConstraints": [
             {
@@ -101,6 +101,10 @@ def _container(spec: ClusterSpec, offers: Offers) -> dict[str, Any]:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _mounts(spec),
     }
+
+
+def _architecture(spec: ClusterSpec) -> dict[str, str]:
+    return {"kubernetes.io/arch": spec.architecture} if spec.architecture else {}
 
 
 def _settings(spec: ClusterSpec) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 from fieldwave.deploy.target import check_name, check_replicas
 from fieldwave.errors import InputError, StorageError
 
-__all__ = ["NPU", "ClusterSpec"]
+__all__ = ["NPU", "ClusterSpec", "is_pinned"]
 
 NPU = "fieldwave.dev/npu"
 """The extended resource that Fieldwave's device plugin advertises."""
@@ -55,7 +55,7 @@ class ClusterSpec:
         pull_secret: the Secret with the registry's credentials; empty where none are needed.
         package, model, network: what it serves: digest, ``name:version@digest``, name.
         built: the image as the workspace has it, ``name:version@digest``; empty if it came from elsewhere.
-        created: when it was deployed, ISO 8601 in UTC.
+        architecture: of the image, such as ``amd64``: it runs on such nodes only; empty if it is not known.
 
     Raises:
         InputError: a value that no cluster would take.
@@ -87,7 +87,7 @@ class ClusterSpec:
     model: str = ""
     network: str = ""
     built: str = ""
-    created: str = ""
+    architecture: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -170,6 +170,11 @@ class ClusterSpec:
         value = getattr(self, name)
         if pattern.fullmatch(value) is None:
             raise InputError(f"{name} is {value!r}, expected {expected}")
+
+
+def is_pinned(image: str) -> bool:
+    """Whether a reference names an image by its digest."""
+    return _IMAGE.fullmatch(image) is not None
 
 
 _NAMES = {one.name for one in fields(ClusterSpec)}

@@ -28,7 +28,6 @@ from fieldwave.deploy.kubernetes.view import view
 from fieldwave.deploy.target import Service, Source, WhenBusy, check_name, check_replicas
 from fieldwave.errors import ConflictError, DeviceBusyError, HostError, InputError, NotFoundError, ServiceError
 from fieldwave.keys import KeyName, Keys
-from fieldwave.processes.records import now
 from fieldwave.workspace import Workspace
 
 __all__ = ["KubernetesTarget"]
@@ -107,7 +106,6 @@ class KubernetesTarget:
                 resource=self.compute.resource,
                 node_selector=self.compute.node_selector,
                 keys=secure is not False,
-                created=now(),
             ),
             self._settings,
         )
@@ -273,6 +271,7 @@ class KubernetesTarget:
             model=image.model,
             network=image.network,
             built=image.built,
+            architecture=image.architecture,
         )
 
     def _live_spec(self, name: str) -> ClusterSpec:

@@ -36,7 +36,7 @@ def view(objects: Objects, deployment: Any, target: Target) -> Service:
         package=spec.package,
         network=spec.network,
         device=spec.device,
-        created=spec.created,
+        created=deployment.metadata.creationTimestamp.strftime("%Y-%m-%dT%H:%M:%SZ"),
         reason=reason,
         target=target,
         replicas=seen.replicas,

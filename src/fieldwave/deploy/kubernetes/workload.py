@@ -26,7 +26,8 @@ def deployment(spec: ClusterSpec, offers: Offers) -> dict[str, Any]:
     }
     if not _scales_itself(spec, offers):
         wanted = {"replicas": spec.replicas, **wanted}
-    data = metadata(spec) | {"annotations": {**notes(spec), SPEC: spec.to_json()}}
+    said = {"kubernetes.io/change-cause": _cause(spec), **notes(spec), SPEC: spec.to_json()}
+    data = metadata(spec) | {"annotations": said}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": data, "spec": wanted}
 
 
@@ -37,6 +38,11 @@ def _strategy(spec: ClusterSpec) -> dict[str, Any]:
         # A second pod beside the first would wait for ever for the NPU, or the port, that the first one holds.
         return {"type": "Recreate"}
     return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+
+
+def _cause(spec: ClusterSpec) -> str:
+    """What ``kubectl rollout history`` shows."""
+    return f"{spec.model.partition('@')[0] or spec.image} on {spec.device}"
 
 
 def _scales_itself(spec: ClusterSpec, offers: Offers) -> bool:
