@@ -21,7 +21,6 @@ import dataclasses
 import json
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +125,8 @@ def read_machine(path: Path | None = None) -> Machine:
 
 def parse_machine(text: str) -> Machine:
     """The machine that a file with this text describes. Raises InputError when it says what cannot be."""
+    import tomllib  # not for those who only ask for help
+
     try:
         said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

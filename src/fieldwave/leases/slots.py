@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -70,7 +69,7 @@ class Holder:
     def me(cls, name: str) -> Self:
         """This process, from now on."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return cls(name, os.getpid(), now, secrets.token_hex(8))
+        return cls(name, os.getpid(), now, os.urandom(8).hex())
 
 
 NOBODY = Holder("(no name)", 0)
@@ -254,7 +253,7 @@ def _open(path: Path) -> int:
         with contextlib.suppress(PermissionError):  # another user was first
             path.parent.chmod(0o1777)
     # It gets its name when it has its rights; whoever is first names it.
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     descriptor = os.open(draft, flags | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         # The sticky bit keeps those who clear away old temporary files from this one (XDG Base Directory 0.8).
