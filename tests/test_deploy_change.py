@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import fieldwave
 from fieldwave.deploy import LocalTarget, Replicas, Service
 from fieldwave.deploy.state import ServiceFolder
 from fieldwave.errors import ConflictError, InputError, NotFoundError, PackageError, ServiceError, StorageError
@@ -419,3 +423,60 @@ def test_a_process_that_hangs_for_a_minute_is_killed_and_another_one_comes(
     after = target.get("rn50").wait(10)
     assert processes(after) != [first]
     assert not runs(first)
+
+
+@pytest.mark.slow
+def test_whenever_who_asks_for_a_change_is_killed_it_is_one_or_the_other(
+    target: LocalTarget, package: Path, other: Path
+) -> None:
+    target.deploy(package, "rn50", replicas=2)
+    root = target.workspace.root
+    program = """
+import sys
+from pathlib import Path
+from fieldwave import LocalTarget, Workspace
+print("begun", flush=True)
+LocalTarget(Workspace(Path(sys.argv[1]))).update("rn50", sys.argv[2])
+"""
+    finished = 0
+    for number in range(40):
+        source = (other, package)[number % 2]
+        asking = subprocess.Popen(
+            [sys.executable, "-c", program, str(root), str(source)],
+            env={**os.environ, "PYTHONPATH": str(Path(fieldwave.__file__).parents[1])},
+            stdout=subprocess.PIPE,
+        )
+        with asking:
+            assert asking.stdout is not None and asking.stdout.readline() == b"begun\n"
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                finished += asking.wait(number * 0.06) == 0
+            asking.kill()
+        folder = ServiceFolder(target.workspace.services_folder / "rn50")
+        until(lambda folder=folder: not folder.change.exists())
+        after = target.get("rn50").wait(10)
+        assert after.network in ("tiny", "other")
+        digests = {target.package("rn50").digest, after.package}
+        assert len(digests) == 1
+        served = {said_by(address)[2] for address in after.addresses}
+        assert served == {folder.read_spec().file}
+    assert 0 < finished < 40
+    # Nothing of the forty is in the way of the next.
+    assert target.update("rn50", package).network == "tiny"
+
+
+@pytest.mark.slow
+def test_whenever_the_supervisor_is_killed_in_a_change_the_service_is_missed_and_deletable(
+    target: LocalTarget, package: Path, other: Path
+) -> None:
+    for number in range(12):
+        service = target.deploy(package, "rn50", replicas=2)
+        pids = processes(service)
+        target.update("rn50", other, wait=False)
+        time.sleep(number * 0.004)
+        os.kill(supervisor_of(target, "rn50"), signal.SIGKILL)
+        until(lambda: target.get("rn50").state == "Failed")
+        until(lambda pids=pids: not any(map(runs, pids)))
+        after = target.get("rn50")
+        assert target.package("rn50").digest == after.package
+        target.delete("rn50")
+        assert list(target.workspace.services_folder.iterdir()) == []

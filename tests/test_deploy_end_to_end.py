@@ -164,6 +164,7 @@ def test_a_service_with_keys_answers_those_who_have_one(
         assert client.score_image(images[0]).shape == (10,)  # it has looked the new key up
 
 
+@pytest.mark.slow
 def test_a_frozen_process_is_seen(target: LocalTarget, package: Path) -> None:
     service = target.deploy(package, "digits")
     assert service.pid is not None

@@ -69,6 +69,7 @@ def test_who_waits_is_unschedulable_with_the_reason(target: LocalTarget, digits:
         assert time.monotonic() - begin < 5
 
 
+@pytest.mark.slow
 def test_who_waits_gives_up_after_its_time(target: LocalTarget, digits: Conversion) -> None:
     with acquire("rtl", "a"), acquire("rtl", "b"), pytest.raises(ServiceError) as caught:
         target.deploy(digits.path, "digits", device="rtl:tiny", when_busy="wait", timeout=4)
@@ -76,6 +77,7 @@ def test_who_waits_gives_up_after_its_time(target: LocalTarget, digits: Conversi
     assert target.list() == ()
 
 
+@pytest.mark.slow
 def test_a_device_that_is_held_changes_nothing_for_who_wants_to_change_to_it(
     target: LocalTarget, digits: Conversion
 ) -> None:
