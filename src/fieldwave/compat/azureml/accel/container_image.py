@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fieldwave.compat.azureml.core.image import Image
+from fieldwave.compat.azureml.explanation import explain
 
 __all__ = ["AccelContainerImage", "AccelImageConfiguration"]
 
@@ -32,6 +33,7 @@ class AccelContainerImage(Image):
         description: str | None = None,
     ) -> AccelImageConfiguration:
         """What is to be said of an image."""
+        explain("AccelContainerImage.image_configuration()", "fieldwave.jobs.build_image(..., tags={...})")
         return AccelImageConfiguration(tags or {}, properties or {}, description)
 
     def run(self, *arguments: object, **options: object) -> None:

@@ -133,6 +133,7 @@ class ComputeTarget:
 
     def wait_for_completion(self, show_output: bool = False, is_delete_operation: bool = False) -> None:
         """Returns at once."""
+        explain("compute_target.wait_for_completion()", "nothing: fieldwave compute show NAME tells its state")
         if show_output:
             print(f"{self.provisioning_state}: {self.name} stands for {self.stands_for}")
 
@@ -196,6 +197,7 @@ class AksCompute(ComputeTarget):
         load_balancer_subnet: str | None = None,
     ) -> AksProvisioningConfiguration:
         """What a cluster is to be: kept, and otherwise without meaning here."""
+        explain("AksCompute.provisioning_configuration(...)", "nothing: a compute target is what is there")
         made = AksProvisioningConfiguration(agent_count, vm_size, location, cluster_purpose)
         if ssl_cname or ssl_cert_pem_file or ssl_key_pem_file:
             made.enable_ssl()

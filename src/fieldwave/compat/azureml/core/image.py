@@ -91,6 +91,7 @@ class Image:
         properties: Filters = None,
     ) -> list[Image]:
         """The images that fit all filters."""
+        explain("Image.list(workspace)", "workspace.images.find()")
         with translated(WebserviceException):
             found = workspace.native.images.find(
                 native_name(image_name) if image_name else None, tags=filters(tags)

@@ -51,6 +51,7 @@ class Webservice:
     @staticmethod
     def deploy_configuration(**options: Any) -> AksServiceDeploymentConfiguration:
         """How a service is to be deployed; see `AksServiceDeploymentConfiguration`."""
+        explain("AksWebservice.deploy_configuration(...)", "target.deploy(..., replicas=1, secure=True)")
         return AksServiceDeploymentConfiguration(**options)
 
     @staticmethod

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldwave.compat.azureml.explanation import explain
 from fieldwave.zoo import Network, TensorFlowNetwork, load, network, to_tensorflow
 from fieldwave.zoo.weights import cached, published, published_names
 
@@ -63,6 +64,10 @@ class AccelModel:
         is_frozen: bool = False,
         custom_weights_directory: str | os.PathLike[str] | None = None,
     ) -> None:
+        explain(
+            f"{type(self).__name__}(path)",
+            f'network, weights = fieldwave.zoo.load("{self._family.zoo_name}", WEIGHTS)',
+        )
         self.model_base_path = os.path.expanduser(model_base_path)
         self.is_frozen = is_frozen
         self.custom_weights_directory = custom_weights_directory
@@ -129,6 +134,10 @@ class AccelModel:
         """
         import tensorflow.compat.v1 as tf
 
+        explain(
+            "model.import_graph_def(images)",
+            'fieldwave.zoo.to_tensorflow(network, weights, source=images, part="featurizer", is_training=True)',
+        )
         described, weights = self._weights()
         if input_tensor is None:
             input_tensor = tf.placeholder(tf.float32, [None, *described.input.shape], _INPUT.removesuffix(":0"))
@@ -152,6 +161,7 @@ class AccelModel:
         """
         import tensorflow.compat.v1 as tf
 
+        explain("model.restore_weights(session)", "built.restore(session)")
         built = self._imported("restore_weights")
         checkpoint = tf.train.latest_checkpoint(self.custom_weights_directory or self.model_path)
         if checkpoint is not None:
@@ -165,6 +175,7 @@ class AccelModel:
         """Write the featurizer's variables as a checkpoint without a graph; returns its path."""
         import tensorflow.compat.v1 as tf
 
+        explain("model.save_weights(path)", "fieldwave.zoo.save_weights(PATH, network, built.weights(session))")
         built = self._imported("save_weights")
         target = Path(path).expanduser()
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -177,6 +188,10 @@ class AccelModel:
         Raises:
             DoesNotExistError: a detector has none.
         """
+        explain(
+            "model.get_default_classifier(features)",
+            'fieldwave.zoo.to_tensorflow(network, weights, source=features, part="classifier", frozen=True)',
+        )
         if not self._family.classifier_output:
             raise DoesNotExistError(f"{type(self).__name__} has no default classifier: it finds objects")
         import tensorflow.compat.v1 as tf

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fieldwave.compat.azureml.explanation import explain
+
 __all__ = ["preprocess_array"]
 
 _MEANS = {"R": 123.68, "G": 116.779, "B": 103.939}
@@ -27,6 +29,10 @@ def preprocess_array(
     Raises:
         ValueError: another order than RGB or BGR.
     """
+    explain(
+        "preprocess_array(images)",
+        'fieldwave.convert("NETWORK", ...)  # a package preprocesses by itself; a graph that does is understood',
+    )
     if order not in ("RGB", "BGR"):
         raise ValueError("can only construct in RGB or BGR order.")
     import tensorflow.compat.v1 as tf
