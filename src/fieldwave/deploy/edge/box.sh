@@ -18,6 +18,7 @@ if [ -z "$folder" ]; then
   if [ "$(id -u)" = 0 ]; then folder=/var/lib/fieldwave
   else folder=${XDG_DATA_HOME:-$HOME/.local/share}/fieldwave; fi
 fi
+program=$(command -v podman) # before it is a function
 blobs=$folder/blobs/sha256 services=$folder/services images=$folder/images
 
 fail() {
@@ -37,7 +38,7 @@ lock() {
 }
 
 prepare() {
-  mkdir -p "$blobs" "$images" "$services" 2>/dev/null || fail 13 "cannot make $folder: $(mkdir -p "$services" 2>&1)"
+  said=$(mkdir -p "$blobs" "$images" "$services" 2>&1) || fail 13 "$said"
   chmod 700 "$services"
 }
 
@@ -139,7 +140,8 @@ claim() {
   service=$services/$1
   if [ -f "$service/service.json" ]; then fail 10 "$1 is there already"; fi
   # A claim is followed by its start within moments; an old one is of somebody who is gone.
-  if [ -f "$service/claim" ] && [ -z "$(find "$service/claim" -mmin +2)" ] && [ "$(cat "$service/claim")" != "$3" ]; then
+  if [ -f "$service/claim" ] && [ -z "$(find "$service/claim" -mmin +2)" ] &&
+    [ "$(cat "$service/claim")" != "$3" ]; then
     fail 10 "$1 is being deployed by $(cat "$service/who")"
   fi
   rm -rf "$service"
@@ -159,7 +161,8 @@ claim() {
 # Whether a service has the port, or somebody listens on it.
 taken() {
   cat "$services"/*/ports 2>/dev/null | grep -qx "$1" && return 0
-  cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" { print $2 }' | grep -qi ":$(printf '%04X' "$1")\$"
+  cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" { print $2 }' |
+    grep -qi ":$(printf '%04X' "$1")\$"
 }
 
 free() {
@@ -174,7 +177,10 @@ free() {
 start() {
   service=$services/$1
   new=$services/.$1.$2
-  mkdir -p "$new" && cat >"$new/files.tar" || { rm -rf "$new"; fail 13 "cannot write $new: no space left on device"; }
+  if ! said=$( (mkdir -p "$new" && cat >"$new/files.tar") 2>&1); then
+    rm -rf "$new"
+    fail 13 "$said"
+  fi
   [ "$(wc -c <"$new/files.tar")" -eq "$3" ] || { rm -rf "$new"; fail 16 "the files did not arrive whole"; }
   ("start_$4" "$@") >"$new/out" 2>&1 </dev/null
   code=$?
@@ -185,7 +191,8 @@ start() {
 
 start_fresh() {
   lock "$folder/lock" 60
-  [ "$(cat "$service/claim" 2>/dev/null)" = "$2" ] || fail 10 "$1 was taken over by $(cat "$service/who" 2>/dev/null)"
+  [ "$(cat "$service/claim" 2>/dev/null)" = "$2" ] ||
+    fail 10 "$1 was taken over by $(cat "$service/who" 2>/dev/null)"
   if ! tar -xf "$new/files.tar" -C "$service"; then
     rm -rf "$service"
     fail 13 "cannot write $service"
@@ -243,7 +250,6 @@ boot() {
 }
 
 unit() {
-  program=$(command -v podman)
   cat <<END
 [Unit]
 Description=Fieldwave service $1
@@ -297,7 +303,7 @@ list() {
   # shellcheck disable=SC2046 # names of services have no spaces
   [ $# -gt 0 ] || set -- $(ls "$services" 2>/dev/null)
   date +%s
-  command -v podman >/dev/null || fail 12 "podman is not installed there"
+  [ -n "$program" ] || fail 12 "podman is not installed there; install it with the box's package manager"
   for name; do
     [ -f "$services/$name/service.json" ] && cat "$services/$name/service.json"
   done
@@ -359,10 +365,12 @@ remove() {
 sweep() {
   for layout in "$images"/*; do
     [ -d "$layout" ] || continue
-    grep -qs "\"layout\": \"${layout##*/}\"" "$services"/*/service.json "$services"/*/before/service.json && continue
+    used="\"layout\": \"${layout##*/}\""
+    grep -qs "$used" "$services"/*/service.json "$services"/*/before/service.json && continue
     [ -n "$(find "$layout" -name 'wanted.*' -mmin -60)" ] && continue
+    short=$(echo "${layout##*/}" | cut -c 1-12)
     podman images --format '{{.Repository}}:{{.Tag}}' --filter "reference=localhost/fieldwave/*" |
-      grep -- "-$(echo "${layout##*/}" | cut -c 1-12)\$" | while read -r reference; do podman rmi "$reference"; done >/dev/null 2>&1
+      grep -- "-$short\$" | while read -r reference; do podman rmi "$reference" >/dev/null 2>&1; done
     mv "$layout" "$images/.gone.$$" && rm -rf "$images/.gone.$$"
     gone=yes
   done
