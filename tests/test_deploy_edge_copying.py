@@ -75,7 +75,8 @@ def test_a_link_that_breaks_is_taken_up_where_it_broke(
             cuts.append(done)
             there.cut()
 
-    sent = copying.send(box, archive, watch, patience=20)
+    box.patience = 60
+    sent = copying.send(box, archive, watch)
     assert len(cuts) == 2
     assert archive.size <= sent < archive.size + 3 * 2 * BLOCK, "what had arrived was not sent again"
     assert (blobs(there) / archive.blobs[-1].hex).read_bytes() == content(archive)
@@ -95,7 +96,7 @@ def test_a_link_that_stays_broken_is_given_up_and_a_later_call_goes_on(
             there.cut()
 
     with Ssh(there.host) as ssh, pytest.raises(HostError) as caught:
-        copying.send(Box(ssh), archive, break_it, patience=0.5)
+        copying.send(Box(ssh, patience=0.5), archive, break_it)
     assert str(caught.value).endswith("MB were sent and stay there; the same command goes on from there")
     part = blobs(there) / f"{archive.blobs[-1].hex}.part"
     begun = part.stat().st_size

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 from fieldwave.errors import ConflictError, FieldwaveError, HostError, NotFoundError, ServiceError, StorageError
 from fieldwave.ssh import ConnectionLost, Host, Result, Ssh
@@ -19,6 +20,7 @@ OLDEST_PODMAN = (4, 3)
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "riscv64": "riscv64", "ppc64le": "ppc64le"}
 _PLAY_SECONDS = 300.0
 _ANSWER_SECONDS = 60.0
+_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,12 @@ class Box:
 
     Parameters:
         ssh: the connection; it is opened by the first call.
+        patience: seconds for which a call that a broken link ended is made again.
     """
 
-    def __init__(self, ssh: Ssh) -> None:
+    def __init__(self, ssh: Ssh, patience: float = 0.0) -> None:
         self.ssh = ssh
+        self.patience = patience
         self._facts: Facts | None = None
 
     @property
@@ -101,10 +105,8 @@ class Box:
             self._check(self._facts, said["flock"])
         return self._facts
 
-    def call(
-        self, verb: str, *words: str, stdin: IO[bytes] | bytes | None = None, timeout: float = _ANSWER_SECONDS
-    ) -> Result:
-        """Run one verb of ``box.sh``.
+    def call(self, verb: str, *words: str, stdin: bytes | None = None, timeout: float = _ANSWER_SECONDS) -> Result:
+        """Run one verb of ``box.sh``, again if the link breaks meanwhile: all but ``start`` may run twice.
 
         Raises:
             ConflictError: the name or the port is taken, or somebody else is at work there.
@@ -113,7 +115,17 @@ class Box:
             ServiceError: podman failed there.
             HostError: the box cannot be reached, or lacks something.
         """
-        result = self.ssh.run(self._command(verb, words), stdin=stdin, timeout=timeout)
+        deadline = time.monotonic() + (0.0 if verb == "start" else self.patience)
+        lost = False
+        while True:
+            try:
+                result = self.ssh.run(self._command(verb, words), stdin=stdin, timeout=timeout)
+                break
+            except HostError as error:
+                lost = lost or isinstance(error, ConnectionLost)
+                if not lost or time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
         if result.code != 0:
             self._fail(result)
         return result

@@ -231,7 +231,9 @@ start_undo() {
 # Have podman run the pod of a service in place of the one it runs; what it says if it fails is in $said.
 play() {
   if podman play kube --replace "$services/$1/pod.json" >"$new/played" 2>&1; then return 0; fi
-  said=$(grep -v '^$' "$new/played" | tail -n 1)
+  # Where a container does not start, the reason stands before the last line.
+  said=$(grep 'starting container' "$new/played" || grep -v '^$' "$new/played")
+  said=$(echo "$said" | tail -n 1)
   said=${said#Error: }
   return 1
 }

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import suppress
 
 from fieldwave.deploy.edge.box import Box
 from fieldwave.deploy.edge.condition import Condition, condition
 from fieldwave.deploy.edge.record import Record, read_records
-from fieldwave.errors import ConflictError, HostError, NotFoundError, ServiceError
+from fieldwave.errors import ConflictError, HostError, ServiceError
 from fieldwave.ssh import ConnectionLost
 
-__all__ = ["await_ready", "call_again", "play", "remove"]
+__all__ = ["await_ready", "play", "remove"]
 
-_PAUSE_SECONDS = 1.0
+_SETTLED_SECONDS = 320.0
 _POLL_SECONDS = 0.5
 _DRAIN_SECONDS = 15
 
 
-def play(box: Box, mode: str, record: Record, files: bytes, patience: float) -> None:
+def play(box: Box, mode: str, record: Record, files: bytes) -> None:
     """Have the box make a change: ``fresh``, ``update``, or ``undo`` of that one.
 
     Raises:
-        HostError: the link broke before the box had begun, or did not come back within ``patience`` seconds.
+        HostError: the link broke before the box had begun, or did not come back in time.
         ServiceError: podman failed; what was before runs on.
         ConflictError: somebody else has changed the service.
     """
@@ -31,14 +29,14 @@ def play(box: Box, mode: str, record: Record, files: bytes, patience: float) -> 
         box.play(mode, record.name, record.token, files)
     except ConnectionLost as lost:
         # Once begun, the box goes on without us.
-        call_again(box, "settled", patience=patience)
+        box.call("settled", timeout=_SETTLED_SECONDS)
         there = read_records(box.listed(record.name), box.name)
         done = bool(there) and (there[0].token == record.token) is (mode != "undo")
         if not done:
             raise HostError(f"{lost}; nothing was changed, and the same command can be given again") from None
 
 
-def await_ready(box: Box, record: Record, timeout: float, patience: float) -> None:
+def await_ready(box: Box, record: Record, timeout: float) -> None:
     """Return when the service is healthy, as it was changed by ``record``.
 
     Raises:
@@ -48,11 +46,7 @@ def await_ready(box: Box, record: Record, timeout: float, patience: float) -> No
     """
     deadline = time.monotonic() + timeout
     while True:
-        try:
-            found = _condition(box, record)
-        except ConnectionLost:
-            call_again(box, "settled", patience=patience)
-            continue
+        found = _condition(box, record)
         if found.state == "Healthy":
             return
         if found.state == "Failed":
@@ -62,7 +56,7 @@ def await_ready(box: Box, record: Record, timeout: float, patience: float) -> No
         time.sleep(_POLL_SECONDS)
 
 
-def remove(box: Box, name: str, timeout: float, patience: float) -> None:
+def remove(box: Box, name: str, timeout: float) -> None:
     """Stop a service and remove all of it.
 
     Raises:
@@ -70,29 +64,7 @@ def remove(box: Box, name: str, timeout: float, patience: float) -> None:
         ServiceError: podman cannot remove it.
         HostError: the box cannot be reached.
     """
-    words = (name, str(max(1, min(_DRAIN_SECONDS, int(timeout)))))
-    try:
-        box.call("stop", *words, timeout=timeout + 60)
-    except ConnectionLost:
-        with suppress(NotFoundError):  # it had gone on without us
-            call_again(box, "stop", words, patience=patience)
-
-
-def call_again(box: Box, verb: str, words: Sequence[str] = (), *, patience: float) -> None:
-    """Call a verb until the link holds long enough; one that may be called twice.
-
-    Raises:
-        HostError: it did not within ``patience`` seconds.
-    """
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            box.call(verb, *words, timeout=320)
-            return
-        except HostError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_PAUSE_SECONDS)
+    box.call("stop", name, str(max(1, min(_DRAIN_SECONDS, int(timeout)))), timeout=timeout + 60)
 
 
 def _condition(box: Box, record: Record) -> Condition:

@@ -21,6 +21,7 @@ FAILED_AFTER = 3
 STARTUP_SECONDS = 120
 """How long a server may be silent after its start before it counts as one that hangs."""
 _FORWARD_SECONDS = 10
+_RESTART_SECONDS = 5
 _SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"  # grpc.health.v1.HealthCheckResponse
 
 
@@ -65,8 +66,8 @@ def condition(box: Box, record: Record, container: Mapping[str, Any] | None, tim
     if state.get("OOMKilled"):
         return Condition("Failed", "the box ran out of memory and killed it", restarts)
     reason = _last_words(box, record) or f"it ended with {exit_text(int(state.get('ExitCode') or 0))}"
-    if state["Status"] in ("exited", "stopped") and restarts == 0:
-        # Podman starts again what dies; this one was stopped, or the box was restarted.
+    if time - _seconds(state["FinishedAt"]) > _RESTART_SECONDS and restarts < FAILED_AFTER:
+        # Podman starts again what dies, at once; this one was stopped, or the box was restarted.
         start = f"start it there with 'podman pod start {record.pod}'"
         return Condition("Failed", f"it is stopped; {start}: {reason}", restarts)
     return Condition("Failed" if restarts >= FAILED_AFTER else "Transitioning", reason, restarts)

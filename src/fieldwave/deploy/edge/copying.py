@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import IO
 
@@ -18,8 +17,8 @@ Progress = Callable[[str, float], None]
 BLOCK = 65536
 CHUNK = 64 * BLOCK
 """Bytes sent by one command: how much a broken link loses, and how often progress is told."""
-PATIENCE_SECONDS = 120.0
-"""How long a link may stay broken before it is given up."""
+_SLOW_SECONDS = 600.0  # for a slow link's chunk, and for a slow disk
+_ATTEMPTS = 3
 _UNPACKED = 3
 """Podman keeps layers unpacked; this times the packed size is what our own take, rounded up."""
 
@@ -30,7 +29,6 @@ def bring(
     reference: str,
     token: str,
     progress: Progress = lambda what, done: None,
-    patience: float = PATIENCE_SECONDS,
 ) -> int:
     """See to it that podman on the box has the image, by the name ``reference``; the bytes that were sent.
 
@@ -39,7 +37,6 @@ def bring(
 
     Parameters:
         token: of the deployment that wants it, which keeps it from being cleared away meanwhile.
-        patience: seconds without a byte until it is given up.
 
     Raises:
         InputError: the image is for another processor.
@@ -55,18 +52,47 @@ def bring(
     sent = 0
     if box.ssh.run(["podman", "image", "exists", reference], timeout=60).code != 0:
         _check_room(box, archive, facts.folder, facts.store)
-        sent = send(box, archive, progress, patience)
+        sent = send(box, archive, progress)
         progress(f"unpacking on {box.name}", 1.0)
     names = "".join(f"{blob.hex}\n" for blob in archive.blobs).encode()
-    box.call("load", archive.blobs[0].hex, reference, token, stdin=names, timeout=600)
+    box.call("load", archive.blobs[0].hex, reference, token, stdin=names, timeout=_SLOW_SECONDS)
     return sent
 
 
-def send(
-    box: Box, archive: Archive, progress: Progress = lambda what, done: None, patience: float = PATIENCE_SECONDS
-) -> int:
+def send(box: Box, archive: Archive, progress: Progress = lambda what, done: None) -> int:
     """Send what the box lacks of an image, and have it checked there; the bytes that were sent. See `bring`."""
-    return _Sending(box, archive, progress, patience).send()
+    names = [blob.hex for blob in archive.blobs]
+    there: dict[str, int] = {}  # bytes of each blob that are known to be on the box
+    sent = 0
+    try:
+        with archive.path.open("rb") as file:
+            for attempt in range(_ATTEMPTS):
+                for blob in archive.blobs:
+                    [has] = box.call("have", blob.hex).text.split()
+                    there[blob.hex] = blob.size if has == "whole" else min(int(has), blob.size) // BLOCK * BLOCK
+                    while (start := there[blob.hex]) < blob.size:
+                        data = _read(file, blob, start)
+                        box.call("put", blob.hex, str(start // BLOCK), stdin=data, timeout=_SLOW_SECONDS)
+                        there[blob.hex] += len(data)
+                        sent += len(data)
+                        progress(f"copying to {box.name}", sum(there.values()) / archive.size)
+                if not box.call("settle", *names, timeout=_SLOW_SECONDS).text:
+                    return sent
+                # What came from an earlier attempt was not whole; it is gone there, and sent again from its start.
+                progress("a part was damaged and is sent again", attempt / _ATTEMPTS)
+    except HostError as error:
+        raise HostError(
+            f"{error}; {sent / 1e6:.1f} MB were sent and stay there; the same command goes on from there"
+        ) from error
+    raise StorageError(f"{box.name}: what is written there reads back as something else; is its disk sound?")
+
+
+def _read(file: IO[bytes], blob: Blob, start: int) -> bytes:
+    file.seek(blob.offset + start)
+    data = file.read(min(CHUNK, blob.size - start))
+    if not data:
+        raise StorageError(f"the archive {file.name} became shorter while it was sent")
+    return data
 
 
 def _check_room(box: Box, archive: Archive, *places: str) -> None:
@@ -82,71 +108,3 @@ def _check_room(box: Box, archive: Archive, *places: str) -> None:
             f"{box.name}: {free / 1e6:.0f} MB are free there and the image needs about {needed / 1e6:.0f} MB; "
             "delete a service, or what 'podman image prune' would remove"
         )
-
-
-class _Sending:
-    """The state of one sending: what was sent, and since when nothing was."""
-
-    def __init__(self, box: Box, archive: Archive, progress: Progress, patience: float) -> None:
-        self._box = box
-        self._archive = archive
-        self._progress = progress
-        self._patience = patience
-        self._alive = time.monotonic()
-        self._sent = 0
-        self._there: dict[str, int] = {}  # bytes of each blob that are known to be on the box
-
-    def send(self) -> int:
-        with self._archive.path.open("rb") as file:
-            for attempt in range(3):
-                for blob in self._archive.blobs:
-                    self._persist(blob, file)
-                if not self._damaged():
-                    return self._sent
-                # What arrived from an earlier attempt was not whole; it is gone, and sent again from its start.
-                self._progress("a part was damaged and is sent again", attempt / 3)
-        raise StorageError(
-            f"{self._box.name}: what is written there reads back as something else; is its disk sound?"
-        )
-
-    def _persist(self, blob: Blob, file: IO[bytes]) -> None:
-        """Send a blob, however often the link breaks."""
-        while True:
-            try:
-                self._send(blob, file)
-                return
-            except HostError as error:
-                if time.monotonic() - self._alive > self._patience:
-                    done = (
-                        f"{self._sent / 1e6:.1f} MB were sent and stay there; the same command goes on from there"
-                    )
-                    raise HostError(f"{error}; {done}") from error
-                time.sleep(min(1.0, self._patience / 10))
-
-    def _send(self, blob: Blob, file: IO[bytes]) -> None:
-        [there] = self._box.call("have", blob.hex).text.split()
-        start = blob.size if there == "whole" else min(int(there), blob.size) // BLOCK * BLOCK
-        self._there[blob.hex] = start
-        while start < blob.size:
-            file.seek(blob.offset + start)
-            data = file.read(min(CHUNK, blob.size - start))
-            if not data:
-                raise StorageError(f"{self._archive.path} became shorter while it was sent")
-            self._box.call("put", blob.hex, str(start // BLOCK), stdin=data, timeout=600)
-            start += len(data)
-            self._there[blob.hex] = start
-            self._sent += len(data)
-            self._alive = time.monotonic()
-            self._progress(f"copying to {self._box.name}", sum(self._there.values()) / self._archive.size)
-
-    def _damaged(self) -> bool:
-        """Have the box check what has arrived and remove what is not what it should be; whether it did."""
-        names = [blob.hex for blob in self._archive.blobs]
-        self._alive = time.monotonic()
-        while True:
-            try:
-                return bool(self._box.call("settle", *names, timeout=600).text)
-            except HostError:
-                if time.monotonic() - self._alive > self._patience:
-                    raise
-                time.sleep(min(1.0, self._patience / 10))

@@ -53,10 +53,9 @@ class EdgeTarget:
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self.workspace = workspace or Workspace.find()
-        self._box = Box(Ssh(host))
+        self._box = Box(Ssh(host), patience)
         self._progress = progress
         self._note = note
-        self._patience = patience
         self._address = ""
 
     def close(self) -> None:
@@ -119,7 +118,7 @@ class EdgeTarget:
                 token=token,
                 by=_me(),
             )
-            play(self._box, "fresh", record, pack(record, facts.folder, keys, certificate), self._patience)
+            play(self._box, "fresh", record, pack(record, facts.folder, keys, certificate))
         if not facts.manager:
             self._note(
                 f"{self._box.name} has no systemd that would start {name} with the box: have its own start-up run "
@@ -127,7 +126,7 @@ class EdgeTarget:
             )
         if wait:
             try:
-                await_ready(self._box, record, timeout, self._patience)
+                await_ready(self._box, record, timeout)
             except ServiceError as error:
                 with suppress(FieldwaveError):
                     self.delete(name)
@@ -154,16 +153,16 @@ class EdgeTarget:
         _check_device(device or before.device)
         record = replace(before, device=device or before.device, token=token, by=_me())
         if source is None:
-            play(self._box, "update", record, pack(record, facts.folder), self._patience)
+            play(self._box, "update", record, pack(record, facts.folder))
         else:
             with self._brought(source, name, token) as shipped:
                 record = replace(record, **shipped.fields())
-                play(self._box, "update", record, pack(record, facts.folder), self._patience)
+                play(self._box, "update", record, pack(record, facts.folder))
         if wait:
             try:
-                await_ready(self._box, record, timeout, self._patience)
+                await_ready(self._box, record, timeout)
             except ServiceError as error:
-                play(self._box, "undo", record, b"", self._patience)
+                play(self._box, "undo", record, b"")
                 raise ServiceError(
                     f"service {name!r} was not updated on {self._box.name}, the one before serves on: {error}"
                 ) from None
@@ -210,14 +209,14 @@ class EdgeTarget:
     def delete(self, name: str, timeout: float = 30.0) -> None:
         """Stop a service and remove all of it from the box, and the images that nothing else there uses."""
         self._find(name)
-        remove(self._box, name, timeout, self._patience)
+        remove(self._box, name, timeout)
 
     @contextmanager
     def _brought(self, source: Source, name: str, token: str) -> Iterator[Shipment]:
         """What was deployed, once it is on the box; it is not cleared away there in this context."""
         with shipment(source, name, self.workspace, self._box.facts().machine, self._progress) as shipped:
             try:
-                bring(self._box, shipped.archive, shipped.reference, token, self._progress, self._patience)
+                bring(self._box, shipped.archive, shipped.reference, token, self._progress)
                 yield shipped
             finally:
                 with suppress(FieldwaveError):
