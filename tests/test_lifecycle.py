@@ -1,0 +1,74 @@
+"""examples/lifecycle.py runs as it stands: here, on an edge box, and on a cluster where there is one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fieldwave
+from fieldwave.compute import Compute, Computes
+from fieldwave.workspace import Workspace
+from tests import containers, edge_box
+
+SCRIPT = Path(__file__).parent.parent / "examples" / "lifecycle.py"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    (tmp_path / "fieldwave.toml").touch()
+    containers.real_store(tmp_path / ".fieldwave")
+    return Workspace(tmp_path)
+
+
+def run(workspace: Workspace, *arguments: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(fieldwave.__file__).parents[1])}
+    command = [sys.executable, str(SCRIPT), *arguments]
+    finished = subprocess.run(
+        command, cwd=workspace.root, env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    said = finished.stdout.splitlines()
+    assert said[0].startswith("registered lifecycle:1, sha256:")
+    assert any(line.startswith("converted to lifecycle-int8:1, from lifecycle:1@sha256:") for line in said)
+    assert any(line.startswith("built lifecycle:1, ") for line in said)
+    assert any(line.startswith("deployed: lifecycle is Healthy on ") for line in said)
+    assert "served 60 digits: 100.0% right" in said
+    assert said[-1] == "cleaned up: service, image and both models are deleted"
+    assert workspace.registry.find() == []
+    assert workspace.images.find() == []
+
+
+def test_on_this_machine(workspace: Workspace) -> None:
+    run(workspace)
+
+
+def test_on_an_edge_box(workspace: Workspace, tmp_path: Path) -> None:
+    if containers.PROGRAM is None:
+        pytest.skip(containers.MISSING)
+    with (
+        containers.podman(tmp_path / "podman") as podman,
+        edge_box.running(tmp_path / "box", environment=edge_box.podman_environment(podman)) as box,
+    ):
+        host = box.host
+        Computes(workspace).attach(
+            Compute("line3", "edge", destination=host.destination, config=host.config, folder=host.folder)
+        )
+        run(workspace, "--target", "line3")
+        assert podman("ps", "-aq") == ""
+        assert "fieldwave/lifecycle" not in podman("images")
+
+
+def test_on_a_cluster(workspace: Workspace) -> None:
+    kubeconfig, registry = (os.environ.get(f"FIELDWAVE_TEST_{name}") for name in ("KUBECONFIG", "REGISTRY"))
+    if not kubeconfig or not registry:
+        pytest.skip(
+            "no cluster: set FIELDWAVE_TEST_KUBECONFIG, and FIELDWAVE_TEST_REGISTRY to one that it pulls from"
+        )
+    Computes(workspace).attach(Compute("lab", "kubernetes", kubeconfig=kubeconfig))
+    run(workspace, "--target", "lab", "--set", f"registry={registry}")
