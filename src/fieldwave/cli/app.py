@@ -41,6 +41,7 @@ _MODULES = {
     "weights": "fieldwave.cli.weights",
     "npu": "fieldwave.cli.npu",
     "device-plugin": "fieldwave.cli.device_plugin",
+    "clean": "fieldwave.cli.clean",
     "legacy": "fieldwave.cli.legacy",
     "demo": "fieldwave.cli.demo",
 }
