@@ -54,6 +54,7 @@ class Cluster:
         npus: how many its one node has; None for a node without.
         log: what each pod writes, from its name.
         requests: method, path and query of every request.
+        authorizations: what clients have shown.
         stuck: pods that do not go when they are told.
     """
 
@@ -66,6 +67,7 @@ class Cluster:
         self.npus = npus
         self.log: dict[str, list[str]] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.authorizations: set[str] = set()
         self.stuck = False
         self.objects: dict[tuple[str, str, str], Object] = {}
         self.lock = threading.RLock()
@@ -285,6 +287,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else {}
         with self.cluster.lock:
+            self.cluster.authorizations.add(self.headers.get("Authorization", ""))
             self.cluster.requests.append((self.command, parts.path, query))
             try:
                 found = self._route(path, query, body)

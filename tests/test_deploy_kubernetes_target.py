@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -449,17 +449,42 @@ def test_a_cluster_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None
     assert "\n" not in str(caught.value)
 
 
-def test_what_the_cluster_refuses_is_told_in_its_words(cluster: Cluster, target: KubernetesTarget) -> None:
-    cluster.objects.pop(("Namespace", "", "vision"))
-    original = cluster.apply
-
-    def refuse(kind: str, one: dict[str, Any], namespace: str) -> dict[str, Any]:
-        if kind == "Deployment":
-            raise kubernetes_server.Refused(403, "Forbidden", "deployments is forbidden: exceeded quota")
-        return original(kind, one, namespace)
-
-    cluster.apply = refuse  # type: ignore[method-assign]
+@pytest.mark.parametrize("where", ["Secret", "NetworkPolicy", "PodDisruptionBudget", "Deployment"])
+def test_what_the_cluster_refuses_is_told_in_its_words_and_nothing_stays(
+    cluster: Cluster, target: KubernetesTarget, where: str
+) -> None:
+    refuse(cluster, where)
     with pytest.raises(HostError) as caught:
         target.deploy(GOOD, "digits")
-    assert str(caught.value) == "cluster lab refused (403 Forbidden): deployments is forbidden: exceeded quota"
+    assert str(caught.value) == f"cluster lab refused (403 Forbidden): no {where} today"
     assert ours(cluster) == set()
+
+
+@pytest.mark.parametrize("where", ["Secret", "NetworkPolicy", "PodDisruptionBudget", "Deployment"])
+def test_what_a_killed_deployment_leaves_is_named_and_deleted(
+    cluster: Cluster, target: KubernetesTarget, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    allow = refuse(cluster, where)
+    monkeypatch.setattr(target, "_clear", lambda name: None)  # a process that is killed cleans nothing up
+    with pytest.raises(HostError):
+        target.deploy(GOOD, "digits")
+    assert "Service" in ours(cluster)
+    allow()
+    with pytest.raises(ConflictError, match="fieldwave services delete digits"):
+        target.deploy(GOOD, "digits")
+    target.delete("digits")
+    assert ours(cluster) == set()
+    assert target.deploy(GOOD, "digits").state == "Healthy"
+
+
+def refuse(cluster: Cluster, where: str) -> Callable[[], None]:
+    """Have the server refuse to apply a kind, until what is returned is called."""
+    original = cluster.apply
+
+    def apply(kind: str, one: dict[str, Any], namespace: str) -> dict[str, Any]:
+        if kind == where:
+            raise kubernetes_server.Refused(403, "Forbidden", f"no {where} today")
+        return original(kind, one, namespace)
+
+    cluster.apply = apply  # type: ignore[method-assign]
+    return lambda: setattr(cluster, "apply", original)

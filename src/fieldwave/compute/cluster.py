@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from fieldwave.compute.compute import Compute
-from fieldwave.errors import HostError, InputError, MissingExtraError
+from fieldwave.errors import FieldwaveError, HostError, InputError, MissingExtraError
 
 __all__ = ["cluster_errors", "connect", "contexts"]
 
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 30.0
 _MANAGER = "fieldwave"
+_PLUGIN_GROUP = "client.authentication.k8s.io"
+_PLUGIN_INFO = "KUBERNETES_EXEC_INFO"
 
 
 def connect(compute: Compute) -> Any:
@@ -34,6 +37,8 @@ def connect(compute: Compute) -> Any:
         known = ", ".join(sorted(config.contexts)) or "none"
         wanted = f"no context {compute.context!r}" if compute.context else "no current context"
         raise InputError(f"{config.fname} has {wanted} that is complete; its contexts: {known}") from error
+    if single.user is not None and single.user.exec is not None:
+        _speak_to_plugin(single.user.exec)
     import httpx2
 
     timeout = httpx2.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
@@ -55,10 +60,14 @@ def contexts(kubeconfig: str = "") -> tuple[str, ...]:
 def cluster_errors(compute: Compute) -> Iterator[None]:
     """Within, what the cluster refuses, or that it cannot be reached, is a HostError in one line."""
     import httpx2
-    from lightkube.core.exceptions import ApiError
+    from lightkube.core.exceptions import ApiError, ConfigError
 
     try:
         yield
+    except FieldwaveError:
+        raise
+    except (ConfigError, OSError) as error:  # of the program that the kubeconfig file names for a token
+        raise HostError(f"cluster {compute.name} cannot be asked: {_line(error)}") from error
     except ApiError as error:
         status = error.status
         raise HostError(
@@ -82,6 +91,21 @@ def _kubeconfig(compute: Compute) -> tuple[Any, Any]:
         return KubeConfig.from_file(path), Client
     except Exception as error:  # YAML, missing keys, wrong types: whatever a damaged file can raise
         raise InputError(f"{path} is no kubeconfig file: {_line(error)}") from error
+
+
+def _speak_to_plugin(plugin: Any) -> None:
+    """Have a credential plugin of ``client.authentication.k8s.io/v1`` answer lightkube, which knows v1beta1.
+
+    The token, all that is read, stands at the same place in both; the plugin is told which one it is to speak.
+    """
+    from lightkube.config.models import NameValue
+
+    if any(one.name == _PLUGIN_INFO for one in plugin.env or ()):
+        return
+    said = {"apiVersion": plugin.apiVersion, "kind": "ExecCredential", "spec": {"interactive": False}}
+    plugin.env = [*(plugin.env or ()), NameValue(_PLUGIN_INFO, json.dumps(said))]
+    if plugin.apiVersion == f"{_PLUGIN_GROUP}/v1":
+        plugin.apiVersion = f"{_PLUGIN_GROUP}/v1beta1"
 
 
 def _line(error: Exception) -> str:
