@@ -13,7 +13,7 @@ from fieldwave.deploy.kubernetes.holders import oldest_services, why_not_free
 from fieldwave.deploy.kubernetes.rollout import Patience, wait_for_rollout
 from fieldwave.deploy.kubernetes.state import Seen, look
 from fieldwave.deploy.target import Replicas, Service, State
-from fieldwave.errors import ServiceError
+from fieldwave.errors import HostError, ServiceError
 
 DONE = {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}
 
@@ -224,3 +224,20 @@ def test_a_state_that_may_pass_is_looked_at_for_a_while() -> None:
         lambda: next(states), 60, until_schedulable=True, patience=patience, progress=lambda *one: None
     )
     assert found.state == "Healthy"
+
+
+def test_a_cluster_that_does_not_answer_is_asked_again() -> None:
+    gone = HostError("gone")
+    answers: list[Any] = [gone, gone, service("Transitioning"), gone, service("Healthy")]
+
+    def asked() -> Service:
+        answer = answers.pop(0)
+        if isinstance(answer, HostError):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+    patience = Patience(poll=0.0)
+    assert wait_for_rollout(asked, 60, patience=patience, progress=lambda what, done: None).state == "Healthy"
+    answers = [HostError("gone"), HostError("gone for good")]
+    with pytest.raises(HostError, match=r"^gone$"):
+        wait_for_rollout(asked, 60, patience=Patience(poll=0.0, silence=0.0), progress=lambda what, done: None)

@@ -477,6 +477,22 @@ def test_what_a_killed_deployment_leaves_is_named_and_deleted(
     assert target.deploy(GOOD, "digits").state == "Healthy"
 
 
+def test_what_cannot_be_seen_any_more_is_not_removed(cluster: Cluster, target: KubernetesTarget) -> None:
+    target._patience = Patience(poll=0.0, silence=0.0)
+    original = cluster.step
+
+    def fail() -> None:
+        if cluster.find("Deployment"):
+            raise kubernetes_server.Refused(503, "ServiceUnavailable", "etcd has no leader")
+        original()
+
+    cluster.step = fail  # type: ignore[method-assign]
+    with pytest.raises(HostError, match="etcd has no leader"):
+        target.deploy(GOOD, "digits")
+    cluster.step = original  # type: ignore[method-assign]
+    assert target.get("digits").wait(timeout=5).state == "Healthy"
+
+
 def refuse(cluster: Cluster, where: str) -> Callable[[], None]:
     """Have the server refuse to apply a kind, until what is returned is called."""
     original = cluster.apply

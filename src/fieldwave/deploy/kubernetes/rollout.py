@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from fieldwave.deploy.target import Service, State
-from fieldwave.errors import ServiceError
+from fieldwave.errors import HostError, ServiceError
 
 __all__ = ["Patience", "wait_for_rollout"]
 
@@ -20,12 +20,14 @@ class Patience:
         state: how long it may be in a state that may yet turn out well: an image may be there at the next try, a
             pod that goes may free what the next one needs.
         poll: between two looks.
+        silence: how long the cluster may not answer; its own servers are replaced one after the other, too.
     """
 
     state: Mapping[State, float] = field(
         default_factory=lambda: {"Failed": 15.0, "Unhealthy": 45.0, "Unschedulable": 15.0}
     )
     poll: float = 0.5
+    silence: float = 60.0
 
 
 def wait_for_rollout(
@@ -45,10 +47,11 @@ def wait_for_rollout(
 
     Raises:
         ServiceError: it will not become Healthy, or was not within ``timeout`` seconds; the message is the reason.
+        HostError: the cluster has not answered for a while.
     """
     deadline = time.monotonic() + timeout
     since, said, last = time.monotonic(), "", None
-    while (service := look()).state not in ("Healthy", "Stopped"):
+    while (service := _seen(look, patience)).state not in ("Healthy", "Stopped"):
         now = time.monotonic()
         if service.state != last:
             since, last = now, service.state
@@ -62,3 +65,15 @@ def wait_for_rollout(
             raise ServiceError(f"not ready within {timeout:g} s; {service.reason}")
         time.sleep(min(patience.poll, max(deadline - now, 0.0)))
     return service
+
+
+def _seen(look: Callable[[], Service], patience: Patience) -> Service:
+    """The service; a cluster that does not answer is asked again for a while."""
+    deadline = time.monotonic() + patience.silence
+    while True:
+        try:
+            return look()
+        except HostError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(patience.poll)

@@ -118,15 +118,21 @@ class KubernetesTarget:
         self._objects.claim(headless_service(spec))
         try:
             self._objects.apply(with_replicas(manifest, spec.replicas))
-            if wait:
-                return self._wait(name, timeout, until_schedulable=when_busy != "refuse")
+        except BaseException:
+            self._clear(name)
+            raise
+        if not wait:
+            return self.get(name)
+        try:
+            return self._wait(name, timeout, until_schedulable=when_busy != "refuse")
+        except HostError:
+            raise  # what cannot be seen is not given up: it is on its way, and may be Healthy
         except ServiceError as error:
             self._clear(name)
             raise ServiceError(f"service {name!r} did not start and was removed: {error}") from None
         except BaseException:
             self._clear(name)
             raise
-        return self.get(name)
 
     def update(
         self,
