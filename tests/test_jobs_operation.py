@@ -355,6 +355,16 @@ def test_a_result_that_was_deleted(begin: Start, workspace: Workspace) -> None:
     assert str(caught.value) == f"{operation.id}.result was deleted"
 
 
+def test_a_workspace_that_was_moved(begin: Start, tmp_path: Path, workspace: Workspace) -> None:
+    begin("succeed").wait_for_completion()
+    moved = Workspace(workspace.root.rename(tmp_path.with_name(f"{tmp_path.name}-moved")))
+    operation = Jobs(moved).get()
+    assert operation.result == "stored"
+    (moved.root / operation.snapshot().reference).unlink()
+    with pytest.raises(NotFoundError):
+        _ = operation.result
+
+
 def test_a_flood_of_output_is_bounded_and_kept(begin: Start) -> None:
     operation = begin("flood")
     assert operation.wait_for_completion()

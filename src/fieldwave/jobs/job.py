@@ -16,7 +16,7 @@ from fieldwave.processes.report import say
 from fieldwave.version import __version__
 from fieldwave.workspace import Workspace
 
-__all__ = ["Job", "Work", "load_work"]
+__all__ = ["Job", "Work", "load_work", "workspace_of"]
 
 _SAY_SECONDS = 0.2
 _LOG_SECONDS = 5.0
@@ -53,7 +53,7 @@ class Job:
 
     def __init__(self, folder: JobFolder, spec: Spec) -> None:
         self.id = spec.id
-        self.workspace = Workspace(Path(spec.root), Path(spec.folder))
+        self.workspace = workspace_of(folder, spec)
         self.arguments: Mapping[str, Any] = spec.arguments
         self.folder = folder.work
         self._files = folder
@@ -96,6 +96,14 @@ class Job:
         while wanted not in (log := content(self._files.log)) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
         return log
+
+
+def workspace_of(folder: JobFolder, spec: Spec) -> Workspace:
+    """The workspace that a job's folder lies in, also when that was moved or copied since."""
+    state = folder.path.parents[1]
+    if state == Path(spec.folder):
+        return Workspace(Path(spec.root), state)
+    return Workspace(state.parent if state.name == ".fieldwave" else state, state)
 
 
 def load_work(module: str) -> Work:

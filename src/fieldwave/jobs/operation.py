@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from fieldwave.errors import ConflictError, JobError, NotFoundError
-from fieldwave.jobs.job import load_work
+from fieldwave.jobs.job import load_work, workspace_of
 from fieldwave.jobs.seen import seen
 from fieldwave.jobs.state import ENDED, JobFolder, State
 from fieldwave.processes.log import follow as follow_log
 from fieldwave.processes.log import last_lines
 from fieldwave.processes.stop import stop
-from fieldwave.workspace import Workspace
 
 __all__ = ["Operation", "Snapshot"]
 
@@ -138,8 +137,7 @@ class Operation(Generic[Result]):
                 f"see fieldwave jobs logs {self.id}"
             )
         spec = self._folder.read_spec()
-        workspace = Workspace(Path(spec.root), Path(spec.folder))
-        return cast(Result, load_work(spec.work).result(workspace, now.reference))
+        return cast(Result, load_work(spec.work).result(workspace_of(self._folder, spec), now.reference))
 
     def logs(self, *, lines: int | None = None, follow: bool = False) -> Iterator[str]:
         """The log: the last ``lines`` lines, or all; with ``follow`` each new one too, until it ends.

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from fieldwave.errors import FieldwaveError, StorageError
-from fieldwave.jobs.job import load_work
+from fieldwave.jobs.job import load_work, workspace_of
 from fieldwave.jobs.state import ENDED, JobFolder, Status
-from fieldwave.workspace import Workspace
 
 __all__ = ["broken_off", "runs", "seen"]
 
@@ -60,8 +58,7 @@ def broken_off(folder: JobFolder, status: Status, reason: str) -> Status:
         return replace(ended, error="" if folder.is_cancelled else reason)
     spec = folder.read_spec()
     try:
-        workspace = Workspace(Path(spec.root), Path(spec.folder))
-        result = load_work(spec.work).settle(workspace, spec)
+        result = load_work(spec.work).settle(workspace_of(folder, spec), spec)
     except FieldwaveError as error:
         return replace(
             ended, state="Failed", error=f"{reason}; whether its result was stored cannot be told: {error}"
