@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -275,7 +276,8 @@ def test_a_killed_conversion_is_whole_or_nothing(workspace: Workspace, when: str
         now, leader = operation.snapshot(), JobFolder(operation.folder).leader()
         victim = now.pid if step % 2 else leader
         if now.state not in ENDED and victim:
-            os.kill(victim, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it was faster
+                os.kill(victim, signal.SIGKILL)
         operation.wait_for_completion()
         states.append((operation.state, step % 2, now.state in ENDED))
         made = workspace.registry.find("digits-int8", properties=[f"job={operation.id}"])
