@@ -35,6 +35,7 @@ DEFAULT = "debian"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 _PREFIX = "dev.fieldwave."
 _REPOSITORY = "bases/"
+_ROOTFS = "rootfs"
 _PYTHONS = (f"usr/local/bin/python{PYTHON}", f"usr/bin/python{PYTHON}")
 _LIBRARY = re.compile(r"(usr/)?lib(32|64)?/(.*/)?libstdc\+\+\.so\.6")
 _LOADER = re.compile(r"(usr/)?lib(64)?/(.*/)?ld-linux[^/]*\.so\.[12]")
@@ -44,6 +45,7 @@ _MEDIA_TYPES = {
     "application/vnd.oci.image.layer.v1.tar",
     "application/vnd.oci.image.layer.v1.tar+gzip",
 }
+_NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _HOST = re.compile(r"(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|[A-Za-z0-9.-]+:\d+|\[[0-9a-fA-F:]+\](:\d+)?)/.+")
 
 
@@ -83,11 +85,13 @@ class Base:
         return f"{_REPOSITORY}{self.name}"
 
 
-def bases(store: Store) -> list[Base]:
-    """All bases of a store, by name and version."""
-    entries = [entry for entry in store.tagged() if entry.repository.startswith(_REPOSITORY)]
+def bases(store: Store, name: str = "") -> list[Base]:
+    """The bases of a store, or those of one name, by name and version."""
+    entries = store.tagged(f"{_REPOSITORY}{name}" if name else None)
     found = [
-        _read(entry.repository, int(entry.tag), entry.descriptor) for entry in entries if entry.tag.isdecimal()
+        _read(entry.repository, int(entry.tag), entry.descriptor)
+        for entry in entries
+        if entry.repository.startswith(_REPOSITORY) and entry.tag.isdecimal()
     ]
     return sorted(found, key=lambda base: (base.name, base.version))
 
@@ -110,7 +114,8 @@ def find_base(
         StorageError: it cannot be read, or the store cannot be written.
     """
     name, _, version = (what or DEFAULT).partition(":")
-    named = [base for base in bases(store) if base.name == name and version in ("", str(base.version))]
+    named = bases(store, name) if _NAME.fullmatch(name) else []
+    named = [base for base in named if version in ("", str(base.version))]
     there = [base for base in named if base.architecture == architecture] or (named if what else [])
     if there:
         return there[-1]
@@ -155,12 +160,12 @@ def add_base(
             source: Source = layout
         elif Path(what).is_file():
             digest, _ = digest_of_file(Path(what))
-            there = _known(store, digest, None, name)
+            there = _known(store, name or _ROOTFS, digest, None)
             if there is not None:
                 return there
             flat = read_root_filesystem(Path(what), Path(scratch), progress)
             if flat is not None:
-                return _put(store, name or "rootfs", [flat], None, digest, "", progress)
+                return _put(store, name or _ROOTFS, [flat], None, digest, "", progress)
             unpack_archive(Path(what), Path(scratch) / "layout")
             source = LayoutSource(Path(scratch) / "layout")
             source.name = what
@@ -176,7 +181,9 @@ def add_base(
 
 def _fetch(store: Store, source: Source, name: str, architecture: str, scratch: Path, progress: Progress) -> Base:
     digest, manifest = choose(source, architecture)
-    there = _known(store, digest, architecture, name)
+    registry = isinstance(source, RegistrySource)
+    kept = name or ("registry" if registry else "layout")
+    there = _known(store, kept, digest, architecture)
     if there is not None:
         return there
     config: dict[str, Any] = json.loads(b"".join(source.get(manifest.config)))
@@ -201,8 +208,6 @@ def _fetch(store: Store, source: Source, name: str, architecture: str, scratch: 
         if flat.diff_id != diff_id:
             raise ArtifactError(f"layer {number + 1} of {source.name} is not the one that its configuration names")
         flats.append(flat)
-    registry = isinstance(source, RegistrySource)
-    kept = name or ("registry" if registry else "layout")
     return _put(store, kept, flats, config, digest, source.name if registry else "", progress)
 
 
@@ -255,8 +260,9 @@ def _layout(what: str) -> LayoutSource | None:
     return None
 
 
-def _known(store: Store, origin: str, architecture: str | None, name: str) -> Base | None:
-    same = [base for base in bases(store) if base.origin == origin and name in ("", base.name)]
+def _known(store: Store, name: str, origin: str, architecture: str | None) -> Base | None:
+    """The base that was made of this before, under the same name."""
+    same = [base for base in bases(store, name) if base.origin == origin]
     same = [base for base in same if architecture in (None, base.architecture)]
     return same[-1] if same else None
 
