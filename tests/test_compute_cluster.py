@@ -10,6 +10,7 @@ from fieldwave.compute import Compute, Computes, ComputeStatus, Held, Npus
 from fieldwave.compute.cluster import connect, contexts
 from fieldwave.errors import ConflictError, HostError, InputError
 from fieldwave.workspace import Workspace
+from tests import certificates
 from tests.cluster_api import ClusterApi, cluster_api
 from tests.kubernetes_schemas import errors
 
@@ -208,6 +209,39 @@ def test_a_kubeconfig_that_cannot_be_used(api: ClusterApi, tmp_path: Path, lab: 
     (tmp_path / "damaged").write_text("clusters: 7")
     with pytest.raises(InputError, match="is no kubeconfig file: "):
         connect(Compute("x1", "kubernetes", kubeconfig=str(tmp_path / "damaged")))
+
+
+def test_of_several_kubeconfig_files_the_one_with_the_context(
+    api: ClusterApi, tmp_path: Path, lab: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.kubeconfig(tmp_path / "other", "other")
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/none:{tmp_path}/other:{tmp_path}/config")
+    for context in ("lab", "other"):
+        with connect(Compute("x1", "kubernetes", context=context, namespace="vision")) as client:
+            assert client.config.context_name == context
+    with connect(Compute("x1", "kubernetes")) as client:
+        assert client.config.context_name == "other"
+    with pytest.raises(InputError, match="has no context 'prod' that is complete"):
+        connect(Compute("x1", "kubernetes", context="prod"))
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/none:{tmp_path}/nor")
+    with pytest.raises(
+        InputError, match=f"there is no kubeconfig file {tmp_path}/none nor {tmp_path}/nor; name one"
+    ):
+        connect(Compute("x1", "kubernetes"))
+
+
+def test_in_a_pod_it_is_the_cluster_of_the_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text("secret")
+    (tmp_path / "namespace").write_text("vision")
+    (tmp_path / "ca.crt").write_bytes(certificates.Authority().certificate)
+    monkeypatch.setattr("fieldwave.compute.cluster._SERVICE_ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    with connect(Compute("x1", "kubernetes")) as client:
+        assert client.config.cluster.server == "https://10.0.0.1:443"
+    with pytest.raises(InputError, match="there is no kubeconfig file"):
+        connect(Compute("x1", "kubernetes", context="lab"))
 
 
 def test_create_makes_what_services_need_and_delete_unmakes_it(

@@ -17,6 +17,7 @@ __all__ = ["cluster_errors", "connect", "contexts"]
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 30.0
 _MANAGER = "fieldwave"
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PLUGIN_GROUP = "client.authentication.k8s.io"
 _PLUGIN_INFO = "KUBERNETES_EXEC_INFO"
 
@@ -29,6 +30,8 @@ def connect(compute: Compute) -> Any:
     Raises:
         MissingExtraError: lightkube is not installed.
         InputError: the kubeconfig file is not there or damaged, or has no such context.
+
+    Without a kubeconfig file, in a pod, it is the cluster that the pod runs on, as its service account.
     """
     config, client = _kubeconfig(compute)
     try:
@@ -84,11 +87,30 @@ def _kubeconfig(compute: Compute) -> tuple[Any, Any]:
         from lightkube import Client, KubeConfig
     except ImportError:
         raise MissingExtraError("a Kubernetes cluster", "kubernetes") from None
-    path = Path(compute.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config").expanduser()
-    if not path.is_file():
-        raise InputError(f"there is no kubeconfig file {path}; name one with --kubeconfig, or set KUBECONFIG")
+    paths = _paths(compute)
+    files = [path for path in paths if path.is_file()]
+    if not files and not compute.kubeconfig and not compute.context and (_SERVICE_ACCOUNT / "token").exists():
+        return KubeConfig.from_service_account(_SERVICE_ACCOUNT), Client
+    if not files:
+        tried = " nor ".join(map(str, paths))
+        raise InputError(f"there is no kubeconfig file {tried}; name one with --kubeconfig, or set KUBECONFIG")
+    found = [_read(path, KubeConfig) for path in files]
+    # kubectl merges them; one that is complete in itself is what is found in practice.
+    wanted = [one for one in found if (compute.context or one.current_context) in one.contexts]
+    return (wanted or found)[0], Client
+
+
+def _paths(compute: Compute) -> list[Path]:
+    """The kubeconfig files in the order in which kubectl looks at them."""
+    if compute.kubeconfig:
+        return [Path(compute.kubeconfig).expanduser()]
+    listed = [one for one in os.environ.get("KUBECONFIG", "").split(os.pathsep) if one]
+    return [Path(one).expanduser() for one in listed or ["~/.kube/config"]]
+
+
+def _read(path: Path, kind: Any) -> Any:
     try:
-        return KubeConfig.from_file(path), Client
+        return kind.from_file(path)
     except Exception as error:  # YAML, missing keys, wrong types: whatever a damaged file can raise
         raise InputError(f"{path} is no kubeconfig file: {_line(error)}") from error
 

@@ -38,7 +38,8 @@ class Compute:
         created: when it was described here, ISO 8601 in UTC; empty for ``local``.
         owned: whether `Computes.create` made it, and `Computes.delete` may unmake it.
         context: of the kubeconfig file; empty for its current one.
-        kubeconfig: path of that file; empty for ``$KUBECONFIG``, else ``~/.kube/config``.
+        kubeconfig: path of that file; empty for the first of ``$KUBECONFIG`` that has the context, else
+            ``~/.kube/config``.
         namespace: of the services.
         node_selector: labels of the nodes that may run them.
         resource: the extended resource that stands for an NPU.
