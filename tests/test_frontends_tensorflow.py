@@ -44,6 +44,13 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tutorial(tmp_path_factory.mktemp("tutorial") / "resnet50")
 
 
+@pytest.mark.parametrize("name", ["classifier/resnet_v1_50/predictions/Softmax:0", OUTPUT])
+def test_the_default_classifier_is_found_by_either_of_its_names(saved: Path, name: str) -> None:
+    model = load(saved, outputs=[name])
+    assert [value.name for value in model.graph.outputs] == [OUTPUT]
+    assert model.aliases[OUTPUT] == ("output_alias", "classifier/resnet_v1_50/predictions/Softmax:0")
+
+
 @pytest.fixture(scope="module")
 def loaded(saved: Path) -> FloatModel:
     return load(saved)
@@ -84,7 +91,8 @@ def test_the_tutorial_is_cut_and_its_preprocessing_found(loaded: FloatModel) -> 
     assert loaded.graph.outputs[0].name == OUTPUT
     assert loaded.graph.outputs[0].shape == (None, 10)
     cut = "map_normalize_jpeg/TensorArrayStack/TensorArrayGatherV3:0"
-    assert loaded.aliases == {INPUT: ("images", cut), OUTPUT: ("output_alias",)}
+    twin = OUTPUT.replace("classifier_1/", "classifier/")
+    assert loaded.aliases == {INPUT: ("images", cut), OUTPUT: ("output_alias", twin)}
     assert loaded.notes == (
         "input 'is_training:0' is set to False",
         f"the image part before '{cut}' became the preprocessing",

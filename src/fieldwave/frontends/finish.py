@@ -22,6 +22,7 @@ from fieldwave.frontends.preprocessing import Geometry, Prepared, prepare
 from fieldwave.frontends.prune import live
 from fieldwave.frontends.simplify import simplify
 from fieldwave.frontends.static import free_batch, static_shapes
+from fieldwave.frontends.twins import twin
 from fieldwave.graph import Graph, Value, from_onnx
 from fieldwave.model import FloatModel
 from fieldwave.quantize import is_quantized
@@ -87,6 +88,9 @@ def _aliases(exported: Exported, graph: Graph) -> dict[str, tuple[str, ...]]:
         if len(values) == 1 and usual != values[0].name:
             found = aliases.get(values[0].name, ())
             aliases[values[0].name] = (*found, *((usual,) if usual not in found else ()))
+    for value in graph.outputs:
+        if other := twin(value.name):
+            aliases[value.name] = (*aliases.get(value.name, ()), other)
     return aliases
 
 

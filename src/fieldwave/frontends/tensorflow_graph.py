@@ -9,6 +9,7 @@ from typing import Any
 
 from fieldwave.errors import ModelError, StorageError
 from fieldwave.frontends.tensorflow_runtime import quiet_tensorflow
+from fieldwave.frontends.twins import there
 
 __all__ = ["Frozen", "read_frozen_graph", "read_saved_model"]
 
@@ -95,7 +96,8 @@ def _from_session(tf: Any, path: Path, meta: Any, input: str | None, outputs: tu
     signature = _signature(dict(meta.signature_def), path, outputs)
     inputs = {key: info.name for key, info in sorted(signature.inputs.items())}
     found = {key: info.name for key, info in sorted(signature.outputs.items())}
-    found = _named(found, outputs)
+    nodes = {node.name for node in meta.graph_def.node}
+    found = _named(found, tuple(there(name, nodes) for name in outputs))
     v1 = tf.compat.v1
     with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
         v1.saved_model.load(session, list(meta.meta_info_def.tags), str(path))

@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 _OPEN = frozenset({HEALTH_CHECK})
 _LOG_SECONDS = 60.0
 _MOST_TOKENS = 1024
+_SHORTEST = 32
+"""Characters of a key at least; see `fieldwave.keys.Keys`."""
 
 _NONE = "this service wants a key: send the metadata 'authorization: Bearer KEY'"
 _MALFORMED = "the metadata 'authorization' is not of the form 'Bearer KEY'"
@@ -68,8 +70,11 @@ class Authentication(grpc.ServerInterceptor):  # type: ignore[misc]
         given = [value for key, value in metadata if key == AUTHORIZATION_KEY]
         if not given:
             return _NONE
-        # The scheme has no case (RFC 9110, 11.1): clients of the retired service wrote it both ways.
-        scheme, _, value = given[0].partition(" ") if isinstance(given[0], str) else ("", "", "")
+        # The scheme has no case (RFC 9110, 11.1): clients of the retired service wrote it both ways, and those of
+        # its preview left it out.
+        scheme, space, value = given[0].partition(" ") if isinstance(given[0], str) else ("", "", "")
+        if not space and len(scheme) >= _SHORTEST:
+            scheme, value = "bearer", scheme
         if len(given) > 1 or scheme.lower() != "bearer":
             return _MALFORMED
         value = value.strip(" ")
