@@ -432,6 +432,17 @@ def test_an_image_is_pushed_to_where_the_cluster_can_pull_it(
         assert there.descriptor.digest == image.digest
 
 
+def test_a_device_that_there_is_not_is_told_before_anything_is_done(
+    cluster: Cluster, target: KubernetesTarget
+) -> None:
+    with pytest.raises(NotFoundError, match=r"^no device 'gpu'; there are: cpu, rtl, rtl:NPU$"):
+        target.deploy(GOOD, "digits", device="gpu")
+    target.deploy(GOOD, "digits")
+    with pytest.raises(NotFoundError, match=r"^no device 'gpu'; "):
+        target.update("digits", device="gpu")
+    assert target.update("digits", device="board").device == "board"
+
+
 def test_other_ports_are_for_nodes(target: KubernetesTarget) -> None:
     with pytest.raises(InputError) as caught:
         target.deploy(GOOD, "digits", port=8080)

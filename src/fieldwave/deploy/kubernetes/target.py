@@ -96,6 +96,7 @@ class KubernetesTarget:
         check_name(name)
         check_replicas(replicas)
         self._check_port(port)
+        _check_device(device)
         spec = spec_with(
             ClusterSpec(
                 name,
@@ -149,6 +150,8 @@ class KubernetesTarget:
         """
         if source is None and device is None and not self._settings:
             raise InputError(f"nothing to change about service {name!r}; name a source, a device or a setting")
+        if device is not None:
+            _check_device(device)
         old = self._live_spec(name)
         new = spec_with(old if device is None else replace(old, device=device), self._settings)
         if source is not None:
@@ -323,3 +326,11 @@ class KubernetesTarget:
 
     def _service(self, deployment: Any) -> Service:
         return view(self._objects, deployment, self)
+
+
+def _check_device(device: str) -> None:
+    """Raises NotFoundError for a name that no pod would know; boards are the nodes', not this machine's."""
+    from fieldwave.devices import create_device
+
+    if device.partition(":")[0] != "board":
+        create_device(device)
