@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from fieldwave.compute import Compute
-from fieldwave.compute.cluster_status import cluster_status
 from fieldwave.deploy.kubernetes import logs
-from fieldwave.deploy.kubernetes.holders import oldest_services, why_not_free
 from fieldwave.deploy.kubernetes.image import cluster_image
 from fieldwave.deploy.kubernetes.manifest import Manifest, make_manifest, with_replicas
 from fieldwave.deploy.kubernetes.network import service as headless_service
 from fieldwave.deploy.kubernetes.objects import Objects, spec_of
 from fieldwave.deploy.kubernetes.pod import GRPC_PORT
 from fieldwave.deploy.kubernetes.rollout import Patience, wait_for_rollout
-from fieldwave.deploy.kubernetes.secret import keys_of
+from fieldwave.deploy.kubernetes.room import make_room
+from fieldwave.deploy.kubernetes.rotation import read_keys, regenerate_key
 from fieldwave.deploy.kubernetes.settings import check_encrypted, spec_with
 from fieldwave.deploy.kubernetes.spec import ClusterSpec
 from fieldwave.deploy.kubernetes.view import view
 from fieldwave.deploy.target import Service, Source, WhenBusy, check_name, check_replicas
-from fieldwave.errors import ConflictError, DeviceBusyError, HostError, InputError, NotFoundError, ServiceError
+from fieldwave.errors import HostError, InputError, NotFoundError, ServiceError
 from fieldwave.keys import KeyName, Keys
 from fieldwave.workspace import Workspace
 
@@ -34,7 +31,6 @@ __all__ = ["KubernetesTarget"]
 
 _log = logging.getLogger(__name__)
 _NO_IMAGE = f"none@sha256:{'0' * 64}"
-_RETRIES = 5
 _KILL_SECONDS = 10.0
 
 
@@ -112,7 +108,7 @@ class KubernetesTarget:
         )
         check_encrypted(spec)
         self._objects.check_free(name)
-        self._check_room(spec, when_busy)
+        make_room(self._objects, spec, when_busy, self._note)
         spec = self._with_image(spec, source)
         manifest = make_manifest(spec, self._objects.offers, Keys.generate() if spec.keys else None)
         self._warn(manifest)
@@ -189,27 +185,11 @@ class KubernetesTarget:
 
     def keys(self, name: str) -> Keys:
         """The keys that open a service; see `Target.keys`."""
-        secret = self._objects.secret(self._keys_secret(name))
-        return keys_of(secret.metadata.name, secret.data)
+        return read_keys(self._objects, name)
 
     def regenerate_key(self, name: str, which: KeyName) -> Keys:
-        """Put a new key into the place of one; see `Target.regenerate_key`.
-
-        Its pods see the change within seconds. Of two callers at the same time, each has their change or an error.
-        """
-        secret_name = self._keys_secret(name)
-        for _ in range(_RETRIES):
-            secret = self._objects.secret(secret_name)
-            keys = keys_of(secret_name, secret.data).regenerated(which)
-            data = {which: base64.b64encode(getattr(keys, which).encode()).decode()}
-            change = {"metadata": {"resourceVersion": secret.metadata.resourceVersion}, "data": data}
-            try:
-                self._objects.merge("v1", "Secret", secret_name, change)
-            except ConflictError:
-                continue
-            self._hurry(name)
-            return keys
-        raise ConflictError(f"the keys of service {name!r} are being changed by somebody else; try again")
+        """Put a new key into the place of one; see `Target.regenerate_key`."""
+        return regenerate_key(self._objects, name, which)
 
     def delete(self, name: str, timeout: float = 30.0) -> None:
         """Stop a service and remove all of it; see `Target.delete`."""
@@ -252,25 +232,6 @@ class KubernetesTarget:
             progress=self._progress,
         )
 
-    def _check_room(self, spec: ClusterSpec, when_busy: WhenBusy) -> None:
-        """Before anything is started: whether there are NPUs for it, as far as this user may see that."""
-        wanted = spec.held_npus * spec.replicas
-        if not wanted or when_busy == "wait":
-            return
-        npus = cluster_status(self.compute).npus
-        reason = why_not_free(npus, wanted)
-        if not reason or npus is None:
-            return
-        going = oldest_services(npus, wanted) if when_busy == "replace" else []
-        if not going:
-            raise DeviceBusyError(
-                f"service {spec.name!r} needs {wanted} NPU{'s' if wanted > 1 else ''}: {reason}; "
-                "scale or delete a service, or wait for it: --when-busy wait"
-            )
-        for name in going:
-            self._note(f"service {name} is stopped: {spec.name} takes its NPU")
-            self._objects.merge("apps/v1", "Deployment", name, {"spec": {"replicas": 0}})
-
     def _with_image(self, spec: ClusterSpec, source: Source) -> ClusterSpec:
         image = cluster_image(source, spec.name, self.workspace, self._registry, progress=self._progress)
         return replace(
@@ -288,19 +249,6 @@ class KubernetesTarget:
         deployment = self._objects.deployment(name)
         spec, replicas = spec_of(deployment), deployment.spec.replicas
         return spec if spec.most_replicas or not replicas else replace(spec, replicas=replicas)
-
-    def _keys_secret(self, name: str) -> str:
-        spec = spec_of(self._objects.deployment(name))
-        if not spec.keys:
-            raise InputError(f"service {name!r} has no keys, whoever reaches it may call it")
-        return spec.keys_secret
-
-    def _hurry(self, name: str) -> None:
-        """A pod that changes has its Secrets looked at at once, not within the minute."""
-        change = {"metadata": {"annotations": {"fieldwave.dev/keys-changed": datetime.now(UTC).isoformat()}}}
-        for pod in self._objects.pods(name):
-            with suppress(HostError, ConflictError):
-                self._objects.merge("v1", "Pod", pod.metadata.name, change)
 
     def _pods_if_any(self, name: str) -> Sequence[Any] | None:
         try:
