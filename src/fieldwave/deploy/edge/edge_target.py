@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from fieldwave.deploy.edge.box import Box, Facts, Listed
-from fieldwave.deploy.edge.certificate import self_signed
+from fieldwave.deploy.edge.certificate import Certificate, self_signed
 from fieldwave.deploy.edge.change import await_ready, play, remove
 from fieldwave.deploy.edge.condition import condition
 from fieldwave.deploy.edge.copying import Progress, bring
@@ -104,21 +104,19 @@ class EdgeTarget:
         certificate = self_signed(self._names(name)) if secure is not False else None
         keys = Keys.generate() if certificate else None
         with self._brought(source, name, token) as shipped:
-            said = self._box.call("claim", name, str(port), token, _me()).text
-            port, probe_port = map(int, said.split())
             record = Record(
                 name=name,
                 **shipped.fields(),
                 device=device,
                 created=now(),
                 port=port,
-                probe_port=probe_port,
+                probe_port=0,
                 secure=certificate is not None,
                 certificate=certificate.certificate.decode() if certificate else "",
                 token=token,
                 by=_me(),
             )
-            play(self._box, "fresh", record, pack(record, facts.folder, keys, certificate))
+            record = self._start(record, facts.folder, keys, certificate)
         if not facts.manager:
             self._note(
                 f"{self._box.name} has no systemd that would start {name} with the box: have its own start-up run "
@@ -210,6 +208,21 @@ class EdgeTarget:
         """Stop a service and remove all of it from the box, and the images that nothing else there uses."""
         self._find(name)
         remove(self._box, name, timeout)
+
+    def _start(self, record: Record, folder: str, keys: Keys | None, certificate: Certificate | None) -> Record:
+        """Start a new service, on a port that is free there where none was asked for; with its ports."""
+        for last in (False, False, True):
+            said = self._box.call("claim", record.name, str(record.port), record.token, record.by).text
+            port, probe_port = map(int, said.split())
+            placed = replace(record, port=port, probe_port=probe_port)
+            try:
+                play(self._box, "fresh", placed, pack(placed, folder, keys, certificate))
+                break
+            except ServiceError as error:
+                # Another program there was faster; the next claim sees that it listens.
+                if last or record.port or "address already in use" not in str(error):
+                    raise
+        return placed
 
     @contextmanager
     def _brought(self, source: Source, name: str, token: str) -> Iterator[Shipment]:
