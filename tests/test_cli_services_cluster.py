@@ -39,8 +39,13 @@ def services(*arguments: str) -> str:
 
 
 def test_a_service_on_a_cluster_by_commands(cluster: Cluster) -> None:
-    said = services("deploy", "--image", IMAGE, "--set", "tls_secret=digits-tls", "--replicas", "2")
-    assert said == "digits is Healthy on digits.vision.svc:50051, 2/2 replicas\n"
+    deploy = ["services", "deploy", "--image", IMAGE, "--set", "tls_secret=digits-tls", "--replicas", "2"]
+    deployed = runner.invoke(app, [*deploy, "--on", "lab"])
+    assert deployed.stdout == "digits is Healthy on digits.vision.svc:50051, 2/2 replicas\n"
+    assert (
+        "that is its name inside the cluster; from here: kubectl port-forward deployment/digits 50051\n"
+        in deployed.stderr
+    )
     assert services("list").splitlines()[1].startswith("digits  Healthy")
     facts = json.loads(services("show", "digits", "--json"))
     assert (facts["state"], facts["image"]) == ("Healthy", IMAGE)

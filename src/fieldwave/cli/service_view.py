@@ -50,6 +50,11 @@ def tell(service: Service, as_json: bool) -> None:
     output.data(f"{service.name} is {coloured_state(service)} on {service.address}{several}")
     if service.reason:
         output.note(service.reason)
+    if service.host.endswith(".svc"):
+        output.note(
+            f"that is its name inside the cluster; from here: kubectl port-forward deployment/{service.name} "
+            f"{service.port}"
+        )
 
 
 def coloured_state(service: Service) -> str:
