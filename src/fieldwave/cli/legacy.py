@@ -21,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     help="Run scripts and notebooks that were written for the retired service, as they are.",
-    epilog=examples("fieldwave legacy run quickstart.ipynb", "fieldwave legacy run deploy.py --explain"),
+    epilog=examples("fieldwave legacy run quickstart.ipynb", "fieldwave legacy run --explain deploy.py"),
 )
 
 
@@ -31,7 +31,7 @@ def _legacy() -> None:
 
 
 @app.command(
-    epilog=examples("fieldwave legacy run quickstart.ipynb", "fieldwave legacy run deploy.py --explain"),
+    epilog=examples("fieldwave legacy run quickstart.ipynb", "fieldwave legacy run --explain deploy.py"),
     context_settings={"allow_interspersed_args": False},
 )
 def run(
