@@ -343,6 +343,13 @@ def test_a_process_that_hangs_is_unhealthy_and_then_replaced(
     os.kill(first, signal.SIGCONT)
     until(lambda: target.get("rn50").state == "Healthy")
     assert processes(target.get("rn50"))[0] == first
+    # One that hangs has no requests to finish.
+    os.kill(first, signal.SIGSTOP)
+    until(lambda: target.get("rn50").state == "Unhealthy")
+    begin = time.monotonic()
+    target.delete("rn50")
+    assert time.monotonic() - begin < 10
+    assert not runs(first)
 
 
 def test_a_device_in_trouble_is_told_until_it_is_well_again(target: LocalTarget, package: Path) -> None:

@@ -60,6 +60,14 @@ def answers(service: Service) -> bool:
         return False
 
 
+def binds(one: socket.socket, service: Service) -> bool:
+    try:
+        one.bind((service.host, service.port))
+    except OSError:
+        return False
+    return True
+
+
 def until(condition: Callable[[], bool], seconds: float = 10.0) -> float:
     start = time.monotonic()
     while not condition():
@@ -132,7 +140,7 @@ def test_the_port_belongs_to_the_service_while_its_process_is_away(target: Local
     with socket.socket() as honest, pytest.raises(OSError, match="Address already in use"):
         honest.bind((service.host, service.port))
     # Only who insists gets it, and then it is said.
-    thief.bind((service.host, service.port))
+    until(lambda: binds(thief, service))  # the threads of a process that is gone may hold its files for a moment
     thief.listen()
     os.kill(supervisor, signal.SIGCONT)
     taken = f"port {service.port} on 127.0.0.1 is taken by another process"
