@@ -249,6 +249,35 @@ def test_one_that_came_just_before_the_reservation_is_told_too() -> None:
     kept.release()
 
 
+def test_a_holder_that_died_may_come_back_before_who_waits(
+    start: Callable[..., subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fieldwave.leases.lease._RETURN_SECONDS", 0.5)
+    first = start("board", "a")
+    said(first)
+    first.kill()
+    first.wait()
+    began = time.monotonic()
+    reasons: list[str] = []
+    with acquire("board", "b", "wait", waiting=reasons.append):
+        assert time.monotonic() - began >= 0.5
+    assert reasons == ["1 NPU (kv260-0), held by service a"]
+    with acquire("board", "b", "wait"):
+        assert time.monotonic() - began < 10, "one that let go does not come back"
+
+
+def test_a_service_that_died_takes_its_npu_again_at_once(start: Callable[..., subprocess.Popen[str]]) -> None:
+    first = start("board", "a")
+    said(first)
+    waiter = start("board", "b", "wait")
+    assert said(waiter) == "1 NPU (kv260-0), held by service a"
+    first.kill()
+    first.wait()
+    again = start("board", "a", "wait")
+    assert said(again) == "board:kv260-0 kv260-0"
+    assert waiter.poll() is None
+
+
 def test_nobody_is_replaced_by_one_of_its_own_name() -> None:
     with acquire("board", "a"), pytest.raises(DeviceBusyError, match="no NPU is free for a"):
         acquire("board", "a", "replace")

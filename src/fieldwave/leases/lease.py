@@ -12,7 +12,16 @@ from typing import Literal, Self
 from fieldwave.errors import DeviceBusyError, InputError, NotFoundError
 from fieldwave.leases.machine import Machine, Slot, machine_file, read_machine
 from fieldwave.leases.replace import Reservation, replacer, reserve, reserver
-from fieldwave.leases.slots import Holder, SlotState, lock_file, read_holder, try_lock, write_record
+from fieldwave.leases.slots import (
+    Holder,
+    SlotState,
+    lock_file,
+    parse_holder,
+    read_holder,
+    read_record,
+    try_lock,
+    write_record,
+)
 from fieldwave.leases.words import held_by
 
 __all__ = ["Lease", "WhenBusy", "acquire", "why_busy"]
@@ -20,6 +29,7 @@ __all__ = ["Lease", "WhenBusy", "acquire", "why_busy"]
 WhenBusy = Literal["refuse", "wait", "replace"]
 
 _POLL_SECONDS = 0.05
+_RETURN_SECONDS = 5.0
 _REPLACE_SECONDS = 30.0
 """Whoever is replaced may finish its requests, which takes a service 10 s at most."""
 
@@ -87,7 +97,8 @@ def acquire(
         device: as services name it: ``cpu`` (needs none), ``rtl`` or ``rtl:NPU`` (needs one where the machine's
             file counts them), ``board`` (any board), ``board:NAME``.
         holder: the service's name, for those who find the NPU held.
-        when_busy: when all are held, ``refuse`` raises, ``wait`` waits for one, and ``replace`` ends the process
+        when_busy: when all are held, ``refuse`` raises, ``wait`` waits for one (an NPU whose holder has died is
+            left to it for 5 s more: it may be started again), and ``replace`` ends the process
             that has held one longest (SIGTERM: it finishes its requests) and takes its place. A holder is never
             replaced by one of its own name.
         timeout: seconds to wait; None waits for ever, and for 30 s for one that is replaced.
@@ -107,10 +118,10 @@ def acquire(
     if machine.given is not None:
         return Lease(_named(device, slots[0]), slots[0])
     deadline = None if timeout is None else time.monotonic() + timeout
-    reason, kept = "", None
+    reason, kept, fallen = "", None, _Fallen(holder, when_busy == "wait")
     try:
-        while (lease := _take(device, slots, holder, kept)) is None:
-            states = _states(slots, kept)
+        while (lease := _take(device, slots, holder, kept, fallen)) is None:
+            states = _states(slots, kept, fallen)
             if any(state.holder is None for state in states):
                 continue  # freed just now
             now_held = held_by(states)
@@ -154,7 +165,7 @@ def why_busy(device: str) -> str:
     slots = _candidates(device, machine)
     if slots is None or machine.given is not None:
         return ""
-    states = _states(slots, None)
+    states = _states(slots, None, _Fallen("", False))
     return "" if any(state.holder is None for state in states) else held_by(states)
 
 
@@ -177,7 +188,32 @@ def _candidates(device: str, machine: Machine) -> tuple[Slot, ...] | None:
     raise NotFoundError(f"this machine has no NPU for device {device!r}; boards in {machine_file()}: {has}")
 
 
-def _take(device: str, slots: Sequence[Slot], holder: str, kept: Reservation | None) -> Lease | None:
+class _Fallen:
+    """Holders that have died without letting go: they are given a moment to come back before who waits gets in.
+
+    A service that dies is started again at once, and must not lose its NPU by that.
+    """
+
+    def __init__(self, me: str, patient: bool) -> None:
+        self._me = me
+        self._patient = patient
+        self._seen: dict[str, float] = {}
+
+    def before(self, slot: Slot) -> Holder | None:
+        """Who held the slot, which nobody else has now, and may still come back for it."""
+        if not self._patient:
+            return None
+        try:
+            holder = parse_holder(read_record(lock_file(slot)))
+        except (OSError, ValueError):  # empty: it let go
+            return None
+        since = self._seen.setdefault(holder.token, time.monotonic())
+        return holder if holder.name != self._me and time.monotonic() - since < _RETURN_SECONDS else None
+
+
+def _take(
+    device: str, slots: Sequence[Slot], holder: str, kept: Reservation | None, fallen: _Fallen
+) -> Lease | None:
     for slot in slots:
         descriptor = try_lock(lock_file(slot))
         if descriptor is None:
@@ -186,20 +222,23 @@ def _take(device: str, slots: Sequence[Slot], holder: str, kept: Reservation | N
         if (kept is None or kept.slot != slot) and reserver(slot):
             os.close(descriptor)
             continue
+        if fallen.before(slot) is not None:
+            os.close(descriptor)
+            continue
         me = Holder.me(holder)
         write_record(descriptor, asdict(me))
         return Lease(_named(device, slot), slot, descriptor, me.token)
     return None
 
 
-def _states(slots: Sequence[Slot], kept: Reservation | None) -> list[SlotState]:
+def _states(slots: Sequence[Slot], kept: Reservation | None, fallen: _Fallen) -> list[SlotState]:
     """Who holds each slot, or will have it next."""
     states = []
     for slot in slots:
         holder = read_holder(slot)
         if holder is None and (kept is None or kept.slot != slot) and (by := reserver(slot)):
             holder = Holder(by, 0)
-        states.append(SlotState(slot, holder))
+        states.append(SlotState(slot, holder or fallen.before(slot)))
     return states
 
 
