@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from fieldwave.cli import app
-from fieldwave.deploy.kubernetes import rollout
+from fieldwave.deploy.kubernetes import target
+from fieldwave.deploy.kubernetes.rollout import Patience
 from tests import kubernetes_server
 from tests.kubernetes_server import Cluster
 
@@ -22,7 +23,7 @@ runner = CliRunner()
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(rollout.Patience.__init__, "__defaults__", (rollout.Patience().state, 0.01))
+    monkeypatch.setattr(target, "Patience", lambda: Patience(poll=0.01))
     cluster = Cluster(npus=1)
     with kubernetes_server.serving(cluster, tmp_path) as path:
         assert runner.invoke(app, ["init"]).exit_code == 0
