@@ -48,12 +48,12 @@ def test_on_this_machine(workspace: Workspace) -> None:
     run(workspace)
 
 
-def test_on_an_edge_box(workspace: Workspace, tmp_path: Path) -> None:
+def test_on_an_edge_box(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
     if containers.PROGRAM is None:
         pytest.skip(containers.MISSING)
     with (
-        containers.podman(tmp_path / "podman") as podman,
-        edge_box.running(tmp_path / "box", environment=edge_box.podman_environment(podman)) as box,
+        containers.podman(tmp_path_factory.mktemp("podman")) as podman,
+        edge_box.running(tmp_path_factory.mktemp("box"), environment=edge_box.podman_environment(podman)) as box,
     ):
         host = box.host
         Computes(workspace).attach(

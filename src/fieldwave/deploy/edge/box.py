@@ -130,14 +130,17 @@ class Box:
             self._fail(result)
         return result
 
-    def play(self, mode: str, name: str, token: str, archive: bytes = b"") -> None:
+    def play(self, mode: str, name: str, token: str, archive: bytes = b"") -> str:
         """Put a service's files in place and have podman play them: ``fresh``, ``update`` or ``undo``.
+
+        Returns:
+            What its engineer should know, one line; mostly nothing.
 
         Raises:
             as `call`. After a broken connection the box has gone on by itself; ask it.
         """
         words = (name, token, str(len(archive)), mode)
-        self.call("start", *words, stdin=archive, timeout=_PLAY_SECONDS)
+        return self.call("start", *words, stdin=archive, timeout=_PLAY_SECONDS).error.strip()
 
     def lines(self, verb: str, *words: str) -> Iterator[str]:
         """The output of a verb, line by line, as it comes."""

@@ -238,17 +238,20 @@ play() {
   return 1
 }
 
-# See to it that the pod is started with the box.
+# See to it that the pod is started with the box; says so if that fails.
 boot() {
   case $(manager) in
     system) units=/etc/systemd/system manage=systemctl ;;
     user)
       units=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user manage="systemctl --user"
-      loginctl enable-linger >/dev/null 2>&1 ;;
+      loginctl enable-linger >/dev/null 2>&1 ||
+        echo "$1 starts with the box only once root there has said 'loginctl enable-linger $(id -un)'" ;;
     *) return 0 ;;
   esac
   mkdir -p "$units"
-  unit "$1" >"$units/fieldwave-$1.service" && $manage daemon-reload && $manage enable --now "fieldwave-$1.service"
+  unit "$1" >"$units/fieldwave-$1.service" && $manage daemon-reload &&
+    $manage enable --now "fieldwave-$1.service" 2>/dev/null ||
+    echo "$1 will not start with the box: see '$manage status fieldwave-$1.service' there"
 }
 
 unit() {
@@ -278,7 +281,7 @@ unboot() {
     *) return 0 ;;
   esac
   [ -f "$units/fieldwave-$1.service" ] || return 0
-  $manage disable "fieldwave-$1.service" >/dev/null 2>&1
+  $manage disable --now "fieldwave-$1.service" >/dev/null 2>&1
   rm -f "$units/fieldwave-$1.service"
   $manage daemon-reload
 }

@@ -17,8 +17,8 @@ _POLL_SECONDS = 0.5
 _DRAIN_SECONDS = 15
 
 
-def play(box: Box, mode: str, record: Record, files: bytes) -> None:
-    """Have the box make a change: ``fresh``, ``update``, or ``undo`` of that one.
+def play(box: Box, mode: str, record: Record, files: bytes) -> str:
+    """Have the box make a change: ``fresh``, ``update``, or ``undo`` of that one; what to know of it, if anything.
 
     Raises:
         HostError: the link broke before the box had begun, or did not come back in time.
@@ -26,7 +26,7 @@ def play(box: Box, mode: str, record: Record, files: bytes) -> None:
         ConflictError: somebody else has changed the service.
     """
     try:
-        box.play(mode, record.name, record.token, files)
+        return box.play(mode, record.name, record.token, files)
     except ConnectionLost as lost:
         # Once begun, the box goes on without us.
         box.call("settled", timeout=_SETTLED_SECONDS)
@@ -34,6 +34,7 @@ def play(box: Box, mode: str, record: Record, files: bytes) -> None:
         done = bool(there) and (there[0].token == record.token) is (mode != "undo")
         if not done:
             raise HostError(f"{lost}; nothing was changed, and the same command can be given again") from None
+        return ""
 
 
 def await_ready(box: Box, record: Record, timeout: float) -> None:

@@ -216,7 +216,8 @@ class EdgeTarget:
             port, probe_port = map(int, said.split())
             placed = replace(record, port=port, probe_port=probe_port)
             try:
-                play(self._box, "fresh", placed, pack(placed, folder, keys, certificate))
+                if note := play(self._box, "fresh", placed, pack(placed, folder, keys, certificate)):
+                    self._note(f"{self._box.name}: {note}")
                 break
             except ServiceError as error:
                 # Another program there was faster; the next claim sees that it listens.
