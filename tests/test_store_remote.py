@@ -129,6 +129,29 @@ def test_a_registry_that_fails_is_said() -> None:
     )
 
 
+def test_what_was_lost_on_the_way_is_sent_again() -> None:
+    """The answer to a push that was done is not taken for a push that failed."""
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.method)
+        if request.method == "PUT" and seen.count("PUT") < 3:
+            raise httpx.ReadError("connection reset")
+        return httpx.Response({"PUT": 201, "HEAD": 200}[request.method])
+
+    assert answering(answer).push("models/digits", artifact(b"zip"), "1").tag == "1"
+    assert seen == ["HEAD", "HEAD", "PUT", "PUT", "PUT"]
+
+
+def test_what_is_lost_again_and_again_is_said() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("connection reset")
+
+    with pytest.raises(StorageError) as error:
+        answering(answer).tagged("models/digits")
+    assert str(error.value) == "cannot reach the registry registry.test: connection reset"
+
+
 def test_a_blob_with_one_flipped_bit_is_not_handed_on() -> None:
     data = bytes(range(256)) * 20_000
     flipped = bytes([*data[:-1], data[-1] ^ 1])

@@ -31,6 +31,10 @@ _PAUSES = (0.05, 0.15, 0.45)
 _PARAMETER = re.compile(r'([a-zA-Z]+)="([^"]*)"')
 
 
+class _LostError(StorageError):
+    """The connection was lost when it stood already: the registry may have done what it was asked, or not."""
+
+
 class Transport:
     """Requests to one registry.
 
@@ -89,11 +93,16 @@ class Transport:
         # Connecting, writing and reading may take that long each; and half of the time is for trying again.
         timeout = _TIMEOUT_SECONDS if within is None else within / 6
         for pause in (*_PAUSES, None):
-            with self._send(method, path, scope, content, headers, timeout) as response:
-                response.read()
             late = within is not None and time.monotonic() - begin > within / 3
-            if late or pause is None or response.status_code in expected or not _may_pass(response):
-                break
+            try:
+                with self._send(method, path, scope, content, headers, timeout) as response:
+                    response.read()
+            except _LostError:
+                if late or pause is None:
+                    raise
+            else:
+                if late or pause is None or response.status_code in expected or not _may_pass(response):
+                    break
             time.sleep(pause)
         self._check(response, method, path, expected)
         return response
@@ -153,7 +162,9 @@ class Transport:
                     return
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
-            raise StorageError(f"cannot reach the registry {self.host}: {reason}") from error
+            lost = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+            kind = _LostError if isinstance(error, lost) else StorageError
+            raise kind(f"cannot reach the registry {self.host}: {reason}") from error
 
     def _authenticate(self, challenge: str, scope: str) -> None:
         kind, _, rest = challenge.partition(" ")
