@@ -120,6 +120,7 @@ def test_what_is_damaged_there_is_sent_again(box: Box, there: edge_box.Box, tmp_
     assert (blobs(there) / first).read_bytes() == content(archive, 0)
 
 
+@pytest.mark.slow
 def test_two_who_send_the_same_do_no_harm(
     there: edge_box.Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

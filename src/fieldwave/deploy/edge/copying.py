@@ -67,9 +67,9 @@ def send(box: Box, archive: Archive, progress: Progress = lambda what, done: Non
     try:
         with archive.path.open("rb") as file:
             for attempt in range(_ATTEMPTS):
-                for blob in archive.blobs:
-                    [has] = box.call("have", blob.hex).text.split()
+                for blob, has in zip(archive.blobs, box.call("have", *names).text.split(), strict=True):
                     there[blob.hex] = blob.size if has == "whole" else min(int(has), blob.size) // BLOCK * BLOCK
+                for blob in archive.blobs:
                     while (start := there[blob.hex]) < blob.size:
                         data = _read(file, blob, start)
                         box.call("put", blob.hex, str(start // BLOCK), stdin=data, timeout=_SLOW_SECONDS)
