@@ -227,6 +227,9 @@ def test_one_replica_is_what_a_box_has(tmp_path: Path, there: edge_box.Box) -> N
         assert str(caught.value) == said
     with pytest.raises(InputError, match="is no name for a service"):
         target.deploy("x.tar", "Digits; rm -rf /")
+    with pytest.raises(InputError) as caught:
+        target.deploy("x.tar", "digits", when_busy="wait")
+    assert str(caught.value) == "services on an edge box cannot wait: who holds a device is not known there"
     with pytest.raises(NotFoundError, match="no device 'gpu'"):
         target.deploy("x.tar", "digits", device="gpu")
     target.close()

@@ -97,6 +97,8 @@ class EdgeTarget:
         check_name(name)
         _check_one(replicas)
         _check_device(device)
+        if when_busy != "refuse":
+            raise InputError(f"services on an edge box cannot {when_busy}: who holds a device is not known there")
         facts = self.check()
         if name in facts.services and self._box.listed(name).records:
             raise ConflictError(f"service {name!r} exists on {self._box.name}; update it, or choose another name")
