@@ -31,6 +31,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     write_package(tmp_path / "rn50.zip", network="tiny", model=b"not read here", inputs=[TENSOR], outputs=[RESULT])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(fieldwave.__file__).parents[1]))
+    # On a busy machine it would be said what is waited for.
+    monkeypatch.setattr("fieldwave.cli.output._PATIENCE_SECONDS", 60.0)
     served_by(monkeypatch, "serving")
     yield tmp_path
     target = LocalTarget()
