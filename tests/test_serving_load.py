@@ -61,6 +61,15 @@ def test_the_next_answer_is_the_other_package_s() -> None:
             client.score_numpy_arrays({INPUT.name: tensor()})
 
 
+def test_a_client_learns_of_other_labels_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Packaged()) as server, PredictionClient("127.0.0.1", server.port) as client:
+        assert client.labels() == ()
+        server.load(other())
+        assert client.labels() == ()
+        monkeypatch.setattr("fieldwave.client.client._MANIFEST_SECONDS", 0.0)
+        assert client.labels() == ("1000",)
+
+
 def test_a_package_that_fails_in_its_first_run_is_taken_back() -> None:
     device = Packaged()
     with serving(device) as server, PredictionClient("127.0.0.1", server.port) as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -42,6 +43,7 @@ _log = logging.getLogger(__name__)
 
 Outputs = str | Sequence[str] | None
 _CONNECT_SECONDS, _CONNECT_SECONDS_WITH_OTHERS = 20.0, 2.0
+_MANIFEST_SECONDS = 60.0
 
 
 class PredictionClient:
@@ -97,6 +99,7 @@ class PredictionClient:
         if service_name:
             metadata.append((ROUTE_KEY, ROUTE_PREFIX + service_name))
         self._manifest: Mapping[str, Any] | None = None
+        self._manifest_at = 0.0
         bearer = Bearer(access_token)
         patience = _CONNECT_SECONDS if len(targets) == 1 else _CONNECT_SECONDS_WITH_OTHERS
         self._connection = Connections(
@@ -175,8 +178,8 @@ class PredictionClient:
     ) -> list[Detection]:
         """The objects in one image, the bytes of a JPEG or PNG file; the likeliest first.
 
-        The service is asked once how its outputs are to be read. For a batch there are `score_numpy_arrays` and
-        ``fieldwave.postprocess.detect``.
+        The service is asked, at most once a minute, how its outputs are to be read. For a batch there are
+        `score_numpy_arrays` and ``fieldwave.postprocess.detect``.
 
         Args:
             threshold: an object's probability is greater than this; None for what the package says.
@@ -220,14 +223,17 @@ class PredictionClient:
         return read_metadata(answer, self._connection.target)
 
     def manifest(self, timeout: float = 10.0) -> Mapping[str, Any]:
-        """The ``manifest.json`` of the service's package, asked for once: labels, preprocessing, digests.
+        """The ``manifest.json`` of the service's package: labels, preprocessing, digests.
+
+        It is asked for at most once a minute: a service may change to another package.
 
         Raises:
             TensorError: the service is none of Fieldwave's, and has no such thing.
         """
-        if self._manifest is None:
+        if self._manifest is None or time.monotonic() - self._manifest_at > _MANIFEST_SECONDS:
             answer = call(self._connection, GET_MODEL_METADATA, manifest_request(), timeout)
             self._manifest = read_manifest(answer, self._connection.target)
+            self._manifest_at = time.monotonic()
         return self._manifest
 
     def labels(self, timeout: float = 10.0) -> tuple[str, ...]:
