@@ -36,9 +36,9 @@ __all__ = ["LEASE_SECONDS", "TAKE_SECONDS", "Board", "claim"]
 LEASE_SECONDS = 40.0
 TAKE_SECONDS = 30.0
 """How long taking a tag may last; its claim is younger than the rest of the lease when that begins."""
-_PAUSES = (0.02, 0.04, 0.08, 0.16)
-_LOOKS = 8
-"""How often a writer waits for others out of politeness: about a second."""
+_PAUSES = (0.05, 0.15, 0.3, 0.5)
+_LOOKS = 5
+"""How often a writer waits for others out of politeness: about a second and a half."""
 _OUT = "out"
 
 
