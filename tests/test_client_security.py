@@ -84,7 +84,9 @@ def refusal(server: Server, address: str = "127.0.0.1", **options: Any) -> tuple
 
 
 @pytest.mark.parametrize(
-    "token", [KEYS.primary, KEYS.secondary, f" {KEYS.primary}\n", sign_token(KEYS).value, lambda: KEYS.primary]
+    "token",
+    [KEYS.primary, KEYS.secondary, f" {KEYS.primary}\n", sign_token(KEYS).value, lambda: KEYS.primary],
+    ids=["primary", "secondary", "with white space", "token", "function"],  # the keys are others in each process
 )
 def test_a_key_or_a_token_opens_the_service(
     keyed: Server, secured: Server, authority: Authority, token: Any
