@@ -17,7 +17,7 @@ from fieldwave.processes.lock import is_held
 from fieldwave.store import LayoutStore
 from tests import faults, oci_registry
 
-ROADS = {"register": 80, "notes": 100, "delete": 100, "push": 120, "push-version": 120, "build": 120, "deploy": 60}
+ROADS = {"register": 80, "notes": 90, "delete": 100, "push": 120, "push-version": 80, "build": 120, "deploy": 40}
 """How many faults there are at least in each road."""
 
 
