@@ -126,12 +126,14 @@ def test_a_signal_in_the_middle_leaves_nothing(number: signal.Signals, tmp_path:
         line = next(line for line in process.stdout if line.startswith("3  deploy"))
         (services,) = tmp_path.glob("fieldwave-demo-*/.fieldwave/services")
         status = ServiceFolder(services / "digits").read_status()
-        assert status is not None and line.endswith(f", process {status.pid}\n")
-        assert status.pid is not None and runs(status.pid) and runs(status.supervisor)
+        assert status is not None
+        (pid,) = (replica.pid for replica in status.replicas)
+        assert pid is not None and line.endswith(f", process {pid}\n")
+        assert runs(pid) and runs(status.supervisor)
         process.send_signal(number)
         assert process.wait(30) == 128 + number
         assert "Traceback" not in process.stderr.read()
-    assert not runs(status.pid) and not runs(status.supervisor)
+    assert not runs(pid) and not runs(status.supervisor)
     assert left_in(tmp_path) == []
 
 
