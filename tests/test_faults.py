@@ -44,7 +44,7 @@ def test_no_fault_tears_anything(road: str, tmp_path: Path) -> None:
     assert counted["faults"] >= ROADS[road]
 
 
-@pytest.mark.parametrize(("road", "every"), [("register", 11), ("build", 60), ("push", 80), ("deploy", 60)])
+@pytest.mark.parametrize(("road", "every"), [("register", 11), ("build", 60), ("push", 80), ("deploy", 20)])
 def test_a_few_faults_tear_nothing(road: str, every: int, tmp_path: Path) -> None:
     counted = run(road, tmp_path / "faults", every)
     assert (counted["torn"], counted["faults"] > 1) == (0, True)
