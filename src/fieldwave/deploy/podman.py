@@ -13,6 +13,7 @@ from pathlib import Path
 from fieldwave.deploy.orders import Assignment
 from fieldwave.errors import NotFoundError, ServiceError
 from fieldwave.images import Image, Images
+from fieldwave.images.inside import KEYS, TLS
 from fieldwave.leases import Lease
 from fieldwave.leases.machine import GIVEN_VARIABLE, to_given
 
@@ -20,7 +21,6 @@ __all__ = ["container_name", "load", "remove", "remove_all", "run_command", "sto
 
 _LABEL = "dev.fieldwave.service"
 _STOP_SECONDS = 12  # the server itself drains for 10 s
-_KEYS, _TLS = "/etc/fieldwave/keys", "/etc/fieldwave/tls"
 
 
 def load(images: Images, image: Image) -> None:
@@ -62,13 +62,13 @@ def run_command(folder: Path, assignment: Assignment, lease: Lease) -> list[str]
     serve = ["--host", assignment.host, "--grpc-port", str(assignment.port), "--device", lease.device]
     if assignment.keys:
         # They are this user's alone, who is the container's root: without any capability that is no more than she.
-        options += ["--user", "0:0", "--volume", f"{assignment.keys}:{_KEYS}:ro"]
-        serve += ["--keys", _KEYS]
+        options += ["--user", "0:0", "--volume", f"{assignment.keys}:{KEYS}:ro"]
+        serve += ["--keys", KEYS]
     files = {"tls-cert": assignment.tls_cert, "tls-key": assignment.tls_key, "client-ca": assignment.client_ca}
     for option, file in files.items():
         if file:
-            options += ["--volume", f"{file}:{_TLS}/{option}:ro"]
-            serve += [f"--{option}", f"{_TLS}/{option}"]
+            options += ["--volume", f"{file}:{TLS}/{option}:ro"]
+            serve += [f"--{option}", f"{TLS}/{option}"]
     return [_podman(), "run", *options, assignment.container, *serve]
 
 

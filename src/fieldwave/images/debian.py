@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from fieldwave.errors import InputError, NotFoundError, StorageError
+from fieldwave.images.inside import USER
 from fieldwave.images.lock import ARCHITECTURES, PYTHON
 from fieldwave.images.wheels import Progress
 
@@ -37,8 +38,8 @@ _LEFT_OUT = re.compile(
 _NOT_USED = ("dpkg", "tar", "mawk")
 """Packages that others ask for, whose programs are left out."""
 _USERS = {
-    "etc/passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\nfieldwave:x:1000:1000::/tmp:/usr/sbin/nologin\n",
-    "etc/group": "root:x:0:\nfieldwave:x:1000:\n",
+    "etc/passwd": f"root:x:0:0:root:/root:/usr/sbin/nologin\nfieldwave:x:{USER}:{USER}::/tmp:/usr/sbin/nologin\n",
+    "etc/group": f"root:x:0:\nfieldwave:x:{USER}:\n",
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
 _DESCRIBE = (

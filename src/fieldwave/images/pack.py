@@ -16,8 +16,9 @@ from pathlib import Path
 from fieldwave.errors import ArtifactError, InputError, NotFoundError, StorageError
 from fieldwave.images.base import CONFIG, Base
 from fieldwave.images.image import manifest_annotations
+from fieldwave.images.inside import PACKAGE
 from fieldwave.images.layer import LAYER, LayerWriter, WrittenLayer
-from fieldwave.images.runtime import EPOCH, PACKAGE, Runtime
+from fieldwave.images.runtime import EPOCH, Runtime
 from fieldwave.package import parse_package
 from fieldwave.registry import RegisteredModel
 from fieldwave.registry.tags import repository

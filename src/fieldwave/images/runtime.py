@@ -15,6 +15,7 @@ from typing import Any
 
 from fieldwave.errors import ArtifactError, NotFoundError
 from fieldwave.images.base import CONFIG, Base
+from fieldwave.images.inside import GRPC_PORT, PACKAGE, PROBE_PORT, USER
 from fieldwave.images.layer import LAYER, LayerWriter, WrittenLayer
 from fieldwave.images.lock import lock_file
 from fieldwave.images.source_files import SourceFile, digest, source_files
@@ -24,13 +25,10 @@ from fieldwave.store import Artifact, Layer, Manifest, Store, Stored
 from fieldwave.store.content import to_json
 from fieldwave.version import __version__
 
-__all__ = ["EPOCH", "FORMAT", "GRPC_PORT", "PACKAGE", "PROBE_PORT", "Runtime", "runtime"]
+__all__ = ["EPOCH", "FORMAT", "Runtime", "runtime"]
 
 FORMAT = 1
 """Counts up when the same inputs are to give another image."""
-GRPC_PORT, PROBE_PORT = 50051, 50052
-PACKAGE = "fieldwave/package.zip"
-"""Below the base's root for it; from inside always ``/opt/fieldwave/package.zip``."""
 _LIBRARIES = "fieldwave/lib"
 _PROGRAMS = "fieldwave/bin"
 _COMMAND = "#!{python}\nfrom fieldwave.cli import main\n\nmain()\n"
@@ -151,7 +149,7 @@ def _extended(config: dict[str, Any], base: Base, layers: Sequence[WrittenLayer]
     environment = {**_ENVIRONMENT, **{k: v for k, v in environment.items() if k in ("PATH", "SSL_CERT_FILE")}}
     environment["PATH"] = f"/opt/{_PROGRAMS}:{environment['PATH']}"
     settings = {
-        "User": "1000",
+        "User": str(USER),
         "Env": [f"{key}={value}" for key, value in sorted(environment.items())],
         "Entrypoint": [base.python, "-m", "fieldwave", "serve", f"/opt/{PACKAGE}", "--host", "0.0.0.0"],
         "ExposedPorts": {f"{GRPC_PORT}/tcp": {}, f"{PROBE_PORT}/tcp": {}},

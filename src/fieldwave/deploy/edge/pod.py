@@ -10,7 +10,8 @@ from typing import Any
 from fieldwave.deploy.edge.certificate import Certificate
 from fieldwave.deploy.edge.record import Record
 from fieldwave.deploy.kubernetes import EVERYTHING, ClusterSpec
-from fieldwave.deploy.kubernetes.pod import PROBE_PORT, pod_template
+from fieldwave.deploy.kubernetes.pod import pod_template
+from fieldwave.images.inside import PROBE_PORT
 from fieldwave.keys import Keys
 
 __all__ = ["box_pod", "pack"]

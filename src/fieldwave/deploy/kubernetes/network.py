@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fieldwave.deploy.kubernetes.labels import metadata, selector
-from fieldwave.deploy.kubernetes.pod import GRPC_PORT
 from fieldwave.deploy.kubernetes.spec import ClusterSpec
+from fieldwave.images.inside import GRPC_PORT
 from fieldwave.wire.methods import ROUTE_KEY, ROUTE_PREFIX
 
 __all__ = ["grpc_route", "network_policy", "service"]

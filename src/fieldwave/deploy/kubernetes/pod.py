@@ -7,16 +7,12 @@ from typing import Any
 from fieldwave.deploy.kubernetes.labels import labels, notes, selector
 from fieldwave.deploy.kubernetes.offers import Offers
 from fieldwave.deploy.kubernetes.spec import ClusterSpec
+from fieldwave.images.inside import GRPC_PORT, KEYS, PROBE_PORT, TLS, USER
 
-__all__ = ["CONTAINER", "GRPC_PORT", "PROBE_PORT", "pod_template"]
+__all__ = ["CONTAINER", "pod_template"]
 
 CONTAINER = "server"
-GRPC_PORT = 50051
-PROBE_PORT = 50052
 
-_USER = 1000
-_KEYS = "/etc/fieldwave/keys"
-_TLS = "/etc/fieldwave/tls"
 _FAREWELL_SECONDS = 5
 """How long a pod serves on after it was told to go: until everybody has heard that it is no endpoint any more."""
 _DRAIN_SECONDS = 10
@@ -44,9 +40,9 @@ def _pod(spec: ClusterSpec, offers: Offers) -> dict[str, Any]:
         "terminationGracePeriodSeconds": _FAREWELL_SECONDS + _DRAIN_SECONDS + _MARGIN_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "nodeSelector": {"kubernetes.io/os": "linux", **_architecture(spec), **spec.node_selector},
@@ -117,12 +113,12 @@ def _settings(spec: ClusterSpec) -> dict[str, str]:
         "FIELDWAVE_PROBE_PORT": str(PROBE_PORT),
     }
     if spec.keys:
-        settings["FIELDWAVE_KEYS"] = _KEYS
+        settings["FIELDWAVE_KEYS"] = KEYS
     if spec.tls_secret:
-        settings["FIELDWAVE_TLS_CERT"] = f"{_TLS}/tls.crt"
-        settings["FIELDWAVE_TLS_KEY"] = f"{_TLS}/tls.key"
+        settings["FIELDWAVE_TLS_CERT"] = f"{TLS}/tls.crt"
+        settings["FIELDWAVE_TLS_KEY"] = f"{TLS}/tls.key"
     if spec.client_ca:
-        settings["FIELDWAVE_CLIENT_CA"] = f"{_TLS}/ca.crt"
+        settings["FIELDWAVE_CLIENT_CA"] = f"{TLS}/ca.crt"
     if spec.insecure:
         settings["FIELDWAVE_INSECURE"] = "true"
     return settings
@@ -166,7 +162,7 @@ def _mounts(spec: ClusterSpec) -> list[dict[str, Any]]:
     mounts: list[dict[str, Any]] = [{"name": f"{spec.name}-tmp", "mountPath": "/tmp"}]
     # Whole folders: what is mounted by subPath is not renewed when the Secret changes.
     if spec.keys:
-        mounts.append({"name": "keys", "mountPath": _KEYS, "readOnly": True})
+        mounts.append({"name": "keys", "mountPath": KEYS, "readOnly": True})
     if spec.tls_secret:
-        mounts.append({"name": "tls", "mountPath": _TLS, "readOnly": True})
+        mounts.append({"name": "tls", "mountPath": TLS, "readOnly": True})
     return mounts

@@ -15,7 +15,6 @@ from fieldwave.deploy.kubernetes.image import cluster_image
 from fieldwave.deploy.kubernetes.manifest import Manifest, make_manifest, with_replicas
 from fieldwave.deploy.kubernetes.network import service as headless_service
 from fieldwave.deploy.kubernetes.objects import Objects, spec_of
-from fieldwave.deploy.kubernetes.pod import GRPC_PORT
 from fieldwave.deploy.kubernetes.rollout import Patience, wait_for_rollout
 from fieldwave.deploy.kubernetes.room import make_room
 from fieldwave.deploy.kubernetes.rotation import read_keys, regenerate_key
@@ -24,6 +23,7 @@ from fieldwave.deploy.kubernetes.spec import ClusterSpec
 from fieldwave.deploy.kubernetes.view import view
 from fieldwave.deploy.target import Service, Source, WhenBusy, check_name, check_replicas
 from fieldwave.errors import HostError, InputError, NotFoundError, ServiceError
+from fieldwave.images.inside import GRPC_PORT
 from fieldwave.keys import KeyName, Keys
 from fieldwave.workspace import Workspace
 

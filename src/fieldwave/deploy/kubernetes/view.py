@@ -8,11 +8,11 @@ from typing import Any
 from fieldwave.compute.cluster_status import cluster_status
 from fieldwave.deploy.kubernetes.holders import why_not_free
 from fieldwave.deploy.kubernetes.objects import Objects, spec_of
-from fieldwave.deploy.kubernetes.pod import GRPC_PORT
 from fieldwave.deploy.kubernetes.spec import ClusterSpec
 from fieldwave.deploy.kubernetes.state import look
 from fieldwave.deploy.target import Service, Target
 from fieldwave.errors import FieldwaveError
+from fieldwave.images.inside import GRPC_PORT
 
 __all__ = ["view"]
 
