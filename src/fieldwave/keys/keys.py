@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from fieldwave.errors import InputError
 
-__all__ = ["KEY_NAMES", "KeyName", "Keys"]
+__all__ = ["KEY_NAMES", "KeyName", "Keys", "is_key"]
 
 KeyName = Literal["primary", "secondary"]
 KEY_NAMES: tuple[KeyName, ...] = get_args(KeyName)
@@ -18,6 +18,11 @@ KEY_NAMES: tuple[KeyName, ...] = get_args(KeyName)
 # wants 256 bits (RFC 7518, 3.2); 32 characters are the least that could have them.
 _KEY = re.compile(r"[A-Za-z0-9_~+/-]{32,256}={0,2}")
 _RANDOM_BYTES = 32
+
+
+def is_key(text: str) -> bool:
+    """Whether a key may look so."""
+    return _KEY.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Keys:
 
     def __post_init__(self) -> None:
         for name in KEY_NAMES:
-            if not _KEY.fullmatch(getattr(self, name)):
+            if not is_key(getattr(self, name)):
                 raise InputError(
                     f"the {name} key, which is not shown here, is none: it must have 32 to 256 letters, digits "
                     "and -_~+/"

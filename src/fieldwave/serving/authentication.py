@@ -18,7 +18,7 @@ from typing import Any
 
 import grpc
 
-from fieldwave.keys import KEY_NAMES, Keys, TokenError, check_token, read_keys
+from fieldwave.keys import KEY_NAMES, Keys, TokenError, check_token, is_key, read_keys
 from fieldwave.serving.reread import Reread
 from fieldwave.wire.methods import AUTHORIZATION_KEY, HEALTH_CHECK
 
@@ -29,8 +29,6 @@ _log = logging.getLogger(__name__)
 _OPEN = frozenset({HEALTH_CHECK})
 _LOG_SECONDS = 60.0
 _MOST_TOKENS = 1024
-_SHORTEST = 32
-"""Characters of a key at least; see `fieldwave.keys.Keys`."""
 
 _NONE = "this service wants a key: send the metadata 'authorization: Bearer KEY'"
 _MALFORMED = "the metadata 'authorization' is not of the form 'Bearer KEY'"
@@ -73,7 +71,7 @@ class Authentication(grpc.ServerInterceptor):  # type: ignore[misc]
         # The scheme has no case (RFC 9110, 11.1): clients of the retired service wrote it both ways, and those of
         # its preview left it out.
         scheme, space, value = given[0].partition(" ") if isinstance(given[0], str) else ("", "", "")
-        if not space and len(scheme) >= _SHORTEST:
+        if not space and is_key(scheme):
             scheme, value = "bearer", scheme
         if len(given) > 1 or scheme.lower() != "bearer":
             return _MALFORMED
