@@ -149,9 +149,7 @@ def show(
     if npus is not None:
         facts["NPUs"] = ", ".join(f"{value} {key}" for key, value in npus.items() if value is not None)
     shown = {key: value for key, value in facts.items() if value or key == "count"}
-    width = max(map(len, shown))
-    for key, value in shown.items():
-        output.data(f"{key.ljust(width)}  {value}")
+    width = output.fields(shown)
     for error in errors:
         output.data(f"{'error'.ljust(width)}  {error}")
     if held:

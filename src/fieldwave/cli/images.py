@@ -79,7 +79,7 @@ def base(
     if as_json:
         output.to_json(_base_facts(made))
     else:
-        output.data(f"{made.id}  linux/{made.architecture}  {_size(made.size)}  {made.digest}")
+        output.data(f"{made.id}  linux/{made.architecture}  {output.size(made.size)}  {made.digest}")
     output.hint(f"fieldwave images build PACKAGE --base {made.name}")
 
 
@@ -129,7 +129,7 @@ def build(
     if as_json:
         output.to_json(_facts(image))
     else:
-        output.data(f"{image.id}  {_size(image.size)}  {image.digest}")
+        output.data(f"{image.id}  {output.size(image.size)}  {image.digest}")
     output.hint(f"fieldwave services deploy --image {image.id} --name {image.name}")
 
 
@@ -150,7 +150,7 @@ def list_images(
         output.table(
             ["IMAGE", "NETWORK", "MODEL", "SIZE", "CREATED", "TAGS"],
             [
-                [i.id, i.network, i.model.partition("@")[0], _size(i.size), i.created, _words(i.tags)]
+                [i.id, i.network, i.model.partition("@")[0], output.size(i.size), i.created, output.pairs(i.tags)]
                 for i in images
             ],
         )
@@ -166,11 +166,7 @@ def show(reference: Reference, as_json: Json = False) -> None:
     if as_json:
         output.to_json(facts)
         return
-    width = max(map(len, facts))
-    for key, value in facts.items():
-        text = _words(value) if isinstance(value, dict) else value
-        if text not in ("", None):
-            output.data(f"{key.ljust(width)}  {text}")
+    output.fields({key: output.pairs(value) if isinstance(value, dict) else value for key, value in facts.items()})
 
 
 @app.command(epilog=examples("fieldwave images logs resnet50:3"))
@@ -280,7 +276,7 @@ def _list_bases(found: list[Base], as_json: bool) -> None:
     elif found:
         output.table(
             ["BASE", "PLATFORM", "SIZE", "DIGEST", "FROM"],
-            [[b.id, f"linux/{b.architecture}", _size(b.size), b.digest[:19], b.reference] for b in found],
+            [[b.id, f"linux/{b.architecture}", output.size(b.size), b.digest[:19], b.reference] for b in found],
         )
     else:
         output.note("no bases in this workspace")
@@ -290,14 +286,6 @@ def _list_bases(found: list[Base], as_json: bool) -> None:
 def _base_facts(base: Base) -> dict[str, Any]:
     names = ("id", "digest", "size", "architecture", "python", "origin", "reference")
     return {name: getattr(base, name) for name in names}
-
-
-def _words(pairs: Any) -> str:
-    return " ".join(f"{key}={value}" for key, value in pairs.items())
-
-
-def _size(octets: int) -> str:
-    return f"{octets / 1e6:.1f} MB" if octets >= 100_000 else f"{octets / 1e3:.1f} kB"
 
 
 def _facts(image: Image) -> dict[str, Any]:

@@ -67,10 +67,7 @@ def show(name: Name = "", as_json: Json = False) -> None:
     facts["state"] = output.styled(job.state, fg=_COLOURS.get(job.state))
     facts["stage"] = f"{job.stage} {job.share:.0%}" if job.state == "Running" and job.stage else ""
     del facts["share"]
-    width = max(map(len, facts))
-    for key, value in facts.items():
-        if value not in ("", None):
-            output.data(f"{key.ljust(width)}  {value}")
+    width = output.fields(facts)
     for number, (stage, seconds) in enumerate(stages.items()):
         output.data(f"{('' if number else 'stages').ljust(width)}  {seconds:7.1f} s  {stage}")
 

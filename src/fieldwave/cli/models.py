@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,7 +56,7 @@ def register(
     if as_json:
         output.to_json(_facts(model))
     else:
-        output.data(f"{model.id}  {_size(model.size)}  {model.digest}")
+        output.data(f"{model.id}  {output.size(model.size)}  {model.digest}")
     output.hint(f"fieldwave models show {model.id}")
 
 
@@ -79,7 +78,7 @@ def list_models(
         output.table(
             ["MODEL", "KIND", "SIZE", "CREATED", "ALIASES", "TAGS"],
             [
-                [m.id, m.kind, _size(m.size), m.created, ",".join(m.aliases), _words(m.tags.items())]
+                [m.id, m.kind, output.size(m.size), m.created, ",".join(m.aliases), output.pairs(m.tags)]
                 for m in models
             ],
         )
@@ -96,11 +95,7 @@ def show(reference: Reference, as_json: Json = False) -> None:
         output.to_json(facts)
         return
     facts["aliases"] = ", ".join(facts["aliases"])
-    width = max(map(len, facts))
-    for key, value in facts.items():
-        text = _words(value.items()) if isinstance(value, dict) else value
-        if text not in ("", None):
-            output.data(f"{key.ljust(width)}  {text}")
+    output.fields({key: output.pairs(value) if isinstance(value, dict) else value for key, value in facts.items()})
 
 
 @app.command(
@@ -125,7 +120,7 @@ def tag(
         add_properties=read_pairs(prop),
         description=description,
     )
-    output.data(f"{model.id}  {_words(model.tags.items())}")
+    output.data(f"{model.id}  {output.pairs(model.tags)}")
 
 
 @app.command(epilog=examples("fieldwave models alias resnet50:3 production"))
@@ -255,14 +250,6 @@ def _exact(reference: str) -> str:
     if ":" not in reference:
         raise InputError(f"{reference!r} names no version; write {reference}:VERSION, so that the right one goes")
     return reference
-
-
-def _words(pairs: Iterable[tuple[str, str]]) -> str:
-    return " ".join(f"{key}={value}" for key, value in pairs)
-
-
-def _size(octets: int) -> str:
-    return f"{octets / 1e6:.1f} MB" if octets >= 100_000 else f"{octets / 1e3:.1f} kB"
 
 
 def _facts(model: RegisteredModel) -> dict[str, Any]:

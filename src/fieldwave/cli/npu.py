@@ -56,10 +56,8 @@ def show(name: Name, as_json: Json = False) -> None:
     if as_json:
         output.to_json(facts)
         return
-    width = max(map(len, facts))
-    for key, value in facts.items():
-        text = " + ".join(map(str, value)) if isinstance(value, list) else str(value)
-        output.data(f"{key.ljust(width)}  {text}")
+    lists = {key: " + ".join(map(str, value)) for key, value in facts.items() if isinstance(value, list)}
+    output.fields({**facts, **lists})
 
 
 @app.command(epilog=examples("fieldwave npu emit tiny --output npu.v", "fieldwave npu emit u250 > npu.v"))

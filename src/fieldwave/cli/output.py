@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -19,11 +19,14 @@ import typer
 __all__ = [
     "data",
     "error",
+    "fields",
     "hint",
     "note",
+    "pairs",
     "plain",
     "progress",
     "set_quiet",
+    "size",
     "styled",
     "table",
     "to_json",
@@ -60,6 +63,25 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for number, row in enumerate([header, *rows]):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         data(styled(line, bold=True) if number == 0 else line)
+
+
+def fields(facts: Mapping[str, Any]) -> int:
+    """A line for each fact that there is, the names in a column; the width of that column."""
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        if value not in ("", None):
+            data(f"{name.ljust(width)}  {value}")
+    return width
+
+
+def pairs(said: Mapping[str, str]) -> str:
+    """Tags and the like: ``KEY=VALUE KEY=VALUE``."""
+    return " ".join(f"{key}={value}" for key, value in said.items())
+
+
+def size(octets: int) -> str:
+    """So many bytes, for people."""
+    return f"{octets / 1e6:.1f} MB" if octets >= 100_000 else f"{octets / 1e3:.1f} kB"
 
 
 def note(text: str) -> None:

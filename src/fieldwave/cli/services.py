@@ -182,10 +182,8 @@ def show(name: Name, on: On = "", as_json: Json = False) -> None:
     facts["replicas"] = ready_of(service)
     facts["addresses"] = " ".join(service.addresses) if len(service.addresses) > 1 else ""
     facts["secure"] = "yes" if service.secure else ""
-    width = max(len(key) for key, value in facts.items() if value not in ("", None))
-    for key, value in facts.items():
-        if value not in ("", None) and key not in ("host", "port"):  # the address has them
-            output.data(f"{key.ljust(width)}  {value}")
+    del facts["host"], facts["port"]  # the address has them
+    output.fields({key: value for key, value in facts.items() if value not in ("", None)})
 
 
 @app.command(epilog=examples("fieldwave services logs rn50 --lines 20", "fieldwave services logs rn50 --follow"))
