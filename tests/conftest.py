@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fieldwave.conversion import Conversion, convert
+from fieldwave.images import Images
 from fieldwave.zoo import digit_png, digits_images
+from tests import containers
 
 PHOTOS = Path(__file__).parent / "data" / "images"
 
@@ -39,3 +42,23 @@ def resnet50(tmp_path_factory: pytest.TempPathFactory) -> Conversion:
     """ResNet-50 with random weights, quantized on the photographs: about ten seconds."""
     folder = tmp_path_factory.mktemp("resnet50")
     return convert("resnet50", weights="random:0", calibration=PHOTOS, output=folder / "rn50.zip")
+
+
+@pytest.fixture(scope="module")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[containers.Podman]:
+    """podman with storage of its own."""
+    if containers.PROGRAM is None:
+        pytest.skip(containers.MISSING)
+    with containers.podman(tmp_path_factory.mktemp("podman")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def digits_image(podman: containers.Podman, digits: Conversion, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image of the digits on the real base, loaded into podman: what podman calls it, by digest."""
+    folder = tmp_path_factory.mktemp("image")
+    images = Images(containers.real_store(folder))
+    built = images.build(digits.path, "digits")
+    images.export(built, folder / "digits.tar")
+    podman("load", "--quiet", "--input", str(folder / "digits.tar"))
+    return f"localhost/fieldwave/digits@{built.digest}"

@@ -14,35 +14,14 @@ from typing import Any
 import pytest
 
 from fieldwave.compute.device_plugin import daemon_set
-from fieldwave.conversion import Conversion
 from fieldwave.deploy.kubernetes import to_yaml
-from fieldwave.images import Images
 from fieldwave.leases import acquire
-from tests import containers
 from tests.containers import Podman
 from tests.kubelet import Kubelet
 
 pytestmark = pytest.mark.slow
 
 HEALTHY = {"kv260-0": "Healthy", "u250-0": "Healthy"}
-
-
-@pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    if containers.PROGRAM is None:
-        pytest.skip(containers.MISSING)
-    with containers.podman(tmp_path_factory.mktemp("podman")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def image(podman: Podman, digits: Conversion, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("image")
-    store = containers.real_store(folder)
-    built = Images(store).build(digits.path, "digits")
-    Images(store).export(built, folder / "digits.tar")
-    podman("load", "--quiet", "--input", str(folder / "digits.tar"))
-    return f"localhost/fieldwave/digits@{built.digest}"
 
 
 @pytest.fixture
@@ -71,13 +50,13 @@ def pod_on(node: Path, image: str) -> dict[str, Any]:
 
 
 def test_the_plugin_of_the_manifest_serves_a_kubelet(
-    podman: Podman, image: str, node: Path, monkeypatch: pytest.MonkeyPatch
+    podman: Podman, digits_image: str, node: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FIELDWAVE_MACHINE", str(node / "settings" / "machine.toml"))
     monkeypatch.setenv("FIELDWAVE_LEASES", str(node / "leases"))
     kubelet = Kubelet(node / "kubelet")
     kubelet.start()
-    (node / "plugin.yaml").write_text(to_yaml([pod_on(node, image)]))
+    (node / "plugin.yaml").write_text(to_yaml([pod_on(node, digits_image)]))
     podman("play", "kube", str(node / "plugin.yaml"))
     try:
         try:

@@ -34,12 +34,6 @@ DIGIT = digit_png(digits_images().heldout_images[0])
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[containers.Podman]:
-    with containers.podman(tmp_path_factory.mktemp("podman")) as podman:
-        yield podman
-
-
-@pytest.fixture(scope="module")
 def box(podman: containers.Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterator[edge_box.Box]:
     environment = edge_box.podman_environment(podman)
     with edge_box.running(tmp_path_factory.mktemp("box"), environment=environment) as box:

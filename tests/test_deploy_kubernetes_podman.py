@@ -6,7 +6,7 @@ import base64
 import io
 import tarfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,10 @@ import pytest
 
 from fieldwave import zoo
 from fieldwave.client import PredictionClient
-from fieldwave.conversion import Conversion
 from fieldwave.deploy.kubernetes import EVERYTHING, ClusterSpec, make_manifest, to_yaml
 from fieldwave.errors import ServiceError
-from fieldwave.images import Images
 from fieldwave.keys import Keys
-from tests import certificates, containers, kubernetes_schemas
+from tests import certificates, kubernetes_schemas
 from tests.containers import Podman
 from tests.oci_registry import free_port
 
@@ -33,25 +31,6 @@ with grpc.insecure_channel("127.0.0.1:50052") as channel:
 """
 
 
-@pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    if containers.PROGRAM is None:
-        pytest.skip(containers.MISSING)
-    with containers.podman(tmp_path_factory.mktemp("podman")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def image(podman: Podman, digits: Conversion, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A reference by digest to a real image in podman."""
-    folder = tmp_path_factory.mktemp("image")
-    store = containers.real_store(folder)
-    built = Images(store).build(digits.path, "digits")
-    Images(store).export(built, folder / "digits.tar")
-    podman("load", "--quiet", "--input", str(folder / "digits.tar"))
-    return f"localhost/fieldwave/digits@{built.digest}"
-
-
 def fill(podman: Podman, volume: str, files: Mapping[str, bytes], folder: Path) -> None:
     """Put files into a volume, as the user of the container may read them."""
     archive = folder / f"{volume}.tar"
@@ -63,14 +42,14 @@ def fill(podman: Podman, volume: str, files: Mapping[str, bytes], folder: Path) 
     podman("volume", "import", volume, str(archive))
 
 
-def test_podman_plays_the_manifest(podman: Podman, image: str, tmp_path: Path) -> None:
+def test_podman_plays_the_manifest(podman: Podman, digits_image: str, tmp_path: Path) -> None:
     keys, authority = Keys.generate(), certificates.Authority()
     pair = authority.server()
     tls = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": authority.certificate}
     port = free_port()
     spec = ClusterSpec(
         "digits",
-        image,
+        digits_image,
         tls_secret="digits-tls",
         host_port=port,
         host_address="127.0.0.1",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,14 +31,6 @@ def program(name: str) -> str:
 
 def run(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-@pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    if containers.PROGRAM is None:
-        pytest.skip(containers.MISSING)
-    with containers.podman(tmp_path_factory.mktemp("podman")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

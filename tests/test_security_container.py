@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -31,14 +30,6 @@ SETTINGS = {
     "FIELDWAVE_PROBE_PORT": "50052",
 }
 USER = 1000  # of the image
-
-
-@pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    if containers.PROGRAM is None:
-        pytest.skip(containers.MISSING)
-    with containers.podman(tmp_path_factory.mktemp("podman")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
