@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from fieldwave.compat.azureml.core.naming import filters, native_name, texts, time_of, translated
+from fieldwave.compat.azureml.core.model_facts import LEGACY, ModelFacts
+from fieldwave.compat.azureml.core.naming import filters, native_name, texts, translated
 from fieldwave.compat.azureml.core.workspace import Workspace
 from fieldwave.compat.azureml.exceptions import ModelNotFoundException, WebserviceException
 from fieldwave.compat.azureml.explanation import explain
@@ -19,11 +18,10 @@ from fieldwave.registry import RegisteredModel, Registry
 __all__ = ["Model"]
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-\._]{0,254}")
-_LEGACY = "azureml."
 Filters = Sequence[str | Sequence[str]] | None
 
 
-class Model:
+class Model(ModelFacts):
     """One version of a registered model; the latest where none is named.
 
     Parameters:
@@ -96,7 +94,7 @@ class Model:
             "framework_version": model_framework_version,
             "name": model_name if model_name != native_name(model_name) else None,
         }
-        said = texts(properties) | {_LEGACY + key: value for key, value in legacy.items() if value}
+        said = texts(properties) | {LEGACY + key: value for key, value in legacy.items() if value}
         with translated(WebserviceException):
             registered = workspace.native.registry.register(
                 path, native_name(model_name), tags=texts(tags), properties=said, description=description or ""
@@ -117,7 +115,7 @@ class Model:
         model_framework: str | None = None,
     ) -> list[Model]:
         """The models that fit all filters."""
-        wanted = filters(properties) + ([f"{_LEGACY}framework={model_framework}"] if model_framework else [])
+        wanted = filters(properties) + ([f"{LEGACY}framework={model_framework}"] if model_framework else [])
         with translated(WebserviceException):
             found = workspace.native.registry.find(
                 native_name(name) if name else None, tags=filters(tags), properties=wanted, latest=latest
@@ -147,85 +145,6 @@ class Model:
     def _become(self, workspace: Workspace, model: RegisteredModel) -> None:
         self.workspace = workspace
         self._model = model
-
-    @property
-    def native(self) -> RegisteredModel:
-        """The registered model itself."""
-        return self._model
-
-    @property
-    def name(self) -> str:
-        """As it was registered."""
-        return self._model.properties.get(f"{_LEGACY}name", self._model.name)
-
-    @property
-    def version(self) -> int:
-        """Counts from 1 for each name."""
-        return self._model.version
-
-    @property
-    def id(self) -> str:
-        """``name:version``."""
-        return f"{self.name}:{self.version}"
-
-    @property
-    def description(self) -> str | None:
-        """What it is."""
-        return self._model.description or None
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """What may change."""
-        return dict(self._model.tags)
-
-    @property
-    def properties(self) -> dict[str, str]:
-        """What stays."""
-        return {key: value for key, value in self._model.properties.items() if not key.startswith(_LEGACY)}
-
-    @property
-    def url(self) -> str:
-        """Its bytes, by their digest."""
-        return f"aml://asset/{self._model.digest.removeprefix('sha256:')}"
-
-    @property
-    def created_time(self) -> datetime:
-        """When it was registered, in UTC."""
-        return time_of(self._model.created)
-
-    @property
-    def mime_type(self) -> str:
-        """Of what is stored."""
-        return "application/x-tar" if self.unpack else "application/octet-stream"
-
-    @property
-    def unpack(self) -> bool:
-        """Whether it is a folder."""
-        return self._model.kind in ("folder", "saved-model")
-
-    @property
-    def parent_id(self) -> str | None:
-        """The model that it was converted from."""
-        return self._model.source.partition("@")[0] or None
-
-    @property
-    def derived_model_ids(self) -> Sequence[str]:
-        """The models that were converted from it."""
-        start = f"{self._model.id}@"
-        return [one.id for one in self._registry.find() if one.source.startswith(start)]
-
-    @property
-    def model_framework(self) -> str | None:
-        """What it was made with, as said at its registration."""
-        return self._model.properties.get(f"{_LEGACY}framework")
-
-    @property
-    def model_framework_version(self) -> str | None:
-        """Its version."""
-        return self._model.properties.get(f"{_LEGACY}framework_version")
-
-    run_id = experiment_name = created_by = None
-    datasets: Mapping[str, object] = {}
 
     def add_tags(self, tags: Mapping[str, object]) -> None:
         """Set tags."""
@@ -300,35 +219,3 @@ class Model:
             if isinstance(error.__cause__, NotFoundError):
                 raise ModelNotFoundException(error.message) from error.__cause__
             raise
-
-    def serialize(self) -> dict[str, Any]:
-        """Its attributes, under the names that the retired service used."""
-        return {
-            "createdTime": self._model.created,
-            "createdBy": None,
-            "description": self.description,
-            "id": self.id,
-            "mimeType": self.mime_type,
-            "name": self.name,
-            "framework": self.model_framework,
-            "frameworkVersion": self.model_framework_version,
-            "tags": self.tags,
-            "properties": self.properties,
-            "unpack": self.unpack,
-            "url": self.url,
-            "version": self.version,
-            "experimentName": None,
-            "runId": None,
-            "runDetails": None,
-            "datasets": {},
-            "resourceConfiguration": None,
-            "sampleInputDatasetId": None,
-            "sampleOutputDatasetId": None,
-        }
-
-    @property
-    def _registry(self) -> Registry:
-        return self.workspace.native.registry
-
-    def __repr__(self) -> str:
-        return f"Model(workspace={self.workspace!r}, name={self.name}, id={self.id}, version={self.version})"

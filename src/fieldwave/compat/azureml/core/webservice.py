@@ -13,33 +13,29 @@ from fieldwave.compat.azureml.core.model import Filters
 from fieldwave.compat.azureml.core.naming import filters, texts, translated
 from fieldwave.compat.azureml.core.place import target
 from fieldwave.compat.azureml.core.records import changed, read
+from fieldwave.compat.azureml.core.service_facts import RECORDS, ServiceFacts
 from fieldwave.compat.azureml.core.workspace import Workspace
 from fieldwave.compat.azureml.exceptions import WebserviceException
 from fieldwave.compat.azureml.explanation import explain
-from fieldwave.errors import FieldwaveError
 
 if TYPE_CHECKING:
-    from fieldwave.deploy import Service, Target
+    pass
 
 __all__ = ["AksWebservice", "Webservice"]
 
-_RECORDS = "services"
 _SECONDS = 600.0
 _POLL_SECONDS = 0.2
 
 
-class Webservice:
+class Webservice(ServiceFacts):
     """A deployed service.
 
     Raises:
         WebserviceException: no script deployed one of that name here.
     """
 
-    compute_type = "AKS"
-    swagger_uri: None = None
-
     def __init__(self, workspace: Workspace, name: str) -> None:
-        records = read(workspace.native, _RECORDS)
+        records = read(workspace.native, RECORDS)
         if name not in records:
             raise WebserviceException(
                 f"WebserviceNotFound: Webservice with name {name} not found in provided workspace"
@@ -79,7 +75,7 @@ class Webservice:
                 f"Unable to create service with image {image.name} in state {image.creation_state}"
             )
         said = deployment_config or AksServiceDeploymentConfiguration()
-        there = name in read(workspace.native, _RECORDS)
+        there = name in read(workspace.native, RECORDS)
         if there and not overwrite:
             raise WebserviceException(
                 f"Service {name} with the same name already exists, please use a different name"
@@ -89,7 +85,7 @@ class Webservice:
             if there:
                 place.delete(name)
             place.deploy(image.native, name, replicas=said.replicas, secure=said.secure, wait=False)
-        with changed(workspace.native, _RECORDS) as records:
+        with changed(workspace.native, RECORDS) as records:
             records[name] = {
                 "image": image.id,
                 "compute": deployment_target.name,
@@ -112,72 +108,13 @@ class Webservice:
     ) -> list[Webservice]:
         """The services that scripts deployed here and that fit all filters."""
         found: list[Webservice] = []
-        for name, said in sorted(read(workspace.native, _RECORDS).items()):
+        for name, said in sorted(read(workspace.native, RECORDS).items()):
             of = str(said["image"])
             if image_id not in (None, of) or image_name not in (None, of.partition(":")[0]):
                 continue
             if _meets(said["tags"], tags) and _meets(said["properties"], properties):
                 found.append(AksWebservice(workspace, name))
         return found
-
-    @property
-    def native(self) -> Service:
-        """The service itself.
-
-        Raises:
-            WebserviceException: it is gone.
-        """
-        with translated(WebserviceException):
-            return self._target.get(self.name)
-
-    @property
-    def state(self) -> str:
-        """Transitioning, Healthy, Unhealthy, Failed or Unschedulable; Deleting once it is gone."""
-        try:
-            return self._target.get(self.name).state
-        except FieldwaveError:
-            return "Deleting"
-
-    @property
-    def scoring_uri(self) -> str:
-        """Its host, without port and path, as scripts expect it; clients find the port by the service's name."""
-        return f"http://{self.native.host}/"
-
-    @property
-    def auth_enabled(self) -> bool:
-        """Whether it asks for a key."""
-        return bool(self._said["auth_enabled"])
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """What may change."""
-        return dict(self._said["tags"])
-
-    @property
-    def properties(self) -> dict[str, str]:
-        """What stays."""
-        return dict(self._said["properties"])
-
-    @property
-    def description(self) -> str | None:
-        """What it is."""
-        said = self._said["description"]
-        return None if said is None else str(said)
-
-    @property
-    def image_id(self) -> str:
-        """The image that it runs."""
-        return str(self._said["image"])
-
-    @property
-    def image(self) -> Image:
-        """The image that it runs."""
-        return Image(self.workspace, id=self.image_id)
-
-    @property
-    def compute_name(self) -> str:
-        """The target that the script named."""
-        return str(self._said["compute"])
 
     def wait_for_deployment(self, show_output: bool = False, timeout_sec: float | None = None) -> None:
         """Wait until it answers.
@@ -284,31 +221,8 @@ class Webservice:
         explain("service.delete()", "target.delete(NAME)")
         with translated(WebserviceException):
             self._target.delete(self.name)
-        with changed(self.workspace.native, _RECORDS) as records:
+        with changed(self.workspace.native, RECORDS) as records:
             records.pop(self.name, None)
-
-    def serialize(self) -> dict[str, Any]:
-        """Its attributes, under the names that the retired service used."""
-        return {
-            "name": self.name,
-            "state": self.state,
-            "computeType": self.compute_type,
-            "computeName": self.compute_name,
-            "scoringUri": self.scoring_uri,
-            "imageId": self.image_id,
-            "authEnabled": self.auth_enabled,
-            "tags": self.tags,
-            "properties": self.properties,
-            "description": self.description,
-        }
-
-    @property
-    def _target(self) -> Target:
-        return target(self.workspace.native)
-
-    def _say(self, **changes: object) -> None:
-        with changed(self.workspace.native, _RECORDS) as records:
-            records[self.name] = self._said = {**records[self.name], **changes}
 
 
 class AksWebservice(Webservice):
