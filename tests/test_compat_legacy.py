@@ -76,6 +76,20 @@ def test_what_is_not_provided_says_so_and_where_to_look(tmp_path: Path) -> None:
     )
 
 
+def test_without_tensorflow_the_extra_is_named(tmp_path: Path) -> None:
+    absent = """
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "tensorflow" else found(name, package)
+import tensorflow
+"""
+    result = legacy(tmp_path, absent)
+    assert (result.stderr, result.returncode) == (
+        "error: a script that imports tensorflow needs the extra 'legacy': pip install 'fieldwave[legacy]'\n",
+        1,
+    )
+
+
 def test_tensorflow_1_and_dead_addresses(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install tensorflow-cpu")
     result = legacy(

@@ -13,6 +13,7 @@ from types import ModuleType
 
 from fieldwave.compat.legacy.addresses import answer_dead_addresses
 from fieldwave.compat.legacy.tensorflow1 import tensorflow_1
+from fieldwave.errors import MissingExtraError
 
 __all__ = ["provide"]
 
@@ -84,8 +85,10 @@ class _TensorFlow(_Finder):
         if name != "tensorflow":
             return None
         sys.meta_path.remove(self)
+        if importlib.util.find_spec("tensorflow") is None:
+            raise MissingExtraError("a script that imports tensorflow", "legacy")
         # Not before the import system asks for the module: what is in sys.modules then, it would take instead.
-        return tensorflow_1 if importlib.util.find_spec("tensorflow") is not None else None
+        return tensorflow_1
 
 
 class _Keras(_Finder):
