@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import pkgutil
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+
+from fieldwave.compat import azureml
+from fieldwave.deploy import Target
+from fieldwave.images import Images
+from fieldwave.registry import Registry
 
 pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install tensorflow-cpu")
 
@@ -27,19 +35,7 @@ def rows() -> list[tuple[list[str], str]]:
 
 def resolve(dotted: str) -> Any:
     """The object of a dotted name, ``azureml`` being ours."""
-    parts = dotted.split(".")
-    for length in range(len(parts), 0, -1):
-        module = ".".join(["fieldwave", "compat", *parts[:length]])
-        try:
-            found = importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if not module.startswith(error.name or "?"):
-                raise
-            continue
-        for name in parts[length:]:
-            found = getattr(found, name)
-        return found
-    raise ModuleNotFoundError(dotted)
+    return pkgutil.resolve_name(f"fieldwave.compat.{dotted}")
 
 
 @pytest.mark.parametrize(
@@ -73,3 +69,31 @@ def check_absent(name: str) -> None:
         return
     with pytest.raises(NotImplementedError, match=r"provided|gRPC|locally"):
         found(None, None)
+
+
+def explanations() -> list[str]:
+    """What `explain` is told to say natively, wherever it is called."""
+    found = []
+    for path in sorted(Path(azureml.__path__[0]).rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "explain":
+                text = call.args[1]
+                parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+                found.append("".join(str(part.value) for part in parts if isinstance(part, ast.Constant)))
+    return found
+
+
+@pytest.mark.parametrize("native", sorted(set(explanations())))
+def test_what_a_call_is_natively_is_there(native: str) -> None:
+    """Every dotted name resolves, every attribute of the workspace is there, every command is one."""
+    for dotted in re.findall(r"fieldwave(?:\.\w+)+", native):
+        assert pkgutil.resolve_name(dotted) is not None
+    for verb in re.findall(r"workspace\.registry\.(\w+)", native):
+        assert hasattr(Registry, verb)
+    for verb in re.findall(r"workspace\.images\.(\w+)", native):
+        assert hasattr(Images, verb)
+    for verb in re.findall(r"\btarget\.(\w+)\(", native):
+        assert hasattr(Target, verb)
+    for command in re.findall(r"\bfieldwave (\w+) (\w+)", native):
+        commands = typer.main.get_command(importlib.import_module(f"fieldwave.cli.{command[0]}").app).commands
+        assert command[1] in commands

@@ -66,7 +66,7 @@ class Webservice(ServiceFacts):
         """
         explain(
             "Webservice.deploy_from_image(workspace, name, image, ...)",
-            'fieldwave.deploy.target().deploy(image, "NAME")',
+            'fieldwave.deploy.target(workspace).deploy(image, "NAME")',
         )
         if deployment_target is None:
             raise WebserviceException("Must have a deployment target for an AKS web service.")
