@@ -115,20 +115,15 @@ class Box:
             ServiceError: podman failed there.
             HostError: the box cannot be reached, or lacks something.
         """
-        deadline = time.monotonic() + (0.0 if verb == "start" else self.patience)
-        lost = False
-        while True:
-            try:
-                result = self.ssh.run(self._command(verb, words), stdin=stdin, timeout=timeout)
-                break
-            except HostError as error:
-                lost = lost or isinstance(error, ConnectionLost)
-                if not lost or time.monotonic() > deadline:
-                    raise
-                time.sleep(_PAUSE_SECONDS)
+        patience = 0.0 if verb == "start" else self.patience
+        result = self._run(self._command(verb, words), patience, stdin=stdin, timeout=timeout)
         if result.code != 0:
             self._fail(result)
         return result
+
+    def has_image(self, reference: str) -> bool:
+        """Whether podman there has an image; asked again if the link breaks meanwhile. Raises HostError."""
+        return self._run(["podman", "image", "exists", reference], self.patience).code == 0
 
     def play(self, mode: str, name: str, token: str, archive: bytes = b"") -> str:
         """Put a service's files in place and have podman play them: ``fresh``, ``update`` or ``undo``.
@@ -159,6 +154,21 @@ class Box:
             records=[json.loads(line) for line in records],
             containers={one["Name"].lstrip("/"): one for one in json.loads(containers)},
         )
+
+    def _run(
+        self, command: list[str], patience: float, *, stdin: bytes | None = None, timeout: float = _ANSWER_SECONDS
+    ) -> Result:
+        """Run a command, again for ``patience`` seconds if the link breaks meanwhile."""
+        deadline = time.monotonic() + patience
+        lost = False
+        while True:
+            try:
+                return self.ssh.run(command, stdin=stdin, timeout=timeout)
+            except HostError as error:
+                lost = lost or isinstance(error, ConnectionLost)
+                if not lost or time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
 
     def _command(self, verb: str, words: tuple[str, ...]) -> list[str]:
         return ["sh", "-c", _script(), "box.sh", self.host.folder, verb, *words]

@@ -50,7 +50,7 @@ def bring(
             f"build the image on a base for {facts.machine}"
         )
     sent = 0
-    if box.ssh.run(["podman", "image", "exists", reference], timeout=60).code != 0:
+    if not box.has_image(reference):
         _check_room(box, archive, facts.folder, facts.store)
         sent = send(box, archive, progress)
         progress(f"unpacking on {box.name}", 1.0)
