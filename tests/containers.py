@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,11 +53,13 @@ class Podman:
     """podman with storage of its own.
 
     Attributes:
-        folder: where all of it lies.
+        folder: where all of it lies, but for what runs.
+        run: the state of what runs; podman wants a path of at most 50 characters.
         environment: for a process that is to meet the same podman, such as one that ssh starts.
     """
 
     folder: Path
+    run: Path
     environment: dict[str, str]
 
     def __call__(self, *arguments: str, timeout: float = 120.0, check: bool = True) -> str:
@@ -76,7 +79,7 @@ class Podman:
     def command(self) -> list[str]:
         """The program with the options that name its storage."""
         assert PROGRAM is not None
-        return [PROGRAM, f"--root={self.folder}/storage", f"--runroot={self.folder}/run"]
+        return [PROGRAM, f"--root={self.folder}/storage", f"--runroot={self.run}"]
 
     def inspect(self, container: str) -> dict[str, Any]:
         """What ``podman inspect`` says of a container or image."""
@@ -85,7 +88,7 @@ class Podman:
 
     def image_store(self) -> str:
         """The storage as skopeo names it: ``containers-storage:[...]NAME``."""
-        return f"containers-storage:[overlay@{self.folder}/storage+{self.folder}/run]"
+        return f"containers-storage:[overlay@{self.folder}/storage+{self.run}]"
 
 
 @contextmanager
@@ -97,7 +100,10 @@ def podman(folder: Path) -> Iterator[Podman]:
     high, low = 128 + secrets.randbelow(127), secrets.randbelow(256)
     config.write_text(_CONFIG.format(folder=folder, mark=secrets.token_hex(4), high=high, low=low))
     environment = {**os.environ, "CONTAINERS_CONF": str(config), "TMPDIR": str(folder)}
-    it = Podman(folder, environment)
+    run = Path(tempfile.mkdtemp(prefix="fw-podman-", dir="/tmp"))
+    it = Podman(folder, run, environment)
+    storage = f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/storage"\nrunroot = "{run}"\n'
+    (folder / "storage.conf").write_text(storage)
     try:
         yield it
     finally:
@@ -106,6 +112,7 @@ def podman(folder: Path) -> Iterator[Podman]:
         it("rmi", "--all", "--force", check=False)
         # What an overlay has mounted would keep the temporary folder.
         subprocess.run(["umount", str(folder / "storage" / "overlay")], capture_output=True, check=False)
+        shutil.rmtree(run, ignore_errors=True)
 
 
 def needs_base() -> None:

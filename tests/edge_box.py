@@ -100,12 +100,8 @@ def _is_sshd(pid: int) -> bool:
 
 def podman_environment(podman: Podman) -> dict[str, str]:
     """What makes the box's podman the one of these tests, and no other."""
-    storage = podman.folder / "storage.conf"
-    storage.write_text(
-        f'[storage]\ndriver = "overlay"\ngraphroot = "{podman.folder}/storage"\nrunroot = "{podman.folder}/run"\n'
-    )
     named = {name: podman.environment[name] for name in ("CONTAINERS_CONF", "TMPDIR")}
-    return {**named, "CONTAINERS_STORAGE_CONF": str(storage)}
+    return {**named, "CONTAINERS_STORAGE_CONF": str(podman.folder / "storage.conf")}
 
 
 def make_key(path: Path) -> str:

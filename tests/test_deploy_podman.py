@@ -27,8 +27,6 @@ needs_podman = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
 def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
     """podman whose storage is found by the environment, too."""
     folder = tmp_path_factory.mktemp("podman")
-    storage = f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/storage"\nrunroot = "{folder}/run"\n'
-    (folder / "storage.conf").write_text(storage)
     with podman(folder) as it:
         it.environment["CONTAINERS_STORAGE_CONF"] = str(folder / "storage.conf")
         yield it
