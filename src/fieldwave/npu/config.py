@@ -139,7 +139,7 @@ CONFIGURATIONS: dict[str, Configuration] = {
     "tiny": Configuration(8, 8, (64 * KIB, 64 * KIB), 16 * KIB, 8, 2, block_pixels=64, prescale_words=16),
     # Simulation and continuous integration: ResNet-50 without spilling, the first layer unfolded.
     "sim16": Configuration(16, 16, (1024 * KIB, 1024 * KIB), 256 * KIB, 16, 4, prescale_words=64),
-    "sim32": Configuration(32, 32, (512 * KIB, 1024 * KIB), 256 * KIB, 32, 16, prescale_words=32),
+    "sim32": Configuration(32, 32, (512 * KIB, 1024 * KIB), 512 * KIB, 128, 32, prescale_words=32),
     "sim64": Configuration(64, 64, (512 * KIB, 1024 * KIB), 512 * KIB, 128, 64, prescale_words=16),
     # Lattice ECP5-85F: 156 multipliers, 416 KiB of byte-wide block memory.
     "ecp5-85f": Configuration(16, 8, (96 * KIB, 160 * KIB), 64 * KIB, 16, 4, lookup=False),
