@@ -27,6 +27,7 @@ __all__ = ["app", "main"]
 _MODULES = {
     "init": "fieldwave.cli.init",
     "convert": "fieldwave.cli.convert",
+    "compile": "fieldwave.cli.compile",
     "jobs": "fieldwave.cli.jobs",
     "models": "fieldwave.cli.models",
     "images": "fieldwave.cli.images",

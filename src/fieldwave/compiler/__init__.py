@@ -3,6 +3,7 @@
 from fieldwave.compiler.compiler import Compiled, compile_network
 from fieldwave.compiler.explanation import explain
 from fieldwave.compiler.program import HostSection, NpuSection, Program, read_program, write_program
+from fieldwave.compiler.summary import Summary, summarize
 from fieldwave.compiler.tensors import MemoryTensor
 
 __all__ = [
@@ -11,8 +12,10 @@ __all__ = [
     "MemoryTensor",
     "NpuSection",
     "Program",
+    "Summary",
     "compile_network",
     "explain",
     "read_program",
+    "summarize",
     "write_program",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fieldwave.compiler.concat import copy_shared_parts
@@ -11,6 +12,7 @@ from fieldwave.compiler.fuse import fuse
 from fieldwave.compiler.host import host_section
 from fieldwave.compiler.layout import lay_out
 from fieldwave.compiler.lower import Lowering, lower
+from fieldwave.compiler.macs import macs_by_node
 from fieldwave.compiler.memory import plan_memory
 from fieldwave.compiler.operations import Operation, count_macs
 from fieldwave.compiler.partition import Section, partition
@@ -34,6 +36,7 @@ class Compiled:
         lowering: the NPU form of each node, or why it has none.
         sections: which nodes run where.
         plans, images: of each NPU section, in order.
+        macs: multiply-accumulates of the ONNX nodes that have any, by name.
     """
 
     program: Program
@@ -41,6 +44,7 @@ class Compiled:
     sections: tuple[Section, ...]
     plans: tuple[Plan, ...]
     images: tuple[Image, ...]
+    macs: Mapping[str, int]
 
 
 def compile_network(graph: Graph, configuration: Configuration, *, trace: bool = False) -> Compiled:
@@ -71,7 +75,7 @@ def compile_network(graph: Graph, configuration: Configuration, *, trace: bool =
     name = next((name for name, known in CONFIGURATIONS.items() if known == configuration), "custom")
     refusals = tuple(lowering.refusals.items())
     program = Program(configuration.fingerprint, name, graph.name, tuple(parts), refusals)
-    return Compiled(program, lowering, sections, tuple(plans), tuple(images))
+    return Compiled(program, lowering, sections, tuple(plans), tuple(images), macs_by_node(graph, types))
 
 
 def plan_section(section: Section, lowering: Lowering, configuration: Configuration, *, trace: bool) -> Plan:
