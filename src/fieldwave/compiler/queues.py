@@ -35,6 +35,8 @@ class Task:
         label: what it is for, for readers.
         fields: the values of its record.
         reads, writes: activation memory.
+        operation: which operation of the plan it computes, loads for or stores from.
+        step: when, in the steps in which the plan counts the life of buffers.
     """
 
     queue: Literal["compute", "transfer"]
@@ -42,6 +44,8 @@ class Task:
     fields: Mapping[str, int]
     reads: tuple[Region, ...] = field(default=())
     writes: tuple[Region, ...] = field(default=())
+    operation: int = 0
+    step: int = 0
 
     def must_follow(self, other: Task) -> bool:
         """Whether one of the two writes what the other touches."""

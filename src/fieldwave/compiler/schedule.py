@@ -58,7 +58,7 @@ def schedule(plan: Plan, tensors: Mapping[str, MemoryTensor]) -> Iterator[Task]:
         for name in operation.reads:
             if name in waiting:
                 waiting.remove(name)
-                yield _whole(plan, Opcode.LOAD, name, tensors[name])
+                yield _whole(plan, Opcode.LOAD, name, tensors[name], index)
         count = len(plan.memory.strips[index])
         yield from _loads(plan, index, 0, tensors)
         for number in range(count):
@@ -68,7 +68,7 @@ def schedule(plan: Plan, tensors: Mapping[str, MemoryTensor]) -> Iterator[Task]:
             if operation.output in streamed:
                 yield _rows(plan, Opcode.STORE, index, "output", number, tensors[operation.output])
         for name in complete[index]:
-            yield _whole(plan, Opcode.STORE, name, tensors[name])
+            yield _whole(plan, Opcode.STORE, name, tensors[name], index)
 
 
 def _completions(plan: Plan, wanted: set[str]) -> list[list[str]]:
@@ -106,6 +106,7 @@ def _computes(plan: Plan, index: int, number: int) -> Iterator[Task]:
         yield Task(
             "compute", label if len(tiling.runs) == 1 else f"{label} run {run}", fields,
             tuple(region for role, region in regions.items() if role != "output"), (regions["output"],),
+            index, index,
         )  # fmt: skip
 
 
@@ -130,10 +131,10 @@ def _rows(plan: Plan, opcode: Opcode, index: int, role: Role, number: int, tenso
     layout = plan.layouts[dict(operands(operation))[role]]
     slab = plan.memory.slab(index, operation, role, layout, number)
     fields = _transfer_fields(opcode, slab, layout, tensor)
-    return _transfer(opcode, f"{tensor.name} rows {slab.first}", fields, _slab_region(slab))
+    return _transfer(opcode, f"{tensor.name} rows {slab.first}", fields, _slab_region(slab), index)
 
 
-def _whole(plan: Plan, opcode: Opcode, name: str, tensor: MemoryTensor) -> Task:
+def _whole(plan: Plan, opcode: Opcode, name: str, tensor: MemoryTensor, index: int) -> Task:
     """A tensor that stays on the chip, or a part of a joined one."""
     layout = plan.layouts[name]
     place = plan.memory.place(name, layout)
@@ -151,7 +152,7 @@ def _whole(plan: Plan, opcode: Opcode, name: str, tensor: MemoryTensor) -> Task:
             "memory_offset": tensor.offset,
             "memory_row_step": tensor.pixel_step,
         }
-    return _transfer(opcode, tensor.name, fields, Region(place.bank, place.base, place.base + layout.span))
+    return _transfer(opcode, tensor.name, fields, Region(place.bank, place.base, place.base + layout.span), index)
 
 
 def _transfer_fields(opcode: Opcode, slab: Slab, layout: Layout, tensor: MemoryTensor) -> dict[str, int]:
@@ -169,6 +170,6 @@ def _transfer_fields(opcode: Opcode, slab: Slab, layout: Layout, tensor: MemoryT
     }
 
 
-def _transfer(opcode: Opcode, label: str, fields: dict[str, int], region: Region) -> Task:
+def _transfer(opcode: Opcode, label: str, fields: dict[str, int], region: Region, index: int) -> Task:
     reads, writes = ((), (region,)) if opcode == Opcode.LOAD else ((region,), ())
-    return Task("transfer", label, fields, reads, writes)
+    return Task("transfer", label, fields, reads, writes, index, index)
