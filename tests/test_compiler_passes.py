@@ -133,17 +133,29 @@ def test_weights_that_exceed_the_ring_are_repeated() -> None:
 # Folding
 
 
-def test_the_first_layer_takes_a_row_of_taps_at_once() -> None:
-    """7 x 7 over 3 channels on 16 lanes: 21 channels are 2 words, so 14 steps instead of 49."""
+def test_the_first_layer_takes_all_taps_at_once() -> None:
+    """7 x 7 over 3 channels on 16 lanes: 147 channels are 10 words, so 10 steps instead of 49."""
     b = Builder(17)
     stem = Window((7, 7), (2, 2), (3, 2, 3, 4))
-    y = b.conv(b.input(3, 20, 20), 16, stem)
+    y = b.conv(b.input(3, 20, 20), 64, stem)
     compiled = check(b.graph(y), b.feeds(), SIM16)
     (operation,), (tiling,) = compiled.plans[0].operations, compiled.plans[0].tilings[0]
-    assert operation.window == Window((7, 1), (2, 1), (3, 0, 3, 0))
-    assert tiling.runs[0].input_words == 2
+    assert operation.window == POINT
+    assert tiling.runs[0].input_words == 10
     fold = compiled.images[0].inputs[0].fold
-    assert fold == Fold(taps=7, stride=2, dilation=1, left=2, width=10, value=b.inputs[0].zero)
+    assert fold == Fold((7, 7), (2, 2), (1, 1), (3, 2), (10, 10), b.inputs[0].zero)
+
+
+def test_only_columns_are_folded_where_more_would_take_longer_to_load() -> None:
+    """One tile of 16 channels needs 10 cycles a pixel for all taps, but their 160 bytes 13; for its columns 14."""
+    b = Builder(17)
+    y = b.conv(b.input(3, 20, 20), 16, Window((7, 7), (2, 2), (3, 2, 3, 4), (1, 2)))
+    narrow = replace(SIM16, port_bytes=8, ring_bytes=1 << 16)
+    compiled = check(b.graph(y), b.feeds(), narrow)
+    (operation,) = compiled.plans[0].operations
+    assert operation.window == Window((7, 1), (2, 1), (3, 0, 3, 0))
+    fold = compiled.images[0].inputs[0].fold
+    assert fold == Fold((1, 7), (1, 2), (1, 2), (0, 2), (20, 7), b.inputs[0].zero)
 
 
 def test_an_input_that_others_read_is_not_folded() -> None:
@@ -172,10 +184,21 @@ def test_even_and_odd_strips_may_lie_in_different_banks() -> None:
     assert places == {0, 1}
 
 
-def test_a_fold_of_the_definition() -> None:
+def test_a_fold_of_columns_by_its_definition() -> None:
     pixels = np.arange(1, 6, dtype=np.uint8).reshape(1, 5, 1)
-    fold = Fold(taps=2, stride=2, dilation=3, left=1, width=3, value=0)
-    assert fold.columns(pixels)[0].tolist() == [[0, 3], [2, 5], [4, 0]]
+    fold = Fold((1, 2), (1, 2), (1, 3), (0, 1), (1, 3), value=0)
+    assert fold.folded(pixels)[0].tolist() == [[0, 3], [2, 5], [4, 0]]
+
+
+def test_a_fold_of_rows_and_columns_by_its_definition() -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (5, 6, 2)).astype(np.uint8)
+    fold = Fold((2, 3), (2, 1), (1, 2), (1, 2), (3, 5), value=9)
+    folded = fold.folded(pixels)
+    for y, x, ky, kx, c in np.ndindex(3, 5, 2, 3, 2):
+        row, column = y * 2 + ky - 1, x + kx * 2 - 2
+        inside = 0 <= row < 5 and 0 <= column < 6
+        assert folded[y, x, (ky * 3 + kx) * 2 + c] == (pixels[row, column, c] if inside else 9)
 
 
 # Memory

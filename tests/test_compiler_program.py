@@ -44,7 +44,7 @@ def test_what_is_written_is_read() -> None:
 def test_other_bytes() -> None:
     with pytest.raises(PackageError) as caught:
         read_program(b"PK\3\4 is a zip file")
-    assert str(caught.value) == ("not a program for the NPU: it begins with b'PK\\x03\\x04 is ', not b'FWPROG01'")
+    assert str(caught.value) == ("not a program for the NPU: it begins with b'PK\\x03\\x04 is ', not b'FWPROG02'")
 
 
 def test_bytes_after_the_end() -> None:

@@ -2,12 +2,12 @@
 
 The file is little-endian and has no pointers::
 
-    "FWPROG01"  fingerprint u64  configuration  network  sections  refusals
+    "FWPROG02"  fingerprint u64  configuration  network  sections  refusals
     section:    side u8 (0 host, 1 NPU)
       host:     nodes  inputs  outputs  ONNX model
       NPU:      inputs  outputs  macs u64  arena_bytes u64  image
     tensor:     name  form u8  height u32  width u32  channels u32  offset u64  pixel_step u32  row_step u32
-                parts: list of (u32, u32)  fold: list of at most one, six u32
+                parts: list of (u32, u32)  fold: list of at most one, eleven u32
     a text, model or image is its length as u64 and its bytes; a list is its length as u64 and its items
 
 Equal programs are equal bytes. A reader checks every length against what is left of the file.
@@ -27,7 +27,7 @@ from fieldwave.errors import PackageError
 
 __all__ = ["HostSection", "NpuSection", "Program", "read_program", "write_program"]
 
-MAGIC = b"FWPROG01"
+MAGIC = b"FWPROG02"
 MOST_BYTES = 1 << 32
 """Offsets in a program have 32 bits."""
 MOST_COLUMNS = 1 << 16
@@ -150,7 +150,13 @@ def _tensor(tensor: MemoryTensor) -> bytes:
     )  # fmt: skip
     parts = _list(tensor.parts, lambda part: struct.pack("<II", *part))
     folds = [] if tensor.fold is None else [tensor.fold]
-    return _text(tensor.name) + numbers + parts + _list(folds, lambda fold: struct.pack("<6I", *astuple(fold)))
+    return _text(tensor.name) + numbers + parts + _list(folds, lambda fold: struct.pack("<11I", *_numbers(fold)))
+
+
+def _numbers(fold: Fold) -> tuple[int, ...]:
+    """The numbers of a fold in the order of its attributes."""
+    *pairs, value = astuple(fold)
+    return (*(number for pair in pairs for number in pair), value)
 
 
 class _Reader:
@@ -205,13 +211,25 @@ class _Reader:
         height, width, channels = self.number("I"), self.number("I"), self.number("I")
         offset, step, row_step = self.number("Q"), self.number("I"), self.number("I")
         parts = self.items(lambda: (self.number("I"), self.number("I")))
-        folds = self.items(lambda: Fold(*(self.number("I") for _ in range(6))))
+        folds = self.items(self.fold)
         fold = folds[0] if folds else None
-        if fold is not None and max(astuple(fold)) >= MOST_COLUMNS:
+        if fold is not None and not _is_sound(fold, len(parts)):
             raise PackageError(f"tensor {name!r} of the program is folded beyond what a descriptor can describe")
-        columns, taps = (width, 1) if fold is None else (fold.width, fold.taps)
+        columns, taps = (width, 1) if fold is None else (fold.size[1], fold.taps[0] * fold.taps[1])
         inside = all(start + count <= step for start, count in parts) and columns * step <= row_step
         if not inside or sum(count for _, count in parts) != channels * taps:
             raise PackageError(f"the channels of tensor {name!r} of the program do not fill its pixels")
         size = FeatureMap(height, width, channels, FORMS[form])
         return MemoryTensor(name, size, offset, step, row_step, parts, fold)
+
+    def fold(self) -> Fold:
+        return Fold(self.pair(), self.pair(), self.pair(), self.pair(), self.pair(), self.number("I"))
+
+    def pair(self) -> tuple[int, int]:
+        return self.number("I"), self.number("I")
+
+
+def _is_sound(fold: Fold, parts: int) -> bool:
+    """Whether no number of a fold is more than a descriptor holds, or nothing where there must be something."""
+    present = (*fold.taps, *fold.strides, *fold.dilations, *fold.size)
+    return parts == 1 and max(_numbers(fold)) < MOST_COLUMNS and min(present) > 0 and fold.value <= 0xFF

@@ -27,7 +27,7 @@ class MemoryTensor:
         offset: first byte, from the program's header on.
         pixel_step, row_step: bytes from pixel to pixel and from row to row.
         parts: ``(first byte in the pixel, channels)`` of each run of channels, in order.
-        fold: an input of which each pixel in memory holds several columns; `unpack` does not take it.
+        fold: an input of which each pixel in memory holds several of the image; `unpack` does not take it.
     """
 
     name: str
@@ -39,14 +39,19 @@ class MemoryTensor:
     fold: Fold | None = None
 
     @property
+    def rows(self) -> int:
+        """Rows in memory."""
+        return self.map.height if self.fold is None else self.fold.size[0]
+
+    @property
     def width(self) -> int:
         """Pixels in a row in memory."""
-        return self.map.width if self.fold is None else self.fold.width
+        return self.map.width if self.fold is None else self.fold.size[1]
 
     @property
     def size(self) -> int:
         """Bytes in memory."""
-        return self.map.height * self.row_step
+        return self.rows * self.row_step
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -73,7 +78,9 @@ class MemoryTensor:
         else:
             values = array.reshape(size[2], size[0], size[1]).transpose(1, 2, 0)
         if self.fold is not None:
-            values = self.fold.columns(values)
+            start = self.offset + self.parts[0][0]
+            self.fold.write(values, memory[start : self.offset + self.size], self.row_step, self.pixel_step)
+            return
         target, channel = self._pixels(memory), 0
         for start, count in self.parts:
             target[:, :, start : start + count] = values[:, :, channel : channel + count]
@@ -88,7 +95,7 @@ class MemoryTensor:
         return np.ascontiguousarray(values).reshape(self.shape)
 
     def _pixels(self, memory: NDArray[np.uint8]) -> NDArray[Any]:
-        size = (self.map.height, self.width, self.pixel_step)
+        size = (self.rows, self.width, self.pixel_step)
         own = memory[self.offset : self.offset + self.size]
         return np.ndarray(size, np.uint8, own.data, strides=(self.row_step, self.pixel_step, 1))
 
