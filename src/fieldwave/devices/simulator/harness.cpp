@@ -37,7 +37,7 @@ struct Simulation {
     uint8_t* memory = nullptr;
     uint64_t size = 0, cycle = 0, random = 1, credit = 0;
     std::deque<Burst> reads, writes, answers;
-    bool read_valid = false, answer_valid = false;
+    bool read_valid = false, answer_valid = false, write_turn = false;
     uint8_t write_response = 0;
     bool offered[3] = {};
     uint8_t before[3][kPortBytes < 8 ? 8 : kPortBytes];
@@ -86,14 +86,21 @@ struct Simulation {
         if (address % kPortBytes || address >> 12 != last >> 12) violation = name;
     }
 
-    // What the memory shows in this cycle; an offer that was not taken is repeated.
+    // What the memory shows in this cycle; an offer that was not taken is repeated. Where the bandwidth is enough for
+    // one beat only, reads and writes take turns.
     void drive() {
         credit += settings.bandwidth;
         if (credit > 2 * kPortBytes * 256) credit = 2 * kPortBytes * 256;
         top.m_axi_arready = !settings.silent && reads.size() < 64 && !stalled();
         top.m_axi_awready = !settings.silent && writes.size() < 8 && !stalled();
-        top.m_axi_wready = !settings.silent && !writes.empty() && credit >= kPortBytes * 256 && !stalled();
-        if (!read_valid && !reads.empty() && reads.front().due <= cycle && !stalled() && spend()) {
+        bool can_write = !settings.silent && !writes.empty() && top.m_axi_wvalid && !stalled();
+        bool can_read = !read_valid && !reads.empty() && reads.front().due <= cycle && !stalled();
+        if (can_read && can_write && credit < 2 * kPortBytes * 256) {
+            (write_turn ? can_read : can_write) = false;
+            if (credit >= kPortBytes * 256) write_turn = !write_turn;
+        }
+        top.m_axi_wready = can_write && spend();
+        if (can_read && spend()) {
             Burst& burst = reads.front();
             uint8_t error = response(burst.address);
             read_valid = true;
@@ -120,7 +127,6 @@ struct Simulation {
             if (--reads.front().beats == 0) reads.pop_front();
         }
         if (top.m_axi_wvalid && top.m_axi_wready) {
-            spend();
             Burst& burst = writes.front();
             uint8_t error = response(burst.address);
             if (error > write_response) write_response = error;
@@ -158,7 +164,7 @@ struct Simulation {
 
     void reset() {
         reads.clear(), writes.clear(), answers.clear();
-        read_valid = answer_valid = false, write_response = 0;
+        read_valid = answer_valid = write_turn = false, write_response = 0;
         top.s_axi_awvalid = top.s_axi_wvalid = top.s_axi_arvalid = 0;
         top.s_axi_bready = top.s_axi_rready = 1;
         top.rst = 1;
