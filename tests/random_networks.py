@@ -54,6 +54,24 @@ class Builder:
         self.add_node("QLinearConv", inputs, y, group=group, **attributes(window))
         return y
 
+    def scale_shift(self, x: Tensor) -> Tensor:
+        """A depthwise convolution with one tap whose scales make a power of two of every channel."""
+        count = x.shape[1]
+        weights = (self.rng.choice([-1, 1], count) * self.rng.integers(64, 128, count)).astype(np.int8)
+        y = self.made(x, x.shape)
+        shifts = self.rng.integers(5, 9, count)
+        scales = (2.0 ** (y.exponent - x.exponent - shifts)).astype(np.float32)
+        inside = self.rng.integers(0, 256, count)  # an input at which each channel is near the middle
+        bias = ((128 - y.zero) * 2**shifts - (inside - x.zero) * weights.astype(np.int64)).astype(np.int32)
+        weighted = (
+            self.constant(weights.reshape(count, 1, 1, 1)),
+            self.constant(scales),
+            self.constant(np.zeros(count, np.int8)),
+        )
+        inputs = (*self.named(x), *weighted, *self.named(y)[1:], self.constant(bias))
+        self.add_node("QLinearConv", inputs, y, group=count, **attributes(Window((1, 1))))
+        return y
+
     def gemm(self, x: Tensor, maps: int, *, transposed: bool) -> Tensor:
         depth = x.shape[1]
         weights = self.weights(*((maps, depth) if transposed else (depth, maps)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -92,6 +93,32 @@ def pools(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def scaled(draw: st.DrawFn) -> Case:
+    """Scale-shifts before every kind of operation, in a row, and before two operations at once."""
+    b, channels = Builder(draw(st.integers(0, 2**32))), draw(st.integers(1, 70))
+    window = draw(windows(3, pools=True))
+    x = image(draw, b, window, channels)
+    y = b.scale_shift(x)
+    if draw(st.booleans()):
+        y = b.clip(y)
+    if draw(st.booleans()):
+        y = b.scale_shift(b.concat(y, x))
+    channels = y.shape[1]
+    group = draw(st.sampled_from([g for g in (1, 1, 2, 3, channels) if channels % g == 0]))
+    outputs = [b.conv(y, group * draw(st.integers(1, 20)), replace(window, ceil_mode=False), group)]
+    match draw(st.sampled_from(["nothing", "max", "average", "global", "add"])):
+        case "max":
+            outputs.append(b.max_pool(y, window))
+        case "average":
+            outputs.append(b.average_pool(y, window, include=draw(st.booleans())))
+        case "global":
+            outputs.append(b.global_pool(y))
+        case "add":
+            outputs.append(b.add(b.conv(y, channels, Window((1, 1))), y))
+    return b.graph(*outputs), b.feeds()
+
+
+@st.composite
 def fully_connected(draw: st.DrawFn) -> Case:
     b = Builder(draw(st.integers(0, 2**32)))
     x = b.input(draw(CHANNELS), draw(st.integers(1, 4)), draw(st.integers(1, 4)))
@@ -135,4 +162,4 @@ def joined(draw: st.DrawFn) -> Case:
 
 def operators() -> st.SearchStrategy[Case]:
     """Any of them; convolutions, which have the most parameters, twice as often."""
-    return st.one_of(convolutions(), convolutions(), residuals(), pools(), fully_connected(), joined())
+    return st.one_of(convolutions(), convolutions(), residuals(), pools(), fully_connected(), joined(), scaled())

@@ -15,13 +15,13 @@ from fieldwave.golden import Window
 from fieldwave.npu import Configuration, configuration
 from tests.programs import check
 from tests.random_networks import Builder
-from tests.random_operators import Case, convolutions, operators, pools, residuals
+from tests.random_operators import Case, convolutions, operators, pools, residuals, scaled
 
 CONFIGURATIONS = (
     configuration("tiny"),
     configuration("sim16"),
     # Several tiles to a word, a port wider than a word, and a ring so small that weights are repeated.
-    Configuration(16, 8, (256 * 1024, 192 * 1024), 4 * 1024, 16, 8, block_pixels=32),
+    Configuration(16, 8, (256 * 1024, 192 * 1024), 4 * 1024, 16, 8, block_pixels=32, prescale_words=8),
     Configuration(16, 16, (256 * 1024, 256 * 1024), 8 * 1024, 32, 16, block_pixels=64),
 )
 
@@ -46,8 +46,15 @@ def test_random_operators_equal_the_golden_model(case: Case, configuration: Conf
     assert on_the_npu(check(graph, feeds, configuration, eager=eager))
 
 
+@settings(max_examples=15, deadline=None, suppress_health_check=HEALTH)
+@given(scaled(), anywhere, orders)
+def test_random_scale_shifts(case: Case, configuration: Configuration, eager: Any) -> None:
+    graph, feeds = case
+    assert on_the_npu(check(graph, feeds, configuration, eager=eager))
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=HEALTH)
-@given(st.one_of(convolutions(), residuals(), pools()), st.sampled_from(SMALL), orders)
+@given(st.one_of(convolutions(), residuals(), pools(), scaled()), st.sampled_from(SMALL), orders)
 def test_random_operators_in_strips(case: Case, configuration: Configuration, eager: Any) -> None:
     graph, feeds = case
     try:

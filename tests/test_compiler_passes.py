@@ -87,6 +87,31 @@ def test_a_table_ends_the_fusion() -> None:
     assert [len(nodes) for _, nodes in operations(compiled)] == [3, 1]
 
 
+# Scale-shift
+
+
+def test_a_scale_shift_happens_on_the_way_to_each_of_its_readers() -> None:
+    b = Builder(21)
+    x = b.max_pool(b.input(40, 6, 6), POINT)
+    scaled = b.scale_shift(x)
+    y, z = b.conv(scaled, 16, SAME), b.max_pool(scaled, SAME)
+    compiled = check(b.graph(y, z), b.feeds(), SIM16)
+    copy, shift, conv, pool = (node.name for node in b.nodes)
+    assert operations(compiled) == [("MAX", (copy,)), ("CONV", (shift, conv)), ("MAX", (shift, pool))]
+    assert compiled.program.sections[0].macs == 40 * 36 + 40 * 9 * 16 * 36  # type: ignore[union-attr]
+
+
+def test_a_scale_shift_stays_where_its_result_is_wanted_or_its_constants_have_no_room() -> None:
+    b = Builder(22)
+    x = b.input(40, 6, 6)
+    scaled = b.scale_shift(x)
+    y = b.conv(scaled, 16, SAME)
+    graph, both = b.graph(y), b.graph(scaled, y)
+    assert len(compile_network(graph, SIM16).plans[0].operations) == 1
+    assert len(compile_network(both, SIM16).plans[0].operations) == 2
+    assert len(compile_network(graph, replace(SIM16, prescale_words=2)).plans[0].operations) == 2
+
+
 # Concatenation
 
 

@@ -18,6 +18,7 @@ from fieldwave.compiler.operations import Operation, count_macs
 from fieldwave.compiler.partition import Section, partition
 from fieldwave.compiler.program import HostSection, NpuSection, Program
 from fieldwave.compiler.resolve import resolve
+from fieldwave.compiler.scale_shift import fuse_scale_shifts
 from fieldwave.compiler.schedule import Plan
 from fieldwave.compiler.shapes import tensor_types
 from fieldwave.compiler.tile import tile
@@ -86,7 +87,10 @@ def plan_section(section: Section, lowering: Lowering, configuration: Configurat
     steps, folds = fold_first_layers(fuse(steps, kept), inputs, kept, lowering.maps, configuration)
     steps = copy_shared_parts(steps)
     folded = {name: folded_map(lowering.maps[name], fold) for name, fold in folds.items()}
-    layouts = lay_out(steps, inputs, {**lowering.maps, **folded}, configuration)
+    maps = {**lowering.maps, **folded}
+    layouts = lay_out(steps, inputs, maps, configuration)
+    steps = fuse_scale_shifts(steps, kept, maps, layouts, configuration)
+    layouts = lay_out(steps, inputs, maps, configuration)
     memory = plan_memory(steps, layouts, configuration)
     operations = tuple(step for step in steps if isinstance(step, Operation))
     if trace:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.memory import Slab
 from fieldwave.compiler.operations import Operation
+from fieldwave.compiler.stream import scale_beats
 from fieldwave.compiler.strips import Strip
 from fieldwave.compiler.tile import Run, Tiling
+from fieldwave.npu import Configuration
 from fieldwave.npu.isa import COMPUTE
 
 __all__ = ["AVERAGE_ONE", "compute_fields"]
@@ -23,6 +25,7 @@ def compute_fields(
     number: int,
     layouts: tuple[Layout, Layout, Layout | None],
     slabs: tuple[Slab, Slab, Slab | None],
+    configuration: Configuration,
 ) -> dict[str, int]:
     """One compute descriptor, but for its wait: run ``number`` of a strip.
 
@@ -80,6 +83,16 @@ def compute_fields(
             "average_shift": AVERAGE_ONE - average.exponent,
             "average_taps": window.kernel[0] * window.kernel[1],
             "output_zero": average.zero - 128,
+        }
+    if operation.prescale is not None:
+        prescale = operation.prescale
+        fields |= {
+            "prescale": 1,
+            "prescale_beats": scale_beats(run, configuration),
+            "prescale_input_zero": prescale.input_zero - 128,
+            "prescale_zero": prescale.zero - 128,
+            "prescale_low": prescale.low - 128,
+            "prescale_high": prescale.high - 128,
         }
     if layouts[2] is not None and slabs[2] is not None:
         fields |= _residual_fields(operation, strip, run, layouts[2], slabs[2])

@@ -54,6 +54,8 @@ def _operations(plan: Plan) -> Iterator[str]:
         if strides != (1, 1):
             text += f" / {strides[0]} x {strides[1]}"
         text += f"  {operation.input} ({plan.layouts[operation.input].map})"
+        if operation.prescale is not None:
+            text += " scaled"
         if operation.residual is not None:
             text += f" + {operation.residual.tensor}"
         text += f" -> {operation.output} ({plan.layouts[operation.output].map})"

@@ -127,7 +127,7 @@ def _fold(
     operation: Operation, source: FeatureMap, result: FeatureMap, configuration: Configuration
 ) -> Fold | None:
     """The fold of an operation's input that costs least, or None where that is none."""
-    if operation.opcode != Opcode.CONV or operation.group != 1:
+    if operation.opcode != Opcode.CONV or operation.group != 1 or operation.prescale is not None:
         return None
     room = min(configuration.bank_words) // 2  # of it one row at least is loaded while another is used
     best: Fold | None = None

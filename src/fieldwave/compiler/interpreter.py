@@ -21,6 +21,7 @@ from fieldwave.npu.isa import (
     MAGIC,
     PARAMETER,
     RECORD_BYTES,
+    SCALE,
     TABLE_BYTES,
     TRANSFER,
     VERSION,
@@ -35,7 +36,8 @@ ADDRESS_MASK = (1 << COMPUTE.positions["input_base"][0].bits) - 1
 _PARAMETER = np.dtype(
     [("bias", "<i4"), ("scale", "<f4"), ("zero", "i1"), ("low", "i1"), ("high", "i1"), ("", "u1")]
 )
-assert _PARAMETER.itemsize == PARAMETER.size
+_SCALE = np.dtype([("bias", "<i4"), ("weight", "i1"), ("shift", "u1"), ("", "<u2")])
+assert _PARAMETER.itemsize == PARAMETER.size and _SCALE.itemsize == SCALE.size
 
 
 @dataclass
@@ -129,6 +131,7 @@ class Interpreter:
         if pixels != f["output_height"] * f["output_width"] or f["block_pixels"] > c.block_pixels:
             raise DeviceError(f"the blocks do not make up the output: {f}")
         table = self._take(TABLE_BYTES).copy() if f["lookup"] else None
+        scales = self._scales(f)
         index = np.arange(pixels)
         y, x = np.divmod(index, f["output_width"])
         output = f["output_base"] + y * f["output_y_step"] + x * f["output_x_step"]
@@ -139,7 +142,11 @@ class Interpreter:
             word, part = divmod(tile, c.slices)
             base = f["input_base"] + word * f["input_tile_step"]
             if base not in gathered:
-                gathered = {base: self._gather(f, base, y, x)}
+                vectors, padding = self._gather(f, base, y, x)
+                if scales is not None:
+                    word_steps = base - f["input_base"] + np.arange(f["steps"]) % f["input_tiles"]
+                    vectors = _scaled(f, vectors, padding, scales[word_steps])
+                gathered = {base: (vectors, padding)}
             vectors, padding = gathered[base]  # [steps, pixels, lanes] int8, [steps, pixels]
             lanes = slice(part * c.output_lanes, (part + 1) * c.output_lanes)
             if opcode == Opcode.CONV:
@@ -167,6 +174,17 @@ class Interpreter:
             self._check_bank(f["output_bank"], words)
             self.banks[f["output_bank"]][words, lanes] = result
             self.written[f["output_bank"]][words] = True
+
+    def _scales(self, f: Fields) -> NDArray[Any] | None:
+        """Scale-shift constants, [word, lane]."""
+        if not f["prescale"]:
+            return None
+        c = self.configuration
+        size = f["prescale_beats"] * c.port_bytes
+        words = size // (SCALE.size * c.input_lanes)
+        if words > c.prescale_words:
+            raise DeviceError(f"constants of {words} words are more than the {c.prescale_words} of the unit")
+        return self._take(size)[: words * c.input_lanes * SCALE.size].view(_SCALE).reshape(words, c.input_lanes)
 
     def _gather(
         self, f: Fields, base: int, y: NDArray[Any], x: NDArray[Any]
@@ -246,6 +264,17 @@ class Interpreter:
         self._check_bank(bank, words)
         if not self.written[bank][words].all():
             raise DeviceError(f"words of bank {bank} are read before anything was written to them")
+
+
+def _scaled(
+    f: Fields, vectors: NDArray[np.int8], padding: NDArray[np.bool_], scales: NDArray[Any]
+) -> NDArray[np.int8]:
+    """The scale-shift of every element, half to even; padding stays what it is. ``scales``: [step, lane]."""
+    constants = {name: scales[name].astype(np.int64)[:, None, :] for name in ("bias", "weight", "shift")}
+    sums = (vectors.astype(np.int64) - f["prescale_input_zero"]) * constants["weight"] + constants["bias"]
+    rounded = np.rint(sums / 2.0 ** constants["shift"]).astype(np.int64) + f["prescale_zero"]
+    result = np.clip(rounded, f["prescale_low"], f["prescale_high"]).astype(np.int8)
+    return np.where(padding[:, :, None], vectors, result)
 
 
 def _add(f: Fields, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -22,6 +22,7 @@ __all__ = [
     "Join",
     "Move",
     "Operation",
+    "Prescale",
     "Requantize",
     "Residual",
     "Step",
@@ -109,6 +110,27 @@ class Average:
 
 
 @dataclass(frozen=True)
+class Prescale:
+    """A scale-shift of the input: ``clip(rne(((x - input_zero) * weight + bias) / 2^shift) + zero, low, high)``.
+
+    Attributes:
+        weights: int8 [C].
+        bias: int64 [C].
+        shifts: int64 [C], 0 to 31.
+        macs: multiply-accumulates of the network that it stands for.
+    """
+
+    input_zero: int
+    weights: NDArray[np.int8]
+    bias: NDArray[np.int64]
+    shifts: NDArray[np.int64]
+    zero: int
+    low: int
+    high: int
+    macs: int
+
+
+@dataclass(frozen=True)
 class Operation:
     """One compute operation.
 
@@ -117,7 +139,7 @@ class Operation:
         opcode: CONV, MAX, AVERAGE or SUM.
         input, output: tensors.
         window: kernel, strides, pads and dilations on the input.
-        input_zero: zero point of the input, which padding reads as.
+        input_zero: zero point of the input, which padding reads as; of the scaled one, where it is scaled.
         weights: CONV: int8 [M, C / group, kernel height, kernel width].
         group: CONV: input and output channels fall into that many independent groups.
         identity: CONV that copies bytes, for the sake of what follows it: residual, bounds or table.
@@ -125,6 +147,7 @@ class Operation:
         average: AVERAGE.
         residual: CONV: what is added.
         table: uint8 [256], applied to every result.
+        prescale: what happens to every element of the input before the window takes it.
     """
 
     nodes: tuple[str, ...]
@@ -140,6 +163,7 @@ class Operation:
     average: Average | None = None
     residual: Residual | None = None
     table: NDArray[np.uint8] | None = None
+    prescale: Prescale | None = None
 
     @property
     def name(self) -> str:
@@ -175,6 +199,7 @@ Step = Operation | Move | Join
 
 def count_macs(operation: Operation, result: FeatureMap) -> int:
     """Multiply-accumulates of the network in an operation; copies and pools have none."""
+    before = 0 if operation.prescale is None else operation.prescale.macs
     if operation.weights is None or operation.identity:
-        return 0
-    return operation.weights.size * result.pixels
+        return before
+    return before + operation.weights.size * result.pixels

@@ -101,7 +101,7 @@ def _computes(plan: Plan, index: int, number: int) -> Iterator[Task]:
         fields = compute_fields(
             operation, strips[number], tiling, run,
             (layouts["input"], layouts["output"], layouts.get("residual")),
-            (slabs["input"], slabs["output"], slabs.get("residual")),
+            (slabs["input"], slabs["output"], slabs.get("residual")), plan.configuration,
         )  # fmt: skip
         yield Task(
             "compute", label if len(tiling.runs) == 1 else f"{label} run {run}", fields,

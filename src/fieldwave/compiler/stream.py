@@ -3,6 +3,7 @@
 For every descriptor (see ``docs/isa.md``)::
 
     table                              # operations with a look-up: 256 bytes
+    scales                             # operations with a scale-shift: one record per input channel
     for tile:
       parameters                       # CONV, SUM: one record per output channel
       for block:                       # only where the weights are repeated, else once
@@ -17,17 +18,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave.compiler.layout import Layout
-from fieldwave.compiler.operations import Operation
+from fieldwave.compiler.operations import Operation, Prescale
 from fieldwave.compiler.tile import Run, Tiling
 from fieldwave.npu import Configuration
-from fieldwave.npu.isa import PARAMETER
+from fieldwave.npu.isa import PARAMETER, SCALE
 
-__all__ = ["stream"]
+__all__ = ["scale_beats", "stream"]
 
 _RECORD = np.dtype(
     [("bias", "<i4"), ("scale", "<f4"), ("zero", "i1"), ("low", "i1"), ("high", "i1"), ("reserved", "u1")]
 )
 assert _RECORD.itemsize == PARAMETER.size and set(PARAMETER.positions) == set(_RECORD.names or ())
+
+
+_SCALE = np.dtype([("bias", "<i4"), ("weight", "i1"), ("shift", "u1"), ("reserved", "<u2")])
+assert _SCALE.itemsize == SCALE.size and set(SCALE.positions) <= set(_SCALE.names or ())
+
+
+def scale_beats(run: Run, configuration: Configuration) -> int:
+    """Beats of a run's scale-shift constants: of every lane of the words that it reads."""
+    return -(-_words_read(run, configuration) * configuration.input_lanes * SCALE.size // configuration.port_bytes)
 
 
 def stream(
@@ -38,6 +48,8 @@ def stream(
     for run, repeat in zip(tiling.runs, tiling.repeat, strict=True):
         if operation.table is not None:
             yield _inner_table(operation.table).tobytes()
+        if operation.prescale is not None:
+            yield _scales(operation.prescale, run, source, configuration)
         if operation.requantize is None:
             continue
         parameters = _parameters(operation, run, result, configuration)
@@ -46,6 +58,24 @@ def stream(
             yield parameters[tile]
             if weights is not None:
                 yield weights[tile].tobytes() * (tiling.blocks if repeat else 1)
+
+
+def _words_read(run: Run, configuration: Configuration) -> int:
+    """Words of a pixel from the first that a run reads to its last."""
+    return (-(-run.tiles // configuration.slices) - 1) * run.input_step + run.input_words
+
+
+def _scales(prescale: Prescale, run: Run, source: Layout, configuration: Configuration) -> bytes:
+    """The constants of every lane of the words that a run reads; zero where a lane has no channel."""
+    lanes = configuration.input_lanes
+    first = run.input_word * lanes
+    channels = source.channels(lanes)[first : first + _words_read(run, configuration) * lanes]
+    used = channels >= 0
+    records = np.zeros(len(channels), _SCALE)
+    records["bias"][used] = prescale.bias[channels[used]]
+    records["weight"][used] = prescale.weights[channels[used]]
+    records["shift"][used] = prescale.shifts[channels[used]]
+    return records.tobytes().ljust(scale_beats(run, configuration) * configuration.port_bytes, b"\0")
 
 
 def _inner_table(table: NDArray[np.uint8]) -> NDArray[np.uint8]:
