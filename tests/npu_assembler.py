@@ -153,6 +153,21 @@ class Program:
         self.compute.append(values)
         return values
 
+    def fuse_max_pool(
+        self, descriptor: dict[str, int], results: tuple[int, int], y: Tensor, kernel: tuple[int, int],
+        stride: tuple[int, int], pad: tuple[int, int], *, block: int | None = None,
+    ) -> None:  # fmt: skip
+        """Let a CONV, whose results are rows by columns, write their maxima over windows to y."""
+        pixels, words = results[0] * results[1], y.words_per_pixel(self.configuration)
+        block = block or -(-pixels // -(-pixels // self.configuration.block_pixels))
+        descriptor |= {
+            "blocks": -(-pixels // block), "block_pixels": block, "last_pixels": (pixels - 1) % block + 1,
+            "output_height": results[0], "output_width": results[1], "output_x_step": words,
+            "output_y_step": y.width * words, "pool": 1, "pool_height": kernel[0], "pool_width": kernel[1],
+            "pool_start_y": pad[0], "pool_start_x": pad[1], "pool_rows": y.height, "pool_columns": y.width,
+            "pool_overlap_y": kernel[0] - stride[0], "pool_overlap_x": kernel[1] - stride[1],
+        }  # fmt: skip
+
     def parameters(self, records: list[tuple[int, Any, int, int, int]]) -> None:
         """Parameters of all channels: bias, scale, zero, low, high (uint8 convention)."""
         outputs = self.configuration.output_lanes

@@ -47,7 +47,18 @@ def convolutions(draw: st.DrawFn) -> Case:
         y = b.clip(y)
     if draw(st.booleans()):
         y = b.lookup(y)
+    if draw(st.booleans()):
+        y = b.max_pool(y, draw(fitting_windows(*y.shape[2:])))
     return b.graph(y), b.feeds()
+
+
+@st.composite
+def fitting_windows(draw: st.DrawFn, *size: int) -> Window:
+    """A max pool's window that is no larger than the map, most often one that goes into a convolution."""
+    kernel = tuple(draw(st.integers(1, min(3, side))) for side in size)
+    strides = tuple(draw(st.sampled_from([max(1, k - 1), k])) for k in kernel)
+    pads = tuple(draw(st.integers(0, kernel[axis % 2] - 1)) for axis in range(4))
+    return Window(kernel, strides, pads, ceil_mode=draw(st.booleans()))
 
 
 @st.composite

@@ -61,6 +61,51 @@ def test_a_residual_block_is_four_operations() -> None:
     assert residual is not None and (residual.tensor, residual.stride) == ("x0", (2, 2))
 
 
+@pytest.mark.parametrize(
+    ("size", "window"),
+    [
+        ((8, 8), Window((2, 2), (2, 2))),
+        ((9, 9), Window((2, 2), (2, 2))),
+        ((9, 7), Window((2, 2), (2, 2), ceil_mode=True)),
+        ((8, 8), Window((3, 3), (2, 2), (1, 1, 1, 1))),
+        ((8, 8), Window((3, 3), (2, 2), (0, 0, 1, 1))),
+    ],
+)
+def test_a_max_pool_goes_into_the_convolution_before_it(size: tuple[int, int], window: Window) -> None:
+    b = Builder(3)
+    y = b.max_pool(b.clip(b.conv(b.input(5, *size), 40, SAME)), window)
+    compiled = check(b.graph(y), b.feeds(), SIM16)
+    assert operations(compiled) == [("CONV", tuple(node.name for node in b.nodes))]
+    assert compiled.program.sections[0].macs == 40 * 5 * 9 * size[0] * size[1]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        Window((3, 3)),  # two shared rows
+        Window((1, 1), (2, 2)),  # gaps
+        Window((2, 2), pads=(0, 0, 1, 1)),  # two windows end with the last pixel
+    ],
+)
+def test_a_max_pool_that_cannot_is_an_operation_of_its_own(window: Window) -> None:
+    b = Builder(4)
+    y = b.max_pool(b.conv(b.input(5, 6, 6), 20, SAME), window)
+    compiled = check(b.graph(y), b.feeds(), SIM16)
+    assert [opcode for opcode, _ in operations(compiled)] == ["CONV", "MAX"]
+
+
+def test_strips_of_a_fused_pool_compute_no_row_twice_where_its_output_stays() -> None:
+    """The input streams, the pooled map stays; a row that two windows share ends one strip and begins the next."""
+    b = Builder(5)
+    y = b.max_pool(b.conv(b.input(16, 32, 32), 16, SAME), Window((3, 3), (2, 2), (1, 1, 1, 1)))
+    small = replace(SIM16, bank_bytes=(8 * 1024, 8 * 1024))
+    compiled = check(b.graph(y), b.feeds(), small)
+    (plan,) = compiled.plans
+    assert plan.memory.streamed == {"x0"} and len(plan.memory.strips[0]) > 1
+    rows = [task.fields["output_height"] for task in compiled.images[0].tasks if task.queue == "compute"]
+    assert sum(rows) == 32
+
+
 def test_a_tensor_that_others_read_is_not_fused_away() -> None:
     b = Builder(2)
     x = b.input(8, 4, 4)

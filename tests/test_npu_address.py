@@ -96,8 +96,8 @@ def test_places(configuration: Configuration) -> None:
     tiles, height, width, base, x_step, y_step, tile_step = 5, 3, 4, 100, 7, 40, 300
 
     async def bench(ctx: Any) -> None:
-        for name, value in (("tiles", tiles), ("height", height), ("width", width), ("base", base),
-                            ("x_step", x_step), ("y_step", y_step), ("tile_step", tile_step)):  # fmt: skip
+        set_record(ctx, component.compute, {"tiles": tiles, "output_height": height, "output_width": width})
+        for name, value in (("base", base), ("x_step", x_step), ("y_step", y_step), ("tile_step", tile_step)):
             ctx.set(getattr(component, name), value)
         await pulse(ctx, component.start)
         for tile in range(tiles):

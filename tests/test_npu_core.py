@@ -17,6 +17,8 @@ from fieldwave.npu import CONFIGURATIONS, Configuration
 from fieldwave.npu.isa import Opcode
 from tests.npu_assembler import Program, Tensor, add, convolve, execute, output_size, requantize, windows
 
+Pair = tuple[int, int]
+
 SIZES = {
     "tiny": CONFIGURATIONS["tiny"],
     "sim16": CONFIGURATIONS["sim16"],
@@ -202,6 +204,57 @@ def test_max_pool(simulation: Simulation, seed: int) -> None:
     program.pool(Opcode.MAX, source, result, kernel, kernel, stride=(stride, stride), pad=pads[:2], wait=1)
     offset = program.store(result, wait=1)
     arena = execute(simulation, program, memory(rng))
+    assert np.array_equal(program.read(arena, result, offset), expected)
+
+
+POOLS = [((2, 2), (2, 2), (0, 0)), ((3, 3), (2, 2), (1, 1)), ((3, 3), (2, 2), (0, 0)), ((2, 3), (1, 3), (1, 2))]
+
+
+@pytest.mark.parametrize("columns", [1, 2, 6])
+@pytest.mark.parametrize(("kernel", "stride", "pad"), POOLS)
+def test_max_pool_on_the_way_to_memory(
+    simulation: Simulation, kernel: Pair, stride: Pair, pad: Pair, columns: int
+) -> None:
+    """A 1x1 convolution, whose results come one a cycle, and their maxima, also where there are few windows."""
+    rng = np.random.default_rng(columns)
+    rows, inputs, outputs = 5, 7, 21
+    height, width = (
+        max(1, (count - 1) * stride[axis] - pad[axis] + kernel[axis]) for axis, count in enumerate((rows, columns))
+    )
+    x = rng.integers(0, 256, (height, width, inputs), dtype=np.uint8)
+    settings = {**random_convolution(rng, inputs, outputs, (1, 1)), "x_zero": 0, "y_zero": 128}
+    program = Program(simulation.configuration)
+    source, result = Tensor(0, 0, height, width, inputs), Tensor(1, 3, rows, columns, outputs)
+    program.load(source, x)
+    descriptor = program.convolve(source, result, **settings, wait=1)
+    program.fuse_max_pool(descriptor, (height, width), result, kernel, stride, pad)
+    offset = program.store(result, wait=1)
+    arena = execute(simulation, program, memory(rng))
+    around = (pad[0], pad[1], 0, 0)
+    expected = windows(convolve(x, **settings), kernel, stride, (1, 1), around, -1).max((2, 3))
+    assert np.array_equal(program.read(arena, result, offset), expected)
+
+
+def test_a_max_pool_goes_on_in_the_next_descriptor(simulation: Simulation) -> None:
+    """3 x 3 / 2: the second descriptor begins within a row of windows that the first has begun."""
+    rng = np.random.default_rng(11)
+    x = rng.integers(0, 256, (9, 7, 20), dtype=np.uint8)
+    settings = {**random_convolution(rng, 20, 12, (1, 1)), "x_zero": 128, "y_zero": 0}
+    configuration = simulation.configuration
+    program = Program(configuration)
+    source, result = Tensor(0, 0, 9, 7, 20), Tensor(0, 500, 4, 3, 12)
+    program.load(source, x)
+    parts = [program.convolve(source, result, **settings, wait=1) for _ in range(2)]
+    for part, rows in zip(parts, (5, 4), strict=True):
+        program.fuse_max_pool(part, (rows, 7), result, (3, 3), (2, 2), (0, 0), block=7)
+    pooled_row = 3 * result.words_per_pixel(configuration)
+    parts[1] |= {
+        "input_base": 5 * 7 * source.words_per_pixel(configuration), "input_height": 4, "pool_continues": 1,
+        "output_base": 500 + 2 * pooled_row, "pool_start_y": 1, "pool_rows": 2,
+    }  # fmt: skip
+    offset = program.store(result, wait=2)
+    arena = execute(simulation, program, memory(rng))
+    expected = windows(convolve(x, **settings), (3, 3), (2, 2), (1, 1), (0, 0, 0, 0), -1).max((2, 3))
     assert np.array_equal(program.read(arena, result, offset), expected)
 
 

@@ -16,6 +16,7 @@ from fieldwave.compiler.macs import macs_by_node
 from fieldwave.compiler.memory import plan_memory
 from fieldwave.compiler.operations import Operation, count_macs
 from fieldwave.compiler.partition import Section, partition
+from fieldwave.compiler.pooled import fuse_pools
 from fieldwave.compiler.program import HostSection, NpuSection, Program
 from fieldwave.compiler.resolve import resolve
 from fieldwave.compiler.scale_shift import fuse_scale_shifts
@@ -84,7 +85,8 @@ def plan_section(section: Section, lowering: Lowering, configuration: Configurat
     steps, aliases = resolve([lowering.steps[node.name] for node in section.nodes])
     real = {name: aliases.get(name, name) for name in section.outputs}
     kept, inputs = frozenset(real.values()), tuple(dict.fromkeys(section.inputs))
-    steps, folds = fold_first_layers(fuse(steps, kept), inputs, kept, lowering.maps, configuration)
+    steps = fuse_pools(fuse(steps, kept), kept, lowering.maps)
+    steps, folds = fold_first_layers(steps, inputs, kept, lowering.maps, configuration)
     steps = copy_shared_parts(steps)
     folded = {name: folded_map(lowering.maps[name], fold) for name, fold in folds.items()}
     maps = {**lowering.maps, **folded}

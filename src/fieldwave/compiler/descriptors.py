@@ -5,8 +5,9 @@ from __future__ import annotations
 from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.memory import Slab
 from fieldwave.compiler.operations import Operation
+from fieldwave.compiler.pooled import pool_fields, results_width
 from fieldwave.compiler.stream import scale_beats
-from fieldwave.compiler.strips import Strip
+from fieldwave.compiler.strips import Strip, convolved
 from fieldwave.compiler.tile import Run, Tiling
 from fieldwave.npu import Configuration
 from fieldwave.npu.isa import COMPUTE
@@ -37,7 +38,8 @@ def compute_fields(
     window = operation.window
     (stride_y, stride_x), (dilation_y, dilation_x) = window.strides, window.dilations
     left = window.pads[1]
-    start_y = strip.first * stride_y - window.pads[0] - read.first
+    first, last = convolved(operation, strip)
+    start_y = first * stride_y - window.pads[0] - read.first
     fields = {
         "opcode": int(operation.opcode),
         "repeat": int(tiling.repeat[number]),
@@ -50,8 +52,8 @@ def compute_fields(
         "kernel_width": window.kernel[1],
         "input_tiles": run.input_words,
         "steps": window.kernel[0] * window.kernel[1] * run.input_words,
-        "output_width": result.map.width,
-        "output_height": strip.height,
+        "output_width": results_width(operation, result.map.width),
+        "output_height": last - first,
         "input_height": read.rows,
         "input_width": source.map.width,
         "start_y": start_y,
@@ -94,6 +96,8 @@ def compute_fields(
             "prescale_low": prescale.low - 128,
             "prescale_high": prescale.high - 128,
         }
+    if operation.pool is not None:
+        fields |= pool_fields(operation.pool, (strip.first, strip.last), (first, last), continues=strip.continues)
     if layouts[2] is not None and slabs[2] is not None:
         fields |= _residual_fields(operation, strip, run, layouts[2], slabs[2])
     return fields

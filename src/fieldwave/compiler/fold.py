@@ -110,7 +110,8 @@ def fold_first_layers(
     readers = [name for step in steps for name in (step.reads if isinstance(step, Operation) else step.inputs)]
     for step in steps:
         if isinstance(step, Operation) and step.input in inputs and readers.count(step.input) == 1:
-            found = None if step.input in kept else _fold(step, maps[step.input], maps[step.output], configuration)
+            results = maps[step.output] if step.pool is None else step.pool.source
+            found = None if step.input in kept else _fold(step, maps[step.input], results, configuration)
             if found is not None:
                 folds[step.input] = found
                 step = _folded_operation(step, found)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldwave.compiler.pooled import pool_results
 from fieldwave.errors import DeviceError
 from fieldwave.npu import Configuration
 from fieldwave.npu.isa import (
@@ -134,7 +135,10 @@ class Interpreter:
         scales = self._scales(f)
         index = np.arange(pixels)
         y, x = np.divmod(index, f["output_width"])
-        output = f["output_base"] + y * f["output_y_step"] + x * f["output_x_step"]
+        row, column = y, x
+        if f["pool"]:
+            row, column = np.divmod(np.arange(f["pool_rows"] * f["pool_columns"]), f["pool_columns"])
+        output = f["output_base"] + row * f["output_y_step"] + column * f["output_x_step"]
         residual = f["residual_base"] + y * f["residual_y_step"] + x * f["residual_x_step"]
         self._check_overlap(f, output, y, x)
         gathered: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
@@ -172,6 +176,10 @@ class Interpreter:
                 result = table[result & 0xFF].view(np.int8).astype(np.int64)
             words = output + word * f["output_tile_step"]
             self._check_bank(f["output_bank"], words)
+            if f["pool"]:
+                if f["pool_continues"]:
+                    self._check_written(f["output_bank"], words[: f["pool_columns"]])
+                result = pool_results(f, result, self.banks[f["output_bank"]][words, lanes])
             self.banks[f["output_bank"]][words, lanes] = result
             self.written[f["output_bank"]][words] = True
 

@@ -238,7 +238,7 @@ def _passing(
 
 
 def _apart(operations: Sequence[Operation], buffers: Sequence[Buffer]) -> set[tuple[int, int]]:
-    """Pairs of buffers that are better kept in different banks: a convolution's input and its residual."""
+    """Pairs of buffers that are better kept in different banks: a convolution's input and its residual or pool."""
     found = {name: index for index, buffer in enumerate(buffers) for name in buffer.tensors}
 
     def of_strip(index: int, role: Role, name: str, number: int) -> int:
@@ -253,6 +253,15 @@ def _apart(operations: Sequence[Operation], buffers: Sequence[Buffer]) -> set[tu
         )
         for index, operation in enumerate(operations)
         if operation.residual is not None
+        for number in range(2)
+    }
+    pairs |= {
+        (
+            of_strip(index, "input", operation.input, number),
+            of_strip(index, "output", operation.output, number),
+        )
+        for index, operation in enumerate(operations)
+        if operation.pool is not None
         for number in range(2)
     }
     return pairs | {(b, a) for a, b in pairs}

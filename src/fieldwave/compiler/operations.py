@@ -22,6 +22,7 @@ __all__ = [
     "Join",
     "Move",
     "Operation",
+    "Pool",
     "Prescale",
     "Requantize",
     "Residual",
@@ -110,6 +111,19 @@ class Average:
 
 
 @dataclass(frozen=True)
+class Pool:
+    """A max pool over the results, on their way to memory.
+
+    Attributes:
+        window: on the results.
+        source: how many there are; the operation's output has the size of the pooled map.
+    """
+
+    window: Window
+    source: FeatureMap
+
+
+@dataclass(frozen=True)
 class Prescale:
     """A scale-shift of the input: ``clip(rne(((x - input_zero) * weight + bias) / 2^shift) + zero, low, high)``.
 
@@ -148,6 +162,7 @@ class Operation:
         residual: CONV: what is added.
         table: uint8 [256], applied to every result.
         prescale: what happens to every element of the input before the window takes it.
+        pool: a max pool over the results.
     """
 
     nodes: tuple[str, ...]
@@ -164,6 +179,7 @@ class Operation:
     residual: Residual | None = None
     table: NDArray[np.uint8] | None = None
     prescale: Prescale | None = None
+    pool: Pool | None = None
 
     @property
     def name(self) -> str:
@@ -197,9 +213,10 @@ class Join:
 Step = Operation | Move | Join
 
 
-def count_macs(operation: Operation, result: FeatureMap) -> int:
+def count_macs(operation: Operation, output: FeatureMap) -> int:
     """Multiply-accumulates of the network in an operation; copies and pools have none."""
     before = 0 if operation.prescale is None else operation.prescale.macs
     if operation.weights is None or operation.identity:
         return before
-    return before + operation.weights.size * result.pixels
+    results = output if operation.pool is None else operation.pool.source
+    return before + operation.weights.size * results.pixels

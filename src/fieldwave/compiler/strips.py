@@ -13,18 +13,24 @@ from typing import Literal
 
 from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.operations import Operation
+from fieldwave.compiler.pooled import results_needed
 
-__all__ = ["Role", "Strip", "cut", "operands", "rows"]
+__all__ = ["Role", "Strip", "convolved", "cut", "operands", "rows"]
 
 Role = Literal["input", "residual", "output"]
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Output rows ``first`` to ``last`` (excluded)."""
+    """Output rows ``first`` to ``last`` (excluded).
+
+    Attributes:
+        continues: with a fused pool, what the strip before it has left in the output is still there.
+    """
 
     first: int
     last: int
+    continues: bool = False
 
     @property
     def height(self) -> int:
@@ -39,6 +45,17 @@ def operands(operation: Operation) -> Iterator[tuple[Role, str]]:
     yield "output", operation.output
 
 
+def convolved(operation: Operation, strip: Strip) -> tuple[int, int]:
+    """The rows of results that a strip computes, the last excluded: those of its output, or of its windows."""
+    if operation.pool is None:
+        return strip.first, strip.last
+    window, height = operation.pool.window, operation.pool.source.height
+    first, last = results_needed(window, 0, height, strip.first, strip.last)
+    if strip.continues and strip.first:
+        first = results_needed(window, 0, height, 0, strip.first)[1]
+    return first, last
+
+
 def rows(operation: Operation, role: Role, height: int, strip: Strip) -> tuple[int, int]:
     """The rows of an operand of ``height`` rows that a strip touches, the last excluded."""
     if role == "output":
@@ -48,8 +65,9 @@ def rows(operation: Operation, role: Role, height: int, strip: Strip) -> tuple[i
         stride = operation.residual.stride[0]
         return strip.first * stride, (strip.last - 1) * stride + 1
     stride, above = operation.window.strides[0], operation.window.pads[0]
-    first = strip.first * stride - above
-    last = (strip.last - 1) * stride - above + operation.window.reach(0)
+    begin, end = convolved(operation, strip)
+    first = begin * stride - above
+    last = (end - 1) * stride - above + operation.window.reach(0)
     # A strip may lie in the padding altogether; it then holds one row, which is not read.
     start = min(max(0, first), height - 1)
     return start, max(start + 1, min(height, last))
@@ -67,7 +85,7 @@ def cut(
         total = 0
         for role, layout in moving:
             first, last = rows(operation, role, layout.map.height, Strip(0, most))
-            margin = operation.window.pads[0] if role == "input" else 0
+            margin = _margin(operation) if role == "input" else 0
             total += copies * min(layout.map.height, last - first + margin) * layout.row_step
         return total
 
@@ -77,4 +95,11 @@ def cut(
         low, high = (middle, high) if words(middle) <= room else (low, middle - 1)
     count = -(-height // low)
     each = -(-height // count)
-    return tuple(Strip(start, min(height, start + each)) for start in range(0, height, each))
+    continues = operation.pool is not None and operation.output not in streamed
+    return tuple(Strip(start, min(height, start + each), continues) for start in range(0, height, each))
+
+
+def _margin(operation: Operation) -> int:
+    """Input rows that the first strip does not need, because it begins in the padding."""
+    stride = operation.window.strides[0]
+    return operation.window.pads[0] + (operation.pool.window.pads[0] * stride if operation.pool else 0)

@@ -20,7 +20,8 @@ import numpy as np
 
 from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.operations import Operation
-from fieldwave.compiler.strips import Strip
+from fieldwave.compiler.pooled import results_width
+from fieldwave.compiler.strips import Strip, convolved
 from fieldwave.errors import ModelError
 from fieldwave.npu import Configuration
 from fieldwave.npu.isa import COMPUTE, Opcode
@@ -80,7 +81,8 @@ def tile(
     """
     source, result = layouts[operation.input], layouts[operation.output]
     runs = tuple(_runs(operation, source, result, configuration))
-    pixels = strip.height * result.map.width
+    first, last = convolved(operation, strip)
+    pixels = (last - first) * results_width(operation, result.map.width)
     blocks = -(-pixels // configuration.block_pixels)
     block_pixels = -(-pixels // blocks)
     blocks = -(-pixels // block_pixels)

@@ -2,7 +2,7 @@
 
 ::
 
-    results -> + bias -> CONV, SUM: requantize (+ residual) -+-> (lookup) -> write
+    results -> + bias -> CONV, SUM: requantize (+ residual) -+-> (lookup) -> (max pool) -> write
                  \\----> AVERAGE: divide --------------------+
                   \\---> MAX: as it is ---------------------/
 """
@@ -22,6 +22,7 @@ from fieldwave.npu.config import Configuration
 from fieldwave.npu.eltwise import Eltwise
 from fieldwave.npu.isa import Opcode
 from fieldwave.npu.lookup import Lookup
+from fieldwave.npu.maxpool import Columns, Rows
 from fieldwave.npu.pool import Divide
 from fieldwave.npu.regroup import Join, Split
 from fieldwave.npu.requantize import Channel, Requantize
@@ -40,7 +41,7 @@ class OutputPipe(wiring.Component):
         done: one pulse, when the last vector is being written.
         results: from the accumulators.
         parameters: one record per lane for each tile, from the weight stream.
-        read, word: the residual, from activation memory.
+        read, word: the residual or the pooled tensor, from activation memory.
         table_valid, table_index, table_value: an entry of the lookup table.
         write: to activation memory.
     """
@@ -92,8 +93,20 @@ class OutputPipe(wiring.Component):
                 bias = Mux(requantized, parameters[lane].bias, 0)
                 m.d.sync += biased.lanes[lane].eq(self.results.payload.lanes[lane] + bias)
 
+        # What results are combined with: a residual before the lookup, or the pooled tensor after it.
+        m.submodules.residual = residual = ResidualReader(configuration)
+        m.submodules.split_residual = residual_part = Split(
+            signed(8), lanes=lanes, part=configuration.requantizer_lanes
+        )
+        wiring.connect(m, residual.read, wiring.flipped(self.read))
+        m.d.comb += [
+            residual.start.eq(self.start & (compute.residual | compute.pool)),
+            residual.compute.eq(compute),
+            residual.word.eq(self.word),
+        ]
+
         # Three ways to int8; a descriptor takes one of them.
-        channels, scaled = self._requantize(m)
+        channels, scaled = self._requantize(m, residual_part)
         divide = self._divide(m, biased)
         m.d.comb += [channels.valid.eq(biased_valid & requantized), divide.input.valid.eq(biased_valid & averaged)]
         for lane in range(lanes):
@@ -118,47 +131,46 @@ class OutputPipe(wiring.Component):
             ]
 
         # Where to.
-        result = self._lookup(m, finished)
+        m.submodules.columns = columns = Columns(configuration)
+        m.submodules.rows = rows = Rows(configuration)
         m.submodules.walk = walk = Walk(configuration)
+        _follow(m, self._lookup(m, finished), columns.input)
+        wiring.connect(m, columns.output, rows.vectors)
+        wiring.connect(m, walk.places, rows.places)
+        wiring.connect(m, rows.write, wiring.flipped(self.write))
         m.d.comb += [
+            columns.start.eq(self.start),
+            columns.compute.eq(compute),
             walk.start.eq(self.start),
-            walk.tiles.eq(compute.tiles),
-            walk.height.eq(compute.output_height),
-            walk.width.eq(compute.output_width),
+            walk.compute.eq(compute),
             walk.base.eq(compute.output_base),
             walk.x_step.eq(compute.output_x_step),
             walk.y_step.eq(compute.output_y_step),
             walk.tile_step.eq(compute.output_tile_step),
-            self.write.valid.eq(result.valid & walk.places.valid),
-            self.write.payload.bank.eq(compute.output_bank),
-            self.write.payload.address.eq(walk.places.payload.address),
-            self.write.payload.word.eq(result.payload.as_value().replicate(configuration.slices)),
-            self.write.payload.mask.eq(1 << walk.places.payload.slice),
-            result.ready.eq(self.write.ready & walk.places.valid),
-            walk.places.ready.eq(self.write.valid & self.write.ready),
-            self.done.eq(walk.places.valid & walk.places.ready & walk.places.payload.last),
+            rows.bank.eq(compute.output_bank),
+            rows.earlier.payload.eq(residual.vectors.payload),
+            rows.earlier.valid.eq(residual.vectors.valid & compute.pool),
+            residual.written.eq(rows.written & compute.pool),
+            self.done.eq(rows.done),
         ]
+        with m.If(compute.pool):
+            m.d.comb += residual.vectors.ready.eq(rows.earlier.ready)
+        with m.Else():
+            _follow(m, residual.vectors, residual_part.input)
         return m
 
-    def _requantize(self, m: Module) -> tuple[Any, Any]:
+    def _requantize(self, m: Module, residual: Split) -> tuple[Any, Any]:
         """Requantizer and residual add, ``requantizer_lanes`` at a time; the wide streams in and out."""
         configuration, compute = self.configuration, self.compute
         lanes, part = configuration.output_lanes, configuration.requantizer_lanes
         m.submodules.split = split = Split(Channel, lanes=lanes, part=part)
         m.submodules.requantize = requantize = Requantize(part)
-        m.submodules.residual = residual = ResidualReader(configuration)
-        m.submodules.split_residual = split_residual = Split(signed(8), lanes=lanes, part=part)
         m.submodules.eltwise = eltwise = Eltwise(part)
         m.submodules.join = join = Join(signed(8), lanes=lanes, part=part)
         wiring.connect(m, split.output, requantize.input)
-        wiring.connect(m, residual.read, wiring.flipped(self.read))
-        wiring.connect(m, residual.vectors, split_residual.input)
-        wiring.connect(m, split_residual.output, eltwise.b)
+        wiring.connect(m, residual.output, eltwise.b)
         add = eltwise.a.payload.add
         m.d.comb += [
-            residual.start.eq(self.start & compute.residual),
-            residual.compute.eq(compute),
-            residual.word.eq(self.word),
             eltwise.a.payload.data.eq(requantize.output.payload),
             add.residual.eq(1),
             add.zero_a.eq(compute.residual_a_zero),

@@ -1,10 +1,10 @@
-"""Reads the second operand of the residual add, a few vectors ahead of the first."""
+"""Reads what results are combined with, a few vectors ahead of them: the residual, or the windows of a pool."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -19,10 +19,13 @@ DEPTH = 8
 
 
 class ResidualReader(wiring.Component):
-    """Streams the residual's vectors in the order of results.
+    """Streams the residual's vectors in the order of results, or those of windows that earlier rows have begun.
+
+    A window is read again a row later, so the reader is never a row of windows ahead of the writer.
 
     Members:
         start, compute: begin; the descriptor is stable until the last vector has been taken.
+        written: a pool's result has reached its place.
         read, word: to and from activation memory.
         vectors: int8 per output lane.
     """
@@ -33,6 +36,7 @@ class ResidualReader(wiring.Component):
             {
                 "start": In(1),
                 "compute": In(isa.COMPUTE.layout()),
+                "written": In(1),
                 "read": Out(stream.Signature(read_layout(configuration))),
                 "word": In(configuration.input_lanes * 8),
                 "vectors": Out(stream.Signature(data.ArrayLayout(signed(8), configuration.output_lanes))),
@@ -48,21 +52,26 @@ class ResidualReader(wiring.Component):
         room = Signal(range(DEPTH + 1), init=DEPTH)  # taken by a request, given back when its vector leaves
         asked = Signal()
         place = walk.places.payload
+        ahead, passed = Signal(17), Signal()  # places of a pool's results that are not written yet
+        m.d.sync += ahead.eq(Mux(self.start, 0, ahead + passed - self.written))
         m.d.comb += [
             walk.start.eq(self.start),
-            walk.tiles.eq(compute.tiles),
-            walk.height.eq(compute.output_height),
-            walk.width.eq(compute.output_width),
-            walk.base.eq(compute.residual_base),
-            walk.x_step.eq(compute.residual_x_step),
-            walk.y_step.eq(compute.residual_y_step),
-            walk.tile_step.eq(compute.residual_tile_step),
-            self.read.valid.eq(walk.places.valid & (room != 0)),
-            self.read.payload.bank.eq(compute.residual_bank),
+            walk.compute.eq(compute),
+            walk.base.eq(Mux(compute.pool, compute.output_base, compute.residual_base)),
+            walk.x_step.eq(Mux(compute.pool, compute.output_x_step, compute.residual_x_step)),
+            walk.y_step.eq(Mux(compute.pool, compute.output_y_step, compute.residual_y_step)),
+            walk.tile_step.eq(Mux(compute.pool, compute.output_tile_step, compute.residual_tile_step)),
+            self.read.payload.bank.eq(Mux(compute.pool, compute.output_bank, compute.residual_bank)),
             self.read.payload.address.eq(place.address),
             asked.eq(self.read.valid & self.read.ready),
-            walk.places.ready.eq(asked),
+            passed.eq(walk.places.valid & walk.places.ready & compute.pool),
         ]
+        with m.If(compute.pool):
+            near = ahead < compute.pool_columns
+            m.d.comb += self.read.valid.eq(walk.places.valid & (room != 0) & near & place.continues)
+            m.d.comb += walk.places.ready.eq(Mux(place.continues, asked, near))
+        with m.Else():
+            m.d.comb += [self.read.valid.eq(walk.places.valid & (room != 0)), walk.places.ready.eq(asked)]
         labels = [Cat(asked, place.slice)]
         for cycle in range(READ_LATENCY):
             labels.append(Signal(len(labels[0]), name=f"label_{cycle}"))

@@ -147,6 +147,7 @@ def compute_is_legal(configuration: Configuration, record: Any) -> Any:
     ]  # fmt: skip
     known = [record.opcode == opcode for opcode in (Opcode.CONV, Opcode.MAX, Opcode.AVERAGE, Opcode.SUM)]
     banks = [record.input_bank, record.output_bank, record.residual_bank]
+    pool_counts = [record.pool_height, record.pool_width, record.pool_rows, record.pool_columns]
     largest = configuration.block_pixels
     scale_beats = (
         configuration.prescale_words * configuration.input_lanes * isa.SCALE.size // configuration.port_bytes
@@ -161,6 +162,7 @@ def compute_is_legal(configuration: Configuration, record: Any) -> Any:
         & (~record.prescale if not configuration.prescale_words else 1)
         & (record.prescale_beats <= scale_beats)
         & ~(record.residual & record.opcode.matches(Opcode.MAX, Opcode.AVERAGE))
+        & (~record.pool | (Cat(count != 0 for count in pool_counts).all() & ~record.residual))
     )
 
 

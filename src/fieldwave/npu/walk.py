@@ -1,4 +1,8 @@
-"""The order in which results leave: every pixel of a tile, row by row, tile after tile."""
+"""The order in which results leave: every pixel of a tile, row by row, tile after tile.
+
+With a fused pool a place is a window, and several rows of results come to one row of windows: the first of them
+writes it, those after it are combined with what is there. A row that two windows share has two places.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from amaranth import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from fieldwave.npu import isa
 from fieldwave.npu.address import ADDRESS_BITS
 from fieldwave.npu.config import Configuration
 
@@ -15,9 +20,23 @@ __all__ = ["Walk", "place_layout"]
 
 
 def place_layout(configuration: Configuration) -> data.StructLayout:
-    """A slice of a word, and whether it is the last one."""
+    """Where a result goes.
+
+    Attributes:
+        address, slice: a slice of a word.
+        continues: an earlier row of the same window has been there.
+        both: the result also begins the window below, at ``below``.
+        last: there is none after it.
+    """
     return data.StructLayout(
-        {"address": unsigned(ADDRESS_BITS), "slice": range(max(2, configuration.slices)), "last": 1}
+        {
+            "address": unsigned(ADDRESS_BITS),
+            "slice": range(max(2, configuration.slices)),
+            "continues": 1,
+            "both": 1,
+            "below": unsigned(ADDRESS_BITS),
+            "last": 1,
+        }
     )
 
 
@@ -26,7 +45,7 @@ class Walk(wiring.Component):
 
     Members:
         start: begin; the other inputs are stable until the last place has been taken.
-        tiles, height, width: how many.
+        compute: the descriptor: how many tiles and rows, and how rows fall into windows.
         base, x_step, y_step, tile_step: where, in words; a tile is a slice of a word.
     """
 
@@ -35,9 +54,7 @@ class Walk(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "tiles": In(16),
-                "height": In(16),
-                "width": In(16),
+                "compute": In(isa.COMPUTE.layout()),
                 "base": In(ADDRESS_BITS),
                 "x_step": In(ADDRESS_BITS),
                 "y_step": In(ADDRESS_BITS),
@@ -48,31 +65,52 @@ class Walk(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
+        compute = self.compute
         x, y, tile = Signal(16), Signal(16), Signal(16)
         part = Signal(range(max(2, self.configuration.slices)))
         tile_base, row, address = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         next_row, next_base = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        running, end_of_row, end_of_tile = Signal(), Signal(), Signal()
+        running, end_of_row, end_of_window, end_of_tile = Signal(), Signal(), Signal(), Signal()
         end_of_parts = part == self.configuration.slices - 1
+
+        # Without a pool every row of results is a row of windows.
+        window_row, place_in_window, continues = Signal(16), Signal(8), Signal()
+        width, overlap = Signal(16), Signal()
         m.d.comb += [
-            end_of_row.eq(x == self.width - 1),
-            end_of_tile.eq(end_of_row & (y == self.height - 1)),
+            width.eq(Mux(compute.pool, compute.pool_columns, compute.output_width)),
+            overlap.eq(compute.pool & compute.pool_overlap_y),
+            end_of_row.eq(x == width - 1),
+            end_of_window.eq(~compute.pool | (place_in_window == compute.pool_height - 1)),
+            end_of_tile.eq(end_of_row & (y == compute.output_height - 1)),
             next_row.eq(row + self.y_step),
             next_base.eq(tile_base + Mux(end_of_parts, self.tile_step, 0)),
             self.places.valid.eq(running),
             self.places.payload.address.eq(address),
             self.places.payload.slice.eq(part),
-            self.places.payload.last.eq(end_of_tile & (tile == self.tiles - 1)),
+            self.places.payload.continues.eq(continues),
+            self.places.payload.both.eq(end_of_window & overlap & (window_row != compute.pool_rows - 1)),
+            self.places.payload.below.eq(address + self.y_step),
+            self.places.payload.last.eq(end_of_tile & (tile == compute.tiles - 1)),
+        ]
+        first_rows = [
+            window_row.eq(0),
+            place_in_window.eq(compute.pool_start_y),
+            continues.eq(compute.pool & compute.pool_continues),
         ]
         with m.If(self.start):
-            m.d.sync += [running.eq(1), x.eq(0), y.eq(0), tile.eq(0), part.eq(0)]
+            m.d.sync += [running.eq(1), x.eq(0), y.eq(0), tile.eq(0), part.eq(0), *first_rows]
             m.d.sync += [signal.eq(self.base) for signal in (tile_base, row, address)]
         with m.Elif(running & self.places.ready):
             m.d.sync += [x.eq(x + 1), address.eq(address + self.x_step)]
             with m.If(end_of_row):
-                m.d.sync += [x.eq(0), y.eq(y + 1), row.eq(next_row), address.eq(next_row)]
+                m.d.sync += [x.eq(0), y.eq(y + 1)]
+                with m.If(end_of_window):
+                    m.d.sync += [row.eq(next_row), address.eq(next_row), window_row.eq(window_row + 1)]
+                    m.d.sync += [place_in_window.eq(overlap), continues.eq(overlap)]
+                with m.Else():
+                    m.d.sync += [address.eq(row), place_in_window.eq(place_in_window + 1), continues.eq(1)]
             with m.If(end_of_tile):
-                m.d.sync += [y.eq(0), tile.eq(tile + 1), part.eq(Mux(end_of_parts, 0, part + 1))]
+                m.d.sync += [y.eq(0), tile.eq(tile + 1), part.eq(Mux(end_of_parts, 0, part + 1)), *first_rows]
                 m.d.sync += [signal.eq(next_base) for signal in (tile_base, row, address)]
                 m.d.sync += running.eq(~self.places.payload.last)
         return m
