@@ -10,7 +10,8 @@ from PIL import Image
 from fieldwave.errors import FieldwaveError, ImageError, NotFoundError, TensorError
 from fieldwave.package import TensorSpec
 from fieldwave.preprocess import normalise, preprocess
-from fieldwave.serving.decode import Prediction, UnknownSignatureError, decode
+from fieldwave.serving.assemble import Prediction
+from fieldwave.serving.decode import UnknownSignatureError, decode
 from fieldwave.serving.execution import CallerGoneError
 from fieldwave.serving.signature import Signature
 from fieldwave.wire import to_tensor_proto

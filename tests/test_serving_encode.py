@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fieldwave.serving.decode import Prediction
+from fieldwave.serving.assemble import Prediction
 from fieldwave.serving.encode import EVERY_NAME_BYTES, encode
 from fieldwave.serving.signature import Signature
 from fieldwave.wire import from_tensor_proto

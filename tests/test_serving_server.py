@@ -179,7 +179,7 @@ def test_each_output_comes_once_to_a_client_that_says_so(server: Server) -> None
 def test_health_knows_the_server_and_the_service(server: Server) -> None:
     with channel(server) as opened:
         health = health_pb2_grpc.HealthStub(opened)
-        for service in ("", "tensorflow.serving.PredictionService"):
+        for service in ("", "tensorflow.serving.PredictionService", "inference.GRPCInferenceService"):
             assert health.Check(health_pb2.HealthCheckRequest(service=service), timeout=10).status == SERVING
         with pytest.raises(grpc.RpcError) as caught:
             health.Check(health_pb2.HealthCheckRequest(service="other"), timeout=10)
@@ -191,6 +191,8 @@ def test_a_reflection_client_needs_no_proto_files(server: Server) -> None:
         database = ProtoReflectionDescriptorDatabase(opened)
         assert set(database.get_services()) == {
             "tensorflow.serving.PredictionService",
+            "tensorflow.serving.ModelService",
+            "inference.GRPCInferenceService",
             "grpc.health.v1.Health",
             "grpc.reflection.v1alpha.ServerReflection",
         }

@@ -6,7 +6,11 @@ from typing import Any
 import grpc
 import pytest
 
+from fieldwave.serving.answered import Answered
 from fieldwave.serving.execution import Executor
+from fieldwave.serving.grpc_methods import GrpcMethods
+from fieldwave.serving.metrics import Metrics
+from fieldwave.serving.predictor import Model, Predictor
 from fieldwave.serving.receiving import Receiving
 from fieldwave.serving.service import PredictionService
 from fieldwave.serving.signature import Signature
@@ -31,6 +35,9 @@ class Leaving:
     def time_remaining(self) -> None:
         return None
 
+    def peer(self) -> str:
+        return "unix:"
+
     def invocation_metadata(self) -> tuple[Any, ...]:
         return ()
 
@@ -45,10 +52,17 @@ class Leaving:
 def test_images_are_decoded_only_while_the_caller_waits(questions: int, code: grpc.StatusCode) -> None:
     loaded, device = package(), Affine()
     device.load(loaded)
-    service = PredictionService(Signature.of(loaded), max_batch=64, capacity=1, receiving=Receiving(1, 30.0))
-    service.executor = Executor(device)
+    metrics = Metrics()
+    predictor = Predictor(Model(Signature.of(loaded)), capacity=1, metrics=metrics)
+    predictor.executor = Executor(device)
+    methods = GrpcMethods(Receiving(1, 30.0), Answered(metrics))
     method = "/tensorflow.serving.PredictionService/Predict"
-    predict = service.handlers().service(SimpleNamespace(method=method)).stream_unary
+    predict = (
+        PredictionService(predictor, max_batch=64)
+        .handlers(methods)
+        .service(SimpleNamespace(method=method))
+        .stream_unary
+    )
     # The caller is asked for once before all images and once before each; the third cannot be decoded.
     request = encode_request({"images": [png(pixels()[0])] * 2 + [b"damaged"]})
     for _ in range(2):  # the place is free again afterwards

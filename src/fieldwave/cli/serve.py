@@ -40,6 +40,12 @@ def serve(
         int, typer.Option(envvar="FIELDWAVE_GRPC_PORT", help="Where to listen; 0 for a free port.")
     ] = 50051,
     host: Annotated[str, typer.Option(envvar="FIELDWAVE_HOST", help="Address to listen on.")] = "127.0.0.1",
+    socket: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="FIELDWAVE_SOCKET", metavar="FILE", help="A Unix socket to listen on as well, for this user."
+        ),
+    ] = None,
     device: Annotated[
         str,
         typer.Option(envvar="FIELDWAVE_DEVICE", help="What computes: cpu, rtl, rtl:NPU, board, board:NAME."),
@@ -83,6 +89,12 @@ def serve(
             envvar="FIELDWAVE_PROBE_PORT", help="A second port for health checks alone, without keys and TLS."
         ),
     ] = None,
+    log_requests: Annotated[
+        bool, typer.Option("--log-requests", envvar="FIELDWAVE_LOG_REQUESTS", help="Log a line for each answer.")
+    ] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", envvar="FIELDWAVE_LOG_JSON", help="Log in JSON, for programs.")
+    ] = False,
     insecure: Annotated[
         bool,
         typer.Option(
@@ -96,6 +108,12 @@ def serve(
     receive_seconds: Annotated[
         float, _limit("FIELDWAVE_RECEIVE_SECONDS", "How long a request may take to arrive.")
     ] = 30.0,
+    device_seconds: Annotated[
+        float,
+        _limit(
+            "FIELDWAVE_DEVICE_SECONDS", "How much longer than 20 times as usual the device may take for a run."
+        ),
+    ] = 5.0,
     recovery_seconds: Annotated[
         float, _limit("FIELDWAVE_RECOVERY_SECONDS", "How often a device that failed is tried again.")
     ] = 1.0,
@@ -130,16 +148,20 @@ def serve(
         when_busy=when_busy,
         host=host,
         grpc_port=grpc_port,
+        socket=socket,
         workers=workers,
         keys=keys,
         tls_cert=tls_cert,
         tls_key=tls_key,
         client_ca=client_ca,
         probe_port=probe_port,
+        log_requests=log_requests,
+        log_json=log_json,
         insecure=insecure,
         max_batch=max_batch,
         max_message_bytes=max_message_bytes,
         receive_seconds=receive_seconds,
+        device_seconds=device_seconds,
         recovery_seconds=recovery_seconds,
         grace_seconds=grace_seconds,
     )

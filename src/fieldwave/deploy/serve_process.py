@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -34,11 +33,10 @@ _LONGEST = 1000
 def main() -> int:
     # Before gRPC is imported. Else it writes a line about every handshake that fails, and strangers fill the log.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    from fieldwave.serving import start_logging
+
     assignment, orders = read_orders()
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ"
-    )
+    start_logging()
     try:
         _serve(assignment, orders)
     except FieldwaveError as error:

@@ -78,6 +78,11 @@ class TensorSpec(_Model):
     dtype: Literal["float32", "uint8", "int8", "int32", "int64"] = "float32"
     shape: tuple[PositiveInt | None, ...] = Field(max_length=8, description="null is the batch dimension.")
 
+    @property
+    def public_name(self) -> str:
+        """By which it is described to clients: its first alias, or its name if it has none."""
+        return (*self.aliases, self.name)[0]
+
     def names(self) -> tuple[str, ...]:
         """Every name that a client may use: the name, the aliases, and each of them without ``:0``."""
         given = (self.name, *self.aliases)

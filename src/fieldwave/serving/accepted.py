@@ -33,6 +33,11 @@ class Accepted:
     batched: bool
     images: Preprocessing | None
 
+    @property
+    def text(self) -> str:
+        """Which dtypes and shapes there are, for people."""
+        return " or ".join(_described(dtype, shape) for dtype, shape in self.shapes.items())
+
     def check(self, array: NDArray[Any], max_batch: int) -> None:
         """Refuse ``array`` if it has another dtype or shape, or a batch of more than ``max_batch``.
 
@@ -41,8 +46,7 @@ class Accepted:
         """
         expected = self.shapes.get(array.dtype)
         if expected is None:
-            listed = " or ".join(_described(dtype, shape) for dtype, shape in self.shapes.items())
-            raise TensorError(f"dtype {_dtype_name(array.dtype)}; send {listed}")
+            raise TensorError(f"dtype {_dtype_name(array.dtype)}; send {self.text}")
         fixed = int(self.batched)
         if array.ndim != len(expected) or array.shape[fixed:] != expected[fixed:]:
             raise TensorError(f"shape {list(array.shape)}; send {_described(array.dtype, expected)}")

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from fieldwave.package import TensorSpec
-from fieldwave.serving.decode import Prediction
+from fieldwave.serving.assemble import Prediction
 from fieldwave.serving.signature import Signature
 from fieldwave.wire import to_tensor_proto
 from fieldwave.wire.messages import PredictResponse

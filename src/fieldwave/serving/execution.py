@@ -1,25 +1,42 @@
-"""The device, one prediction at a time, and only for callers who still wait."""
+"""The device, one prediction at a time, and only for callers who still wait.
+
+The device has a thread of its own: it goes from one prediction to the next without waiting for the thread of
+either, and a run that never ends holds nobody but that thread. To hand a run over takes 20 us.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from fieldwave.devices import Device
+from fieldwave.devices import Counters, Device
 from fieldwave.errors import DeviceError
 from fieldwave.package import Package
+from fieldwave.serving.periodic import Periodic
+from fieldwave.serving.timings import Timings
+from fieldwave.serving.turns import Turns
 
 __all__ = ["Caller", "CallerGoneError", "Executor", "ReplacedError", "check_waiting"]
 
 _log = logging.getLogger(__name__)
 
+_LONGER = 20
+"""A run that takes so many times as long as usual is on its way to be taken for one that never ends."""
+
 
 class Caller(Protocol):
-    """Who waits for a prediction: the part of gRPC's ``ServicerContext`` that matters here."""
+    """Who waits for a prediction.
+
+    Attributes:
+        client: what all the calls of one client have in common; turns are fair between clients.
+    """
+
+    client: str
 
     def is_active(self) -> bool:
         """Whether the caller still wants the answer."""
@@ -49,47 +66,95 @@ class Executor:
     Parameters:
         device: an open device with its package loaded.
         report: told after each run whether the device answered, when that differs from the run before.
+        patience: how many seconds more than twenty times its usual time a run may take. The device is given up
+            then, until the run ends after all: whoever waits, and whoever comes, is told so at once.
 
     Attributes:
         loads: how often another package has taken the place of the one before.
+        counters: of the device, after its last run.
     """
 
-    def __init__(self, device: Device, report: Callable[[bool], None] = lambda healthy: None) -> None:
+    def __init__(
+        self,
+        device: Device,
+        report: Callable[[bool], None] = lambda healthy: None,
+        *,
+        patience: float = float("inf"),
+    ) -> None:
         self._device = device
         self._report = report
+        self._patience = patience
         self._healthy = True
-        self._turn = threading.Lock()
+        self._hung = ""
+        self._running: _Job | None = None
+        self._watching = threading.Lock()
+        self._usual: float | None = None  # seconds for one image
+        self._turns: Turns[_Job] = Turns()
         self.loads = 0
+        self.counters: Counters = device.counters()
+        self._thread = threading.Thread(target=self._work, name="fieldwave-device", daemon=True)
+        self._thread.start()
+        self._watchdog = Periodic("watchdog", min(max(patience / 8, 0.02), 1.0), self._watch)
+        if patience != float("inf"):
+            self._watchdog.start()
 
     @property
     def healthy(self) -> bool:
         """Whether the device answered its last run."""
         return self._healthy
 
+    @property
+    def waiting(self) -> int:
+        """How many predictions wait for the device."""
+        return len(self._turns)
+
     def run(
-        self, inputs: Mapping[str, NDArray[Any]], caller: Caller, loads: int | None = None
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        caller: Caller,
+        loads: int | None = None,
+        timings: Timings | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Wait for the device and run it.
 
         Args:
             loads: what `loads` was when the inputs were made; None to run them on whatever is loaded.
+            timings: where to add what the waiting and the run took.
 
         Raises:
             CallerGoneError: the caller went away while it waited; the device has not been used.
             ReplacedError: another package was loaded while it waited; the device has not been used.
-            DeviceError: the device failed.
+            DeviceError: the device failed, or does not end its run.
         """
-        patience = caller.time_remaining()
-        timeout = -1 if patience is None else min(max(patience, 0), threading.TIMEOUT_MAX)
-        if not self._turn.acquire(timeout=timeout):
-            raise CallerGoneError
-        try:
+
+        def work(job: _Job) -> dict[str, NDArray[Any]]:
             check_waiting(caller)
             if loads is not None and loads != self.loads:
                 raise ReplacedError
-            return self._run(inputs)
-        finally:
-            self._turn.release()
+            return self._run(inputs, job)
+
+        if self._hung:
+            raise DeviceError(self._hung)
+        job = _Job(work, caller, max((len(value) for value in inputs.values() if value.ndim), default=1))
+        patience = caller.time_remaining()
+        self._turns.put(job, caller.client)
+        if self._hung:
+            self._give_up()  # it may have been put after all others were told
+        try:
+            results: dict[str, NDArray[Any]] = job.outcome(patience)
+        except CallerGoneError:
+            self._turns.remove(job, caller.client)
+            raise
+        if timings is not None:
+            timings.queue += job.begun - job.put
+            timings.device += job.ended - job.begun
+        return results
+
+    def withdraw(self, caller: Caller) -> None:
+        """Let nobody wait for the device who waits for ``caller``: it has been sent away."""
+        for job in self._turns.of(caller.client):
+            if job.caller is caller and self._turns.remove(job, caller.client):
+                job.settle(error=CallerGoneError())
 
     def load(self, package: Package, first: Mapping[str, NDArray[Any]], loaded: Callable[[], None]) -> None:
         """Have another package take the place of the one that runs, between two runs.
@@ -105,7 +170,8 @@ class Executor:
             PackageError: the package contradicts itself.
         """
         network = self._device.prepare(package)
-        with self._turn:
+
+        def exchange(job: _Job) -> None:
             before = self._device.exchange(network)
             try:
                 self._device.run(first)
@@ -115,29 +181,127 @@ class Executor:
             # In this order: who reads the count first and then what was told knows when they differ.
             loaded()
             self.loads += 1
+            self._usual = None
             self._note(healthy=True)
+
+        if self._hung:
+            raise DeviceError(self._hung)
+        job = _Job(exchange)
+        self._turns.put_first(job)
+        job.outcome(None)
 
     def close(self, timeout: float) -> None:
         """Close the device, after the run under way if that ends within ``timeout`` seconds."""
-        taken = self._turn.acquire(timeout=timeout)
-        if not taken:
+        self._watchdog.stop()
+        self._turns.put_first(_Job(self._end))
+        self._thread.join(timeout)
+        if self._thread.is_alive():
             _log.warning("the device is closed in the middle of a run that did not end in %g s", timeout)
-        try:
-            self._device.close()
-        finally:
-            if taken:
-                self._turn.release()
+            if self._hung:
+                return  # it would wait for the run, which does not end
+        self._device.close()
 
-    def _run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def _work(self) -> None:
+        while True:
+            job = self._turns.take()
+            job.begun = job.ended = time.perf_counter()
+            try:
+                job.settle(job.work(job))
+            except _End:
+                return
+            except BaseException as error:
+                job.settle(error=error)
+            del job  # with its tensors
+
+    def _run(self, inputs: Mapping[str, NDArray[Any]], job: _Job) -> dict[str, NDArray[Any]]:
+        if self._usual is not None:
+            job.limit = self._patience + _LONGER * job.images * self._usual
+        self._running = job
         try:
             results = self._device.run(inputs)
         except DeviceError:
-            self._note(healthy=False)
+            self._ended(job, healthy=False)
             raise
-        self._note(healthy=True)
+        except BaseException:
+            self._ended(job, healthy=self._healthy)
+            raise
+        self._ended(job, healthy=True)
+        seconds = (job.ended - job.begun) / job.images
+        self._usual = seconds if self._usual is None else 0.9 * self._usual + 0.1 * seconds
         return results
+
+    def _ended(self, job: _Job, *, healthy: bool) -> None:
+        job.ended = time.perf_counter()
+        with self._watching:
+            self._running = None
+            self._hung = ""
+        self.counters = self._device.counters()
+        self._note(healthy=healthy)
+
+    def _watch(self) -> None:
+        with self._watching:
+            job = self._running
+            if job is None or self._hung or time.perf_counter() - job.begun <= job.limit:
+                return
+            self._hung = f"device {self._device.name} has not ended its run for {job.limit:.1f} s"
+            self._note(healthy=False)
+        job.settle(error=DeviceError(self._hung))
+        self._give_up()
+
+    def _give_up(self) -> None:
+        for job in self._turns.clear():
+            job.settle(error=DeviceError(self._hung))
+
+    def _end(self, job: _Job) -> None:
+        raise _End
 
     def _note(self, *, healthy: bool) -> None:
         if healthy != self._healthy:
             self._healthy = healthy
             self._report(healthy)
+
+
+class _End(Exception):
+    """The last job of the device's thread."""
+
+
+class _Job:
+    """Something that the device's thread does, once, and whose outcome another thread waits for."""
+
+    def __init__(self, work: Callable[[_Job], Any], caller: Caller | None = None, images: int = 1) -> None:
+        self.work: Callable[[_Job], Any] = work
+        self.caller = caller
+        self.images = max(images, 1)
+        self.limit = float("inf")
+        self.put = time.perf_counter()
+        self.begun = self.ended = self.put
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._once = threading.Lock()
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def settle(self, result: Any = None, error: BaseException | None = None) -> bool:
+        """Say how it came out; False if that has been said before, and is not changed."""
+        if not self._once.acquire(blocking=False):
+            return False
+        self._result, self._error = result, error
+        self._done.release()
+        return True
+
+    def outcome(self, patience: float | None) -> Any:
+        """Wait for the outcome.
+
+        Raises:
+            CallerGoneError: there is none after ``patience`` seconds.
+        """
+        timeout = -1 if patience is None else min(max(patience, 0), threading.TIMEOUT_MAX)
+        if not self._done.acquire(timeout=timeout) and self.settle():
+            raise CallerGoneError
+        error, self._error = self._error, None
+        if error is None:
+            return self._result
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame, and all the tensors of those before

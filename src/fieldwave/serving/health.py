@@ -12,11 +12,11 @@ from grpc_health.v1.health import HealthServicer
 
 from fieldwave.serving.receiving import Receiving
 from fieldwave.serving.status import BusyError, status_of
-from fieldwave.wire.methods import HEALTH_SERVICE, PREDICTION_SERVICE
+from fieldwave.wire.methods import HEALTH_SERVICE, INFERENCE_SERVICE, MODEL_SERVICE, PREDICTION_SERVICE
 
 __all__ = ["Health"]
 
-_SERVICES = ("", PREDICTION_SERVICE)
+_SERVICES = ("", PREDICTION_SERVICE, MODEL_SERVICE, INFERENCE_SERVICE)
 
 
 class Health:
@@ -27,7 +27,7 @@ class Health:
         self.report(False)
 
     def add_to(self, server: Any, receiving: Receiving, *, watch: bool = True) -> None:
-        """Serve grpc.health.v1 from ``server``, for ``""`` and for the prediction service.
+        """Serve grpc.health.v1 from ``server``, for ``""`` and for the services that answer.
 
         Parameters:
             receiving: where questions are waited for.

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 from fieldwave.errors import ConflictError, InputError, ServiceError
 
-__all__ = ["is_loopback", "listen"]
+__all__ = ["check_free", "is_loopback", "listen", "listen_on_socket"]
+
+_LONGEST_SOCKET = 107
+"""Of ``sun_path`` on Linux, its terminating zero left out."""
 
 
 def listen(server: Any, host: str, port: int, credentials: Any = None, *, option: str = "--grpc-port") -> int:
@@ -25,7 +30,7 @@ def listen(server: Any, host: str, port: int, credentials: Any = None, *, option
         InputError: the host is no address of this machine, or the port needs rights.
         ServiceError: the port cannot be taken for another reason.
     """
-    _check(host, port, option)
+    check_free(host, port, option)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         if credentials is None:
@@ -48,8 +53,39 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _check(host: str, port: int, option: str) -> None:
-    """Bind the address for a moment: the system's answer has the reason, gRPC's has not."""
+def listen_on_socket(server: Any, path: Path) -> None:
+    """Make ``server`` listen on a Unix socket that only this user can open.
+
+    Raises:
+        ConflictError: a process listens there, or there is a file that is no socket.
+        InputError: the path is longer than sockets can have, or its folder is missing.
+        ServiceError: it cannot be made for another reason.
+    """
+    if len(os.fsencode(path)) > _LONGEST_SOCKET:
+        raise InputError(f"the path of socket {path} is longer than {_LONGEST_SOCKET} bytes; choose a shorter one")
+    if not path.parent.is_dir():
+        raise InputError(f"no folder {path.parent} for the socket {path}; make it first")
+    if path.exists() and not path.is_socket():
+        raise ConflictError(f"{path} exists and is no socket; choose another path for --socket")
+    with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+        probe.connect(os.fspath(path))
+        raise ConflictError(f"a process listens on {path}; choose another path for --socket")
+    path.unlink(missing_ok=True)  # of a process that was killed
+    mask = os.umask(0o177)
+    try:
+        server.add_insecure_port(f"unix:{path}")
+    except RuntimeError as error:
+        raise ServiceError(f"cannot listen on {path}: {error}") from None
+    finally:
+        os.umask(mask)
+
+
+def check_free(host: str, port: int, option: str) -> None:
+    """Bind the address for a moment: the system's answer has the reason, gRPC's has not.
+
+    Raises:
+        ConflictError, InputError, ServiceError: as `listen`.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -26,12 +26,16 @@ class ServeOptions:
         holder: the name under which the NPU is held; the model's name when empty.
         host: the address to listen on.
         grpc_port: the port to listen on; 0 takes a free one.
+        socket: a Unix socket to listen on as well, for callers on this machine who may open the file. Without TLS;
+            keys are asked for if there are any.
         max_message_bytes: the largest request. 40 MiB take 64 images of 224 x 224 as float32 (36.75 MiB), and any
             image file that is decoded (20 MiB).
         max_batch: the most images in one request.
         workers: how many predictions are in hand at once: one on the device while others are received,
             decoded and answered. As many again may wait; whoever comes then is sent away at once.
         receive_seconds: how long a request may take to arrive, or a new connection to say hello.
+        device_seconds: how much longer than twenty times its usual time a run of the device may take, until it is
+            taken for hung.
         recovery_seconds: how often a device that failed is tried again while nobody asks for it.
         grace_seconds: how long requests in hand may take when the service is told to stop.
         keys: a folder of keys (`fieldwave.keys`); callers must send one of them, or a token signed by one. Read
@@ -41,6 +45,8 @@ class ServeOptions:
         client_ca: PEM file of authorities: callers must have a certificate by one of them (mutual TLS).
         probe_port: a second port that answers health checks alone, in plain text; 0 takes a free one, None has
             none.
+        log_requests: a line in the log for each answer.
+        log_json: a log of JSON, for programs.
         insecure: allow to listen where other machines can reach it without keys or without TLS.
     """
 
@@ -51,10 +57,12 @@ class ServeOptions:
     holder: str = ""
     host: str = "127.0.0.1"
     grpc_port: int = 50051
+    socket: Path | None = None
     max_message_bytes: int = 40 << 20
     max_batch: int = 64
     workers: int = 4
     receive_seconds: float = 30.0
+    device_seconds: float = 5.0
     recovery_seconds: float = 1.0
     grace_seconds: float = 10.0
     keys: Path | None = None
@@ -62,6 +70,8 @@ class ServeOptions:
     tls_key: Path | None = None
     client_ca: Path | None = None
     probe_port: int | None = None
+    log_requests: bool = False
+    log_json: bool = False
     insecure: bool = False
 
     def __post_init__(self) -> None:
@@ -75,7 +85,7 @@ class ServeOptions:
         for name in ("max_message_bytes", "max_batch", "workers"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("receive_seconds", "recovery_seconds"):
+        for name in ("receive_seconds", "device_seconds", "recovery_seconds"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be more than 0")
         if not self.grace_seconds >= 0:

@@ -11,13 +11,13 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_g
 from fieldwave.serving.receiving import Receiving
 from fieldwave.serving.status import BusyError, status_of
 from fieldwave.wire.messages import FILES
-from fieldwave.wire.methods import HEALTH_SERVICE, PREDICTION_SERVICE
+from fieldwave.wire.methods import HEALTH_SERVICE, INFERENCE_SERVICE, MODEL_SERVICE, PREDICTION_SERVICE
 
 __all__ = ["add_reflection"]
 
 
 def add_reflection(server: Any, receiving: Receiving) -> None:
-    """Describe the prediction service, health and reflection itself on ``server``.
+    """Describe the services, health and reflection itself on ``server``.
 
     Parameters:
         receiving: where questions are waited for.
@@ -26,7 +26,7 @@ def add_reflection(server: Any, receiving: Receiving) -> None:
     pool = DescriptorPool()
     for file in (*FILES, reflection_pb2.DESCRIPTOR.serialized_pb):
         pool.AddSerializedFile(file)
-    names = (PREDICTION_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
+    names = (PREDICTION_SERVICE, MODEL_SERVICE, INFERENCE_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
     servicer = _EndingReflectionServicer(names, pool, receiving)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
 

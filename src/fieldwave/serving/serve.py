@@ -12,6 +12,7 @@ from typing import Any
 
 from fieldwave.devices import Device
 from fieldwave.errors import DeviceBusyError
+from fieldwave.serving.log import start_logging
 from fieldwave.serving.memory import keep_freed_memory
 from fieldwave.serving.options import ServeOptions
 from fieldwave.serving.server import Server
@@ -41,6 +42,8 @@ def serve(
     Raises:
         FieldwaveError: as `Server.start`.
     """
+    if options.log_json or options.log_requests:
+        start_logging(json=options.log_json)
     keep_freed_memory()
     told = threading.Event()
     previous: dict[signal.Signals, Any] = {}

@@ -17,14 +17,20 @@ from fieldwave.devices import Device, open_device
 from fieldwave.errors import DeviceError, ServiceError
 from fieldwave.leases import Lease, acquire
 from fieldwave.package import Package, read_package
+from fieldwave.serving.answered import Answered
 from fieldwave.serving.authentication import Authentication
 from fieldwave.serving.certificates import server_credentials
 from fieldwave.serving.execution import CallerGoneError, Executor
 from fieldwave.serving.exposure import warn_if_exposed
+from fieldwave.serving.grpc_methods import GrpcMethods
 from fieldwave.serving.health import Health
-from fieldwave.serving.listen import listen
+from fieldwave.serving.inference_service import InferenceService
+from fieldwave.serving.listen import listen, listen_on_socket
+from fieldwave.serving.metrics import Metrics
+from fieldwave.serving.model_service import ModelService
 from fieldwave.serving.options import ServeOptions
 from fieldwave.serving.periodic import Periodic
+from fieldwave.serving.predictor import Model, Predictor
 from fieldwave.serving.probe import Probe
 from fieldwave.serving.receiving import Receiving
 from fieldwave.serving.reflect import add_reflection
@@ -79,10 +85,12 @@ class Server:
         self._health = Health()
         self._port = 0
         self._probe_port = 0
+        self._socket: Path | None = None
         self._probe: Probe | None = None
         self._authentication: Authentication | None = None
         self._grpc: grpc.Server | None = None
-        self._service: PredictionService | None = None
+        self._metrics = Metrics()
+        self._predictor: Predictor | None = None
         self._executor: Executor | None = None
         self._predictions = Receiving(2 * options.workers + _SPARE_RECEIVERS, options.receive_seconds)
         self._reflections = Receiving(_REFLECTIONS, options.receive_seconds)
@@ -119,7 +127,7 @@ class Server:
             DeviceBusyError: others hold the NPUs that would do, and it was not to wait.
             DeviceError: the device cannot run the package.
         """
-        if self._service is not None or self._stopped.is_set():
+        if self._predictor is not None or self._stopped.is_set():
             raise ServiceError("the server has been started already; make a new one")
         try:
             self._start()
@@ -137,13 +145,17 @@ class Server:
             ServiceError: the server is not serving.
             DeviceError: the device cannot run it.
         """
-        service, executor = self._service, self._executor
-        if service is None or executor is None or service.executor is None:
+        predictor, executor = self._predictor, self._executor
+        if predictor is None or executor is None or predictor.executor is None:
             raise ServiceError("the server is not serving; it takes another package when it is")
         package = package if isinstance(package, Package) else read_package(package)
-        signature = Signature.of(package, self._options.name)
-        manifest = package.manifest.to_json()
-        executor.load(package, first_inputs(signature), partial(service.replace, signature, manifest))
+        model = _model(package, self._options, predictor.model.device)
+        signature = model.signature
+
+        def loaded() -> None:
+            predictor.model = model
+
+        executor.load(package, first_inputs(signature), loaded)
         self._warm_up = partial(warm_up, executor, signature)
         _log.info("serving %s from now on, %s", signature.model, package.digest)
 
@@ -161,6 +173,8 @@ class Server:
                 return
             grace = self._options.grace_seconds if grace is None else grace
             self._health.drain()
+            if self._predictor is not None:
+                self._predictor.state = "stopping"
             self._recovery.stop()
             self._rotation.stop()
             if self._grpc is not None:
@@ -171,8 +185,8 @@ class Server:
                     self._checks.end()
                 done.wait()
             self._sweep.stop()
-            if self._service is not None:
-                self._service.executor = None
+            if self._predictor is not None:
+                self._predictor.executor = None
             if self._executor is not None:
                 self._executor.close(grace)
             elif self._device is not None:
@@ -181,6 +195,8 @@ class Server:
                 self._lease.release()
             if self._probe is not None:
                 self._probe.stop()
+            if self._socket is not None:
+                self._socket.unlink(missing_ok=True)
             for task in (self._sweep, self._recovery, self._rotation):
                 task.join(_LAST_REQUEST_SECONDS)
             self._stopped.set()
@@ -200,23 +216,26 @@ class Server:
     def _start(self) -> None:
         options = self._options
         package = options.package if isinstance(options.package, Package) else read_package(options.package)
-        signature = Signature.of(package, options.name)
-        self._service = PredictionService(
-            signature,
-            max_batch=options.max_batch,
-            capacity=2 * options.workers,
-            receiving=self._predictions,
-            manifest=package.manifest.to_json(),
+        model = _model(package, options)
+        self._predictor = predictor = Predictor(model, capacity=2 * options.workers, metrics=self._metrics)
+        methods = GrpcMethods(self._predictions, Answered(self._metrics, log=options.log_requests))
+        services = (
+            PredictionService(predictor, max_batch=options.max_batch),
+            ModelService(predictor),
+            InferenceService(predictor, max_batch=options.max_batch),
         )
         if options.keys is not None:
             self._authentication = Authentication(options.keys)
         credentials = _credentials(options)
         self._grpc = _grpc_server(options, self._authentication)
-        self._grpc.add_generic_rpc_handlers((self._service.handlers(),))
+        self._grpc.add_generic_rpc_handlers(tuple(service.handlers(methods) for service in services))
         self._health.add_to(self._grpc, self._checks)
         add_reflection(self._grpc, self._reflections)
         # The port first: that it is taken is said at once, and clients can wait for health while a device loads.
         self._port = listen(self._grpc, options.host, options.grpc_port, credentials)
+        if options.socket is not None:
+            listen_on_socket(self._grpc, options.socket)
+            self._socket = options.socket
         warn_if_exposed(options.host, keys=options.keys is not None, tls=credentials is not None)
         if options.probe_port is not None:
             self._probe = Probe(self._health)
@@ -228,27 +247,41 @@ class Server:
         if self._device is None:
             self._lease = acquire(
                 options.device,
-                options.holder or signature.model,
+                options.holder or model.signature.model,
                 options.when_busy,
                 waiting=self._wait_for_npu,
                 cancelled=self._cancelled,
             )
             self._device = open_device(self._lease.device)
+        predictor.state = "programming"
         self._device.load(package)
-        self._executor = Executor(self._device, report=self._health.report)
-        self._warm_up = partial(warm_up, self._executor, signature)
+        model = _model(package, options, self._device.name)
+        self._executor = executor = Executor(self._device, self._report, patience=options.device_seconds)
+        self._metrics.describe(model=model.signature.model, device=model.device, digest=model.digest)
+        self._metrics.watch(
+            in_hand=lambda: len(predictor.places),
+            waiting=lambda: executor.waiting,
+            counters=lambda: executor.counters,
+        )
+        self._warm_up = partial(warm_up, executor, model.signature)
         self._warm_up(Nobody())
-        self._service.executor = self._executor
-        self._health.report(True)
+        predictor.model = model
+        predictor.executor = executor
+        predictor.state = "serving"
+        self._report(True)
         self._recovery.start()
         _log.info(
             "serving %s on %s:%d, device %s%s",
-            signature.model,
+            model.signature.model,
             options.host,
             self._port,
             self._device.name,
             options.protection,
         )
+
+    def _report(self, healthy: bool) -> None:
+        self._health.report(healthy)
+        self._metrics.healthy(healthy)
 
     def _wait_for_npu(self, reason: str) -> None:
         _log.info("waiting for an NPU: %s", reason)
@@ -275,6 +308,11 @@ class Server:
         except (DeviceError, CallerGoneError):
             return  # said when it failed; it is tried again
         _log.info("the device answers again")
+
+
+def _model(package: Package, options: ServeOptions, device: str = "") -> Model:
+    signature = Signature.of(package, options.name)
+    return Model(signature, package.manifest.to_json().decode(), device, package.digest)
 
 
 def _credentials(options: ServeOptions) -> grpc.ServerCredentials | None:

@@ -78,7 +78,7 @@ class Signature:
         proto = SignatureDef(method_name=PREDICT_METHOD_NAME)
         for specs, infos in ((self.inputs, proto.inputs), (self.outputs, proto.outputs)):
             for spec in specs:
-                infos[(*spec.aliases, spec.name)[0]].CopyFrom(_tensor_info(spec))
+                infos[spec.public_name].CopyFrom(_tensor_info(spec))
         return proto
 
     @cached_property

@@ -38,18 +38,21 @@ _CODES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
 )
 
 
-def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
+def status_of(error: Exception, number: str = "") -> tuple[grpc.StatusCode, str]:
     """The status code and text to answer with.
 
     An error that nobody foresaw is logged under a number, and the client reads only that number: its text may
     hold paths or data of other clients.
+
+    Parameters:
+        number: the request's id; one is made if there is none.
     """
     for kind, code in _CODES:
         if isinstance(error, kind):
             if isinstance(error, DeviceError):
                 _log.error("the device failed: %s", error)
             return code, _shortened(str(error))
-    number = secrets.token_hex(4)
+    number = number or secrets.token_hex(4)
     _log.error("request %s failed", number, exc_info=error)
     return (
         grpc.StatusCode.INTERNAL,

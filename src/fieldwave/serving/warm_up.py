@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldwave.serving.decode import Prediction, decode
+from fieldwave.serving.assemble import Prediction
+from fieldwave.serving.decode import decode
 from fieldwave.serving.encode import encode
 from fieldwave.serving.execution import Caller, Executor
 from fieldwave.serving.signature import Signature
@@ -19,6 +20,8 @@ __all__ = ["Nobody", "first_inputs", "warm_up"]
 
 class Nobody:
     """The caller of the warm-up, who waits until ``gone`` says otherwise."""
+
+    client = ""
 
     def __init__(self, gone: Callable[[], bool] = lambda: False) -> None:
         self._gone = gone

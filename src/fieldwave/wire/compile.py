@@ -15,7 +15,7 @@ __all__ = ["DESCRIPTORS", "FOLDER", "compile_descriptors"]
 
 FOLDER = Path(__file__).parent
 DESCRIPTORS = {
-    "messages.pb": ("tensor.proto", "prediction.proto", "health.proto"),
+    "messages.pb": ("tensor.proto", "prediction.proto", "model_status.proto", "inference.proto", "health.proto"),
     "kubelet.pb": ("device_plugin.proto", "pod_resources.proto"),
 }
 """The files of descriptors, and what each is compiled from."""

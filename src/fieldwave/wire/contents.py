@@ -7,10 +7,9 @@ request is cut: protobuf parses a small message, and the tensors are views of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from google.protobuf.message import Message
 
+from fieldwave.wire.fields import fields
 from fieldwave.wire.messages import PredictRequest
 from fieldwave.wire.tensors import CONTENT_TAG, varint
 
@@ -19,8 +18,6 @@ __all__ = ["CUT_BYTES", "parse_request"]
 CUT_BYTES = 16 << 10
 """A ``tensor_content`` of at least this size is not copied."""
 
-# More fields in one message than any client writes there: in such numbers they are for protobuf's faster loop.
-_MAX_FIELDS = 64
 _INPUTS, _KEY, _VALUE, _CONTENT = 0x12, 0x0A, 0x12, CONTENT_TAG[0]  # tags: field number << 3 | 2, length-delimited
 
 
@@ -48,58 +45,25 @@ def _cut(data: memoryview, cut_bytes: int) -> tuple[bytes, dict[str, memoryview]
     parts: list[bytes | memoryview] = []
     contents: dict[str, memoryview] = {}
     names: set[str] = set()
-    for tag, field, payload in _fields(data):
+    for tag, field, payload in fields(data):
         if tag != _INPUTS:
             parts.append(field)
             continue
-        (key_tag, key, name), (value_tag, _, tensor) = _fields(payload)
+        (key_tag, key, name), (value_tag, _, tensor) = fields(payload)
         if (key_tag, value_tag) != (_KEY, _VALUE):
             raise ValueError("an entry without key and value in this order")
         text = str(name, "utf-8")
         if text in names:
             raise ValueError("two entries of one name")
         names.add(text)
-        fields = list(_fields(tensor))
-        found = [value for tensor_tag, _, value in fields if tensor_tag == _CONTENT]
+        parts_of = list(fields(tensor))
+        found = [value for tensor_tag, _, value in parts_of if tensor_tag == _CONTENT]
         if len(found) != 1 or len(found[0]) < cut_bytes:
             parts.append(field)
             continue
         contents[text] = found[0]
-        rest = [tensor_field for tensor_tag, tensor_field, _ in fields if tensor_tag != _CONTENT]
+        rest = [tensor_field for tensor_tag, tensor_field, _ in parts_of if tensor_tag != _CONTENT]
         size = sum(map(len, rest))
         prefix = varint(size)
         parts += (b"\x12", varint(len(key) + 1 + len(prefix) + size), key, b"\x12", prefix, *rest)
     return b"".join(parts), contents
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
-    """Tag, the whole field, and the payload, of each field of ``message``; the payload of a number is empty."""
-    position, end = 0, len(message)
-    for _ in range(_MAX_FIELDS):
-        if position == end:
-            return
-        start = position
-        tag = message[position]
-        kind = tag & 7
-        if tag >= 0x80 or tag < 8:
-            raise ValueError("no field, or one of a high number")
-        position, number = _varint(message, position + 1) if kind in (0, 2) else (position + 1, 0)
-        begin = position
-        position += {0: 0, 1: 8, 2: number, 5: 4}.get(kind, end)
-        if position > end:
-            raise ValueError("a field that goes on after the message")
-        yield tag, message[start:position], message[begin:position]
-    raise ValueError("too many fields")
-
-
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """The position after a varint, and its value."""
-    number = shift = 0
-    while shift < 64:
-        byte = message[position]
-        position += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return position, number
-        shift += 7
-    raise ValueError("a number of more than ten bytes")

@@ -17,11 +17,26 @@ __all__ = [
     "DataType",
     "GetModelMetadataRequest",
     "GetModelMetadataResponse",
+    "GetModelStatusRequest",
+    "GetModelStatusResponse",
     "HealthCheckRequest",
     "HealthCheckResponse",
+    "InferTensorContents",
+    "ModelInferRequest",
+    "ModelInferResponse",
+    "ModelMetadataRequest",
+    "ModelMetadataResponse",
+    "ModelReadyRequest",
+    "ModelReadyResponse",
     "ModelSpec",
     "PredictRequest",
     "PredictResponse",
+    "ServerLiveRequest",
+    "ServerLiveResponse",
+    "ServerMetadataRequest",
+    "ServerMetadataResponse",
+    "ServerReadyRequest",
+    "ServerReadyResponse",
     "SignatureDef",
     "SignatureDefMap",
     "StringValue",
@@ -65,6 +80,22 @@ PredictResponse = _message("tensorflow.serving.PredictResponse")
 GetModelMetadataRequest = _message("tensorflow.serving.GetModelMetadataRequest")
 GetModelMetadataResponse = _message("tensorflow.serving.GetModelMetadataResponse")
 SignatureDefMap = _message("tensorflow.serving.SignatureDefMap")
+GetModelStatusRequest = _message("tensorflow.serving.GetModelStatusRequest")
+GetModelStatusResponse = _message("tensorflow.serving.GetModelStatusResponse")
+
+ServerLiveRequest = _message("inference.ServerLiveRequest")
+ServerLiveResponse = _message("inference.ServerLiveResponse")
+ServerReadyRequest = _message("inference.ServerReadyRequest")
+ServerReadyResponse = _message("inference.ServerReadyResponse")
+ServerMetadataRequest = _message("inference.ServerMetadataRequest")
+ServerMetadataResponse = _message("inference.ServerMetadataResponse")
+ModelReadyRequest = _message("inference.ModelReadyRequest")
+ModelReadyResponse = _message("inference.ModelReadyResponse")
+ModelMetadataRequest = _message("inference.ModelMetadataRequest")
+ModelMetadataResponse = _message("inference.ModelMetadataResponse")
+InferTensorContents = _message("inference.InferTensorContents")
+ModelInferRequest = _message("inference.ModelInferRequest")
+ModelInferResponse = _message("inference.ModelInferResponse")
 
 StringValue = _message("google.protobuf.StringValue")
 

@@ -8,21 +8,27 @@ __all__ = [
     "GET_MODEL_METADATA",
     "HEALTH_CHECK",
     "HEALTH_SERVICE",
+    "INFERENCE_SERVICE",
     "MANIFEST_FIELD",
+    "MODEL_SERVICE",
     "MODEL_VERSION",
     "OUTPUT_NAMES_KEY",
     "OUTPUT_NAMES_ONCE",
     "PREDICT",
     "PREDICTION_SERVICE",
     "PREDICT_METHOD_NAME",
+    "REQUEST_ID_KEY",
     "ROUTE_KEY",
     "ROUTE_PREFIX",
     "SIGNATURE_FIELD",
+    "TIMINGS_KEY",
 ]
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 PREDICT = f"/{PREDICTION_SERVICE}/Predict"
 GET_MODEL_METADATA = f"/{PREDICTION_SERVICE}/GetModelMetadata"
+MODEL_SERVICE = "tensorflow.serving.ModelService"
+INFERENCE_SERVICE = "inference.GRPCInferenceService"
 HEALTH_SERVICE = "grpc.health.v1.Health"
 HEALTH_CHECK = f"/{HEALTH_SERVICE}/Check"
 
@@ -41,3 +47,8 @@ ROUTE_PREFIX = "/api/v1/service/"
 # Whoever does not filter outputs gets each under every name it may know; with this header, each comes once.
 OUTPUT_NAMES_KEY = "fieldwave-output-names"
 OUTPUT_NAMES_ONCE = "once"
+
+# Sent back as a trailer if a client sends it; logs speak of the request by it.
+REQUEST_ID_KEY = "x-request-id"
+# Whoever sends it gets it back as a trailer: milliseconds in each stage (W3C Server Timing).
+TIMINGS_KEY = "server-timing"

@@ -24,6 +24,8 @@ __all__ = [
     "MAX_RANK",
     "MAX_TENSOR_BYTES",
     "STRING_TAG",
+    "check_rank",
+    "checked_shape",
     "from_tensor_proto",
     "tensor_header",
     "to_tensor_proto",
@@ -144,10 +146,26 @@ def _shape(proto: Message) -> tuple[int, ...]:
     shape_proto = proto.tensor_shape
     if shape_proto.unknown_rank:
         raise TensorError("the shape is marked as of unknown rank; send the sizes of all dimensions")
-    rank = len(shape_proto.dim)
+    check_rank(len(shape_proto.dim))
+    return checked_shape(tuple([dim.size for dim in shape_proto.dim]))
+
+
+def check_rank(rank: int) -> None:
+    """Refuse a shape of more dimensions than any network has.
+
+    Raises:
+        TensorError: it has.
+    """
     if rank > MAX_RANK:
         raise TensorError(f"the shape has {rank} dimensions; at most {MAX_RANK} are supported")
-    shape = tuple([dim.size for dim in shape_proto.dim])
+
+
+def checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """``shape``, if memory could hold such an array.
+
+    Raises:
+        TensorError: a dimension is negative, or they make too many elements.
+    """
     if min(shape, default=0) < 0:
         raise TensorError(f"shape {list(shape)} has a negative dimension; send the sizes of all dimensions")
     # Dimensions of 0 do not count: numpy's own limit ignores them too.

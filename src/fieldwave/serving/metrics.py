@@ -1,0 +1,119 @@
+"""What a service has done, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from fieldwave.devices import Counters
+from fieldwave.serving.timings import STAGES, Timings
+from fieldwave.version import __version__
+
+__all__ = ["CONTENT_TYPE", "Metrics"]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Of what `Metrics.exposition` gives: Prometheus' text format."""
+
+_SECONDS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Upper bounds of histograms: 1-2-5 steps from 0.1 ms, where an NPU's answers are, to gRPC's usual deadlines."""
+
+
+class Metrics:
+    """The counters of one service, in a registry of its own; an observation takes 1 us."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        common: dict[str, Any] = {"namespace": "fieldwave", "registry": self.registry}
+        self._requests = Counter(
+            "requests", "Calls answered, by protocol and gRPC status.", ("protocol", "code"), **common
+        )
+        self._seconds = Histogram(
+            "request_seconds",
+            "From the last byte of a prediction's request to its answer.",
+            ("protocol",),
+            buckets=_SECONDS,
+            **common,
+        )
+        stages = Histogram(
+            "stage_seconds", "Where the time of a prediction went.", ("stage",), buckets=_SECONDS, **common
+        )
+        self._stages = [(stage, stages.labels(stage).observe) for stage in STAGES]
+        self._images = Counter("images", "Images predicted.", **common)
+        self._healthy = Gauge("device_healthy", "1 if the device answered its last run, else 0.", **common)
+        self._common = common
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+    def describe(self, *, model: str, device: str, digest: str) -> None:
+        """Say what is served."""
+        info = Gauge(
+            "build_info",
+            "1, with what is served as labels.",
+            ("version", "model", "device", "package"),
+            **self._common,
+        )
+        info.labels(__version__, model, device, digest).set(1)
+
+    def watch(
+        self, *, in_hand: Callable[[], int], waiting: Callable[[], int], counters: Callable[[], Counters | None]
+    ) -> None:
+        """Ask for these whenever somebody asks here.
+
+        Parameters:
+            in_hand: requests that have a place.
+            waiting: predictions that wait for the device.
+            counters: the device's.
+        """
+        Gauge("in_hand", "Predictions in hand.", **self._common).set_function(in_hand)
+        Gauge("waiting", "Predictions that wait for the device.", **self._common).set_function(waiting)
+        self.registry.register(_DeviceCollector(counters))
+
+    def answered(self, protocol: str, code: str) -> None:
+        """A call has been answered, with the gRPC status of that name, or what corresponds to it elsewhere."""
+        self._requests.labels(protocol, code).inc()
+
+    def took(self, protocol: str, seconds: float) -> None:
+        """A prediction has been answered, so many seconds after its request was complete."""
+        self._seconds.labels(protocol).observe(seconds)
+
+    def predicted(self, timings: Timings, images: int) -> None:
+        """A prediction has been made."""
+        for stage, observe in self._stages:
+            observe(getattr(timings, stage))
+        self._images.inc(images)
+
+    def healthy(self, healthy: bool) -> None:
+        """Whether the device answers."""
+        self._healthy.set(healthy)
+
+    def exposition(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        text: bytes = generate_latest(self.registry)
+        return text
+
+
+class _DeviceCollector:
+    """The device's own counters, read when they are asked for."""
+
+    def __init__(self, counters: Callable[[], Counters | None]) -> None:
+        self._counters = counters
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        counters = self._counters()
+        if counters is None:
+            return
+        yield _counter("device_images", "Images that the device has run.", counters.images)
+        yield _counter("device_busy_seconds", "Seconds that the device has spent in runs.", counters.busy_seconds)
+        if counters.cycles is not None:
+            yield _counter("device_cycles", "Clock cycles of the NPU in runs.", counters.cycles)
+        if counters.macs is not None:
+            yield _counter("device_macs", "Multiply-accumulates that the networks asked of it.", counters.macs)
+
+
+def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(f"fieldwave_{name}", text, value=value)
