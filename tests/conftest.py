@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from fieldwave.conversion import Conversion, convert
 from fieldwave.images import Images
 from fieldwave.zoo import digit_png, digits_images
 from tests import containers
+from tests.cluster import real
+from tests.cluster.real import RealCluster
 
 PHOTOS = Path(__file__).parent / "data" / "images"
 
@@ -62,3 +65,19 @@ def digits_image(podman: containers.Podman, digits: Conversion, tmp_path_factory
     images.export(built, folder / "digits.tar")
     podman("load", "--quiet", "--input", str(folder / "digits.tar"))
     return f"localhost/fieldwave/digits@{built.digest}"
+
+
+@pytest.fixture(scope="session")
+def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
+    """The cluster that FIELDWAVE_TEST_KUBECONFIG names, else a stand-in that runs pods by podman.
+
+    Of a cluster without FIELDWAVE_TEST_REGISTRY the registry is empty.
+    """
+    kubeconfig = os.environ.get("FIELDWAVE_TEST_KUBECONFIG", "")
+    if kubeconfig:
+        yield RealCluster(kubeconfig, os.environ.get("FIELDWAVE_TEST_REGISTRY", ""))
+    elif real.MISSING:
+        pytest.skip(f"no cluster: set FIELDWAVE_TEST_KUBECONFIG; and no stand-in: {real.MISSING}")
+    else:
+        with real.running(tmp_path_factory.mktemp("cluster")) as running:
+            yield running

@@ -56,14 +56,16 @@ class Podman:
         folder: where all of it lies, but for what runs.
         run: the state of what runs; podman wants a path of at most 50 characters.
         environment: for a process that is to meet the same podman, such as one that ssh starts.
+        network: whose addresses no other podman of this machine gives out.
     """
 
     folder: Path
     run: Path
     environment: dict[str, str]
+    network: str = ""
 
-    def __call__(self, *arguments: str, timeout: float = 120.0, check: bool = True) -> str:
-        """Run ``podman ARGUMENTS`` and return what it prints."""
+    def __call__(self, *arguments: str, timeout: float = 120.0, check: bool = True, both: bool = False) -> str:
+        """Run ``podman ARGUMENTS`` and return what it prints; with ``both``, what it prints as errors, too."""
         done = subprocess.run(
             [*self.command, *arguments],
             env=self.environment,
@@ -73,7 +75,7 @@ class Podman:
             check=False,
         )
         assert done.returncode == 0 or not check, f"podman {' '.join(arguments)}: {done.stderr.strip()}"
-        return done.stdout.strip()
+        return (done.stdout + (done.stderr if both else "")).strip()
 
     @property
     def command(self) -> list[str]:
@@ -98,10 +100,11 @@ def podman(folder: Path) -> Iterator[Podman]:
     folder.mkdir(parents=True, exist_ok=True)
     # Each knows its own addresses alone: with podman's usual network two of them would give out the same ones.
     high, low = 128 + secrets.randbelow(127), secrets.randbelow(256)
-    config.write_text(_CONFIG.format(folder=folder, mark=secrets.token_hex(4), high=high, low=low))
+    mark = secrets.token_hex(4)
+    config.write_text(_CONFIG.format(folder=folder, mark=mark, high=high, low=low))
     environment = {**os.environ, "CONTAINERS_CONF": str(config), "TMPDIR": str(folder)}
     run = Path(tempfile.mkdtemp(prefix="fw-podman-", dir="/tmp"))
-    it = Podman(folder, run, environment)
+    it = Podman(folder, run, environment, f"fieldwave-{mark}")
     storage = f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/storage"\nrunroot = "{run}"\n'
     (folder / "storage.conf").write_text(storage)
     try:

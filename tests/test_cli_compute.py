@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from fieldwave.cli import app
 from fieldwave.leases import acquire, why_busy
-from tests.cluster_api import ClusterApi, cluster_api
+from tests.cluster import Cluster, serving, write_kubeconfig
 
 
 @pytest.fixture
@@ -26,11 +26,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def api(project: Path) -> Iterator[ClusterApi]:
-    with cluster_api() as api:
-        api.kubeconfig(project / "config")
-        api.put("namespaces", {"metadata": {"name": "default"}})
-        yield api
+def cluster(project: Path) -> Iterator[Cluster]:
+    cluster = Cluster()
+    with serving(cluster, project):
+        write_kubeconfig(cluster, project / "config", "lab")
+        cluster.put("Namespace", {"metadata": {"name": "default"}})
+        yield cluster
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
@@ -102,7 +103,7 @@ def test_show_this_machine(project: Path) -> None:
     assert [one["holder"] for one in as_json["held"]] == ["digits"]
 
 
-def test_attach_list_and_delete_a_cluster(project: Path, api: ClusterApi) -> None:
+def test_attach_list_and_delete_a_cluster(project: Path, cluster: Cluster) -> None:
     code, out, err = run(
         "compute", "attach", "lab", "--context", "lab", "--kubeconfig", "config", "--node-selector", "a=b"
     )
@@ -129,7 +130,7 @@ def test_attach_list_and_delete_a_cluster(project: Path, api: ClusterApi) -> Non
     assert run("compute", "show", "lab")[0] == 1
 
 
-def test_what_cannot_be_attached(project: Path, api: ClusterApi) -> None:
+def test_what_cannot_be_attached(project: Path, cluster: Cluster) -> None:
     assert run("compute", "attach", "lab", "--context", "prod", "--kubeconfig", "config")[2] == (
         f"error: {project}/config has no context 'prod' that is complete; its contexts: lab\n"
     )
@@ -150,12 +151,12 @@ def test_attach_a_box(project: Path) -> None:
     assert (box["destination"], box["port"], box["identity"]) == ("fw@line3", 2222, str(project / "key"))
 
 
-def test_create_and_its_quota(project: Path, api: ClusterApi) -> None:
+def test_create_and_its_quota(project: Path, cluster: Cluster) -> None:
     code, _, err = run(
         "compute", "create", "lab", "--kubeconfig", "config", "--limit", "2", "--plugin-image", "a@sha256:0"
     )
     assert (code, err.splitlines()[0]) == (0, "lab is created: context (current), namespace fieldwave")
-    assert api.get("daemonsets", "fieldwave-device-plugin", "kube-system") is not None
+    assert cluster.find("DaemonSet", "fieldwave-device-plugin", "kube-system") is not None
     assert run("compute", "quota", "lab", "--limit", "3")[0] == 0
     assert json.loads(run("compute", "quota", "lab", "--json")[1])["npus"] == {
         "limit": 3,

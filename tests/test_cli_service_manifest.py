@@ -13,9 +13,9 @@ from fieldwave.compute import Compute, Computes
 from fieldwave.deploy.kubernetes.target import KubernetesTarget
 from fieldwave.images import Images, add_base
 from fieldwave.workspace import Workspace
-from tests import kubernetes_schemas, kubernetes_server
+from tests import kubernetes_schemas
+from tests.cluster import Cluster, serving
 from tests.image_parts import base, package, wheelhouse
-from tests.kubernetes_server import Cluster
 
 __all__ = ["wheelhouse"]
 
@@ -97,7 +97,7 @@ def test_what_a_server_does_not_know_is_left_out() -> None:
 
 
 def test_what_runs_on_a_cluster_is_printed(workspace: Workspace, tmp_path: Path) -> None:
-    with kubernetes_server.serving(Cluster(), tmp_path) as path:
+    with serving(Cluster(), tmp_path) as path:
         compute = Compute("lab", "kubernetes", kubeconfig=str(path), namespace="vision")
         Computes(workspace).attach(compute)
         KubernetesTarget(compute, workspace, tls_secret="t", cpus="3").deploy(IMAGE, "digits")

@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 from fieldwave.cli import app
 from fieldwave.deploy.kubernetes import target
 from fieldwave.deploy.kubernetes.rollout import Patience
-from tests import kubernetes_server
-from tests.kubernetes_server import Cluster
+from tests.cluster import Cluster, serving
 
 IMAGE = "registry.example/digits@sha256:" + "1" * 64
 OTHER = "registry.example/digits@sha256:" + "2" * 64
@@ -25,7 +24,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(target, "Patience", lambda: Patience(poll=0.01))
     cluster = Cluster(npus=1)
-    with kubernetes_server.serving(cluster, tmp_path) as path:
+    with serving(cluster, tmp_path) as path:
         assert runner.invoke(app, ["init"]).exit_code == 0
         attached = ("compute", "attach", "lab", "--kubeconfig", str(path))
         result = runner.invoke(app, [*attached, "--namespace", "vision"])

@@ -11,22 +11,25 @@ from fieldwave.compute.cluster import connect, contexts
 from fieldwave.errors import ConflictError, HostError, InputError
 from fieldwave.workspace import Workspace
 from tests import certificates
-from tests.cluster_api import ClusterApi, cluster_api
+from tests.cluster import Cluster, serving, write_kubeconfig
 from tests.kubernetes_schemas import errors
 
 NPU = "fieldwave.dev/npu"
+SINCE = "2026-11-23T08:00:00Z"
 
 
 @pytest.fixture
-def api() -> Iterator[ClusterApi]:
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """A cluster with two nodes of two NPUs each, one without, one that is cordoned, and a namespace."""
-    with cluster_api() as api:
-        api.put("namespaces", {"metadata": {"name": "vision"}})
-        api.put("nodes", node("n1", npus="2", accelerator="u250"))
-        api.put("nodes", node("n2", npus="2", accelerator="u250"))
-        api.put("nodes", node("n3"))
-        api.put("nodes", node("n4", npus="8", cordoned=True))
-        yield api
+    cluster = Cluster()
+    del cluster.objects["Node", "", "node-1"]
+    with serving(cluster, tmp_path):
+        cluster.put("Namespace", {"metadata": {"name": "vision"}})
+        cluster.put("Node", node("n1", npus="2", accelerator="u250"))
+        cluster.put("Node", node("n2", npus="2", accelerator="u250"))
+        cluster.put("Node", node("n3"))
+        cluster.put("Node", node("n4", npus="8", cordoned=True))
+        yield cluster
 
 
 @pytest.fixture
@@ -35,8 +38,8 @@ def computes(tmp_path: Path) -> Computes:
 
 
 @pytest.fixture
-def lab(api: ClusterApi, tmp_path: Path) -> Compute:
-    path = api.kubeconfig(tmp_path / "config")
+def lab(cluster: Cluster, tmp_path: Path) -> Compute:
+    path = write_kubeconfig(cluster, tmp_path / "config", "lab")
     return Compute("lab", "kubernetes", context="lab", kubeconfig=str(path), namespace="vision")
 
 
@@ -73,7 +76,12 @@ def pod(
 ) -> Any:
     container = {"name": "server", "resources": {"limits": {NPU: str(npus)}} if npus else {}}
     return {
-        "metadata": {"name": name, "namespace": namespace, "labels": more.pop("labels", {})},
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": more.pop("labels", {}),
+            "creationTimestamp": "2026-11-23T08:00:00Z",
+        },
         "spec": {"nodeName": node, "containers": [container], **more},
         "status": {"phase": phase},
     }
@@ -88,14 +96,14 @@ def quota(name: str, hard: str, used: str) -> dict[str, Any]:
     }
 
 
-def test_npus_of_a_cluster_and_who_holds_them(api: ClusterApi, computes: Computes, lab: Compute) -> None:
+def test_npus_of_a_cluster_and_who_holds_them(cluster: Cluster, computes: Computes, lab: Compute) -> None:
     computes.attach(lab)
     instance = {"app.kubernetes.io/instance": "digits"}
-    api.put("pods", pod("digits-0", "n1", labels=instance))
-    api.put("pods", pod("other-7", "n2", npus=2, namespace="team-b", labels=instance))
-    api.put("pods", pod("done", "n1", phase="Succeeded"))
-    api.put("pods", pod("without", "n1", npus=0))
-    api.put("pods", pod("elsewhere", "n4"))
+    cluster.put("Pod", pod("digits-0", "n1", labels=instance))
+    cluster.put("Pod", pod("other-7", "n2", npus=2, namespace="team-b", labels=instance))
+    cluster.put("Pod", pod("done", "n1", phase="Succeeded"))
+    cluster.put("Pod", pod("without", "n1", npus=0))
+    cluster.put("Pod", pod("elsewhere", "n4"))
     assert computes.status("lab") == ComputeStatus(
         "Succeeded",
         (),
@@ -118,47 +126,47 @@ def test_npus_of_a_cluster_and_who_holds_them(api: ClusterApi, computes: Compute
     assert npus.free == 1
 
 
-def test_nodes_are_chosen_by_their_labels(api: ClusterApi, computes: Computes, lab: Compute) -> None:
+def test_nodes_are_chosen_by_their_labels(cluster: Cluster, computes: Computes, lab: Compute) -> None:
     chosen = Compute(
         "lab", "kubernetes", kubeconfig=lab.kubeconfig, namespace="vision", node_selector={"accelerator": "u250"}
     )
     computes.attach(chosen)
     assert computes.status("lab").count == 2
     for name in ("n1", "n2"):
-        del api.objects["nodes", "", name]
+        del cluster.objects["Node", "", name]
     assert computes.status("lab").errors == ("no node has the labels accelerator=u250",)
     assert computes.status("lab").state == "Failed"
 
 
 def test_init_containers_and_sidecars_count_as_the_scheduler_counts_them(
-    api: ClusterApi, computes: Computes, lab: Compute
+    cluster: Cluster, computes: Computes, lab: Compute
 ) -> None:
     computes.attach(lab)
 
     def init(npus: int, **more: str) -> dict[str, Any]:
         return {"name": f"i{npus}{len(more)}", "resources": {"limits": {NPU: str(npus)}}, **more}
 
-    api.put("pods", pod("p", "n1", npus=1, initContainers=[init(1, restartPolicy="Always"), init(3)]))
+    cluster.put("Pod", pod("p", "n1", npus=1, initContainers=[init(1, restartPolicy="Always"), init(3)]))
     npus = computes.status("lab").npus
     assert npus is not None
     assert npus.allocated == 4
 
 
-def test_the_tightest_quota_is_the_limit(api: ClusterApi, computes: Computes, lab: Compute) -> None:
+def test_the_tightest_quota_is_the_limit(cluster: Cluster, computes: Computes, lab: Compute) -> None:
     computes.attach(lab)
-    api.put("resourcequotas", quota("wide", "100", "1"))
-    api.put("resourcequotas", quota("tight", "2", "1"))
+    cluster.put("ResourceQuota", quota("wide", "100", "1"))
+    cluster.put("ResourceQuota", quota("tight", "2", "1"))
     npus = computes.status("lab").npus
     assert npus is not None
     assert (npus.limit, npus.used, npus.allocatable, npus.free) == (2, 1, 4, 1)
 
 
 def test_a_cluster_without_npus_can_run_services_on_the_processor(
-    api: ClusterApi, computes: Computes, lab: Compute
+    cluster: Cluster, computes: Computes, lab: Compute
 ) -> None:
     computes.attach(lab)
     for name in ("n1", "n2"):
-        api.put("nodes", node(name))
+        cluster.put("Node", node(name))
     status = computes.status("lab")
     assert (status.state, status.count, status.npus) == ("Succeeded", 3, Npus())
     assert status.errors == (
@@ -167,9 +175,9 @@ def test_a_cluster_without_npus_can_run_services_on_the_processor(
     )
 
 
-def test_a_user_who_may_see_the_namespace_only(api: ClusterApi, computes: Computes, lab: Compute) -> None:
+def test_a_user_who_may_see_the_namespace_only(cluster: Cluster, computes: Computes, lab: Compute) -> None:
     computes.attach(lab)
-    api.forbidden = {"nodes", "namespaces"}
+    cluster.forbidden = {"nodes", "namespaces"}
     assert computes.status("lab") == ComputeStatus(
         "Succeeded",
         (
@@ -177,26 +185,26 @@ def test_a_user_who_may_see_the_namespace_only(api: ClusterApi, computes: Comput
             'this user may not see the nodes: nodes is forbidden: User "me" cannot get it',
         ),
     )
-    api.put("resourcequotas", quota("q", "3", "1"))
+    cluster.put("ResourceQuota", quota("q", "3", "1"))
     assert computes.status("lab").npus == Npus(3, 1, 3, 1)
 
 
-def test_a_namespace_or_a_cluster_that_is_not_there(api: ClusterApi, computes: Computes, lab: Compute) -> None:
+def test_a_namespace_or_a_cluster_that_is_not_there(cluster: Cluster, computes: Computes, lab: Compute) -> None:
     computes.attach(lab)
-    del api.objects["namespaces", "", "vision"]
+    del cluster.objects["Namespace", "", "vision"]
     status = computes.status("lab")
     assert (status.state, status.errors) == (
         "Failed",
         ("namespace vision is not there; make it: kubectl create namespace vision",),
     )
     path = Path(lab.kubeconfig)
-    path.write_text(path.read_text().replace(api.url, "http://127.0.0.1:1"))
+    path.write_text(path.read_text().replace(cluster.url, "http://127.0.0.1:1"))
     assert computes.status("lab") == ComputeStatus(
         "Failed", ("cluster lab cannot be reached: [Errno 111] Connection refused",)
     )
 
 
-def test_a_kubeconfig_that_cannot_be_used(api: ClusterApi, tmp_path: Path, lab: Compute) -> None:
+def test_a_kubeconfig_that_cannot_be_used(cluster: Cluster, tmp_path: Path, lab: Compute) -> None:
     assert contexts(lab.kubeconfig) == ("lab",)
     with pytest.raises(InputError) as caught:
         connect(Compute("x1", "kubernetes", context="prod", kubeconfig=lab.kubeconfig))
@@ -212,9 +220,9 @@ def test_a_kubeconfig_that_cannot_be_used(api: ClusterApi, tmp_path: Path, lab: 
 
 
 def test_of_several_kubeconfig_files_the_one_with_the_context(
-    api: ClusterApi, tmp_path: Path, lab: Compute, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, tmp_path: Path, lab: Compute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api.kubeconfig(tmp_path / "other", "other")
+    write_kubeconfig(cluster, tmp_path / "other", "other")
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/none:{tmp_path}/other:{tmp_path}/config")
     for context in ("lab", "other"):
         with connect(Compute("x1", "kubernetes", context=context, namespace="vision")) as client:
@@ -245,67 +253,71 @@ def test_in_a_pod_it_is_the_cluster_of_the_pod(tmp_path: Path, monkeypatch: pyte
 
 
 def test_create_makes_what_services_need_and_delete_unmakes_it(
-    api: ClusterApi, computes: Computes, lab: Compute
+    cluster: Cluster, computes: Computes, lab: Compute
 ) -> None:
     new = Compute("lab", "kubernetes", kubeconfig=lab.kubeconfig, namespace="fw")
     made = computes.create(new, limit=2, image="registry.example/digits@sha256:0")
     assert made.owned
     assert computes.get("lab") == made
     mine = {"app.kubernetes.io/managed-by": "fieldwave", "fieldwave.dev/compute": "lab"}
-    namespace = api.get("namespaces", "fw")
+    namespace = cluster.find("Namespace", "fw")
     assert namespace is not None
     assert namespace["metadata"]["labels"] == mine
-    limit = api.get("resourcequotas", "fieldwave-npus", "fw")
+    limit = cluster.find("ResourceQuota", "fieldwave-npus", "fw")
     assert limit is not None
     assert limit["spec"] == {"hard": {"requests.fieldwave.dev/npu": "2"}}
-    plugin = api.get("daemonsets", "fieldwave-device-plugin", "kube-system")
+    plugin = cluster.find("DaemonSet", "fieldwave-device-plugin", "kube-system")
     assert plugin is not None
     assert plugin["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example/digits@sha256:0"
     for made_there in (namespace, limit, plugin):
         described = made_there | {"metadata": made_there["metadata"] | {"creationTimestamp": None}}
         assert [errors(described, version) for version in ("1.27", "1.37")] == [[], []]
-    assert all("fieldManager=fieldwave" in one for one in api.requests if one.startswith("PATCH"))
+    assert all(query["fieldManager"] == "fieldwave" for method, _, query in cluster.requests if method == "PATCH")
 
     computes.set_limit("lab", 5)
-    limit = api.get("resourcequotas", "fieldwave-npus", "fw")
+    limit = cluster.find("ResourceQuota", "fieldwave-npus", "fw")
     assert limit is not None
     assert limit["spec"]["hard"] == {"requests.fieldwave.dev/npu": "5"}
     computes.set_limit("lab", None)
     computes.set_limit("lab", None)
-    assert api.get("resourcequotas", "fieldwave-npus", "fw") is None
+    assert cluster.find("ResourceQuota", "fieldwave-npus", "fw") is None
 
-    api.put("pods", pod("stray", "n1", namespace="fw"))
+    cluster.put("Pod", pod("stray", "n1", namespace="fw"))
     with pytest.raises(ConflictError) as caught:
         computes.delete("lab")
     assert str(caught.value) == (
         "namespace fw of cluster lab still has 1 pods, stray among them; delete them first"
     )
-    del api.objects["pods", "fw", "stray"]
+    del cluster.objects["Pod", "fw", "stray"]
     computes.delete("lab")
-    assert api.get("namespaces", "fw") is api.get("daemonsets", "fieldwave-device-plugin", "kube-system") is None
+    assert (
+        cluster.find("Namespace", "fw")
+        is cluster.find("DaemonSet", "fieldwave-device-plugin", "kube-system")
+        is None
+    )
     assert [one.name for one in computes.list()] == ["local"]
 
 
-def test_what_others_have_made_stays_theirs(api: ClusterApi, computes: Computes, lab: Compute) -> None:
-    api.put("resourcequotas", quota("theirs", "9", "0"))
+def test_what_others_have_made_stays_theirs(cluster: Cluster, computes: Computes, lab: Compute) -> None:
+    cluster.put("ResourceQuota", quota("theirs", "9", "0"))
     computes.create(lab, limit=1, image="a@sha256:0")
     second = Compute("second", "kubernetes", kubeconfig=lab.kubeconfig, namespace="other")
     computes.create(second, image="b@sha256:0")
-    plugin = api.get("daemonsets", "fieldwave-device-plugin", "kube-system")
+    plugin = cluster.find("DaemonSet", "fieldwave-device-plugin", "kube-system")
     assert plugin is not None
     assert plugin["spec"]["template"]["spec"]["containers"][0]["image"] == "a@sha256:0"
     computes.delete("second")
-    assert api.get("daemonsets", "fieldwave-device-plugin", "kube-system") is plugin
+    assert cluster.find("DaemonSet", "fieldwave-device-plugin", "kube-system") is plugin
     computes.delete("lab")
-    assert api.get("namespaces", "vision") is not None
-    assert api.get("resourcequotas", "theirs", "vision") is not None
-    assert api.get("resourcequotas", "fieldwave-npus", "vision") is None
+    assert cluster.find("Namespace", "vision") is not None
+    assert cluster.find("ResourceQuota", "theirs", "vision") is not None
+    assert cluster.find("ResourceQuota", "fieldwave-npus", "vision") is None
 
 
 def test_a_refusal_of_the_cluster_leaves_nothing_attached(
-    api: ClusterApi, computes: Computes, lab: Compute
+    cluster: Cluster, computes: Computes, lab: Compute
 ) -> None:
-    api.forbidden = {"namespaces"}
+    cluster.forbidden = {"namespaces"}
     with pytest.raises(HostError) as caught:
         computes.create(lab)
     assert str(caught.value) == (
@@ -316,7 +328,7 @@ def test_a_refusal_of_the_cluster_leaves_nothing_attached(
         computes.create(Compute("lab", "kubernetes", kubeconfig=lab.kubeconfig), limit=-1)
 
 
-def test_an_unreachable_cluster_can_be_forgotten(computes: Computes, api: ClusterApi, lab: Compute) -> None:
+def test_an_unreachable_cluster_can_be_forgotten(computes: Computes, cluster: Cluster, lab: Compute) -> None:
     computes.create(lab)
     Path(lab.kubeconfig).unlink()
     with pytest.raises(InputError, match="there is no kubeconfig file"):

@@ -1,8 +1,7 @@
-"""A compute target on the cluster that FIELDWAVE_TEST_KUBECONFIG names; ``make test-kubernetes`` runs this."""
+"""A compute target on a live cluster, or on the stand-in that runs pods; ``make test-kubernetes`` runs this."""
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
@@ -12,19 +11,15 @@ from fieldwave.compute import Compute, Computes
 from fieldwave.compute.cluster import cluster_errors, connect
 from fieldwave.compute.device_plugin import daemon_set
 from fieldwave.workspace import Workspace
+from tests.cluster.real import RealCluster
 
 pytestmark = pytest.mark.slow
 
-NO_CLUSTER = "no cluster: set FIELDWAVE_TEST_KUBECONFIG to a file whose current context may make namespaces"
-
 
 @pytest.fixture
-def described() -> Compute:
-    kubeconfig = os.environ.get("FIELDWAVE_TEST_KUBECONFIG", "")
-    if not kubeconfig:
-        pytest.skip(NO_CLUSTER)
+def described(real_cluster: RealCluster) -> Compute:
     namespace = f"fieldwave-test-{secrets.token_hex(4)}"
-    return Compute("live", "kubernetes", kubeconfig=kubeconfig, namespace=namespace)
+    return Compute("live", "kubernetes", kubeconfig=real_cluster.kubeconfig, namespace=namespace)
 
 
 def test_created_limited_and_deleted(described: Compute, tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ import pytest
 from fieldwave.compute import Compute
 from fieldwave.deploy.kubernetes.objects import Objects
 from fieldwave.errors import HostError
-from tests import kubernetes_server
-from tests.kubernetes_server import Cluster
+from tests.cluster import Cluster, serving
 
 PLUGIN = """
 import json, os
@@ -31,7 +30,7 @@ def cluster() -> Cluster:
 
 @pytest.fixture
 def kubeconfig(cluster: Cluster, tmp_path: Path) -> Iterator[Path]:
-    with kubernetes_server.serving(cluster, tmp_path) as path:
+    with serving(cluster, tmp_path) as path:
         yield path
 
 

@@ -1,9 +1,10 @@
-"""A service's life on the cluster that FIELDWAVE_TEST_KUBECONFIG names; ``make test-kubernetes`` runs this."""
+"""A service's life on a cluster that runs pods; ``make test-kubernetes`` runs this.
+
+It is the one that FIELDWAVE_TEST_KUBECONFIG names, or else a stand-in by podman."""
 
 from __future__ import annotations
 
 import base64
-import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -23,10 +24,10 @@ from fieldwave.images import Images
 from fieldwave.keys import Keys
 from fieldwave.workspace import Workspace
 from tests import certificates, containers
+from tests.cluster.real import RealCluster
 
 pytestmark = pytest.mark.slow
 
-NO_CLUSTER = "no cluster: set FIELDWAVE_TEST_KUBECONFIG to a file whose current context may make namespaces"
 NO_REGISTRY = (
     "no registry: set FIELDWAVE_TEST_REGISTRY to HOST[/PREFIX], to push to and for the cluster to pull from"
 )
@@ -42,16 +43,13 @@ with PredictionClient("localhost", 50051, use_ssl=True, root_certificates=(root 
 
 
 @pytest.fixture(scope="module")
-def compute() -> Iterator[Compute]:
+def compute(real_cluster: RealCluster) -> Iterator[Compute]:
     """A namespace of its own."""
-    kubeconfig = os.environ.get("FIELDWAVE_TEST_KUBECONFIG", "")
-    if not kubeconfig:
-        pytest.skip(NO_CLUSTER)
     from lightkube.models.meta_v1 import ObjectMeta
     from lightkube.resources.core_v1 import Namespace
 
     name = f"fieldwave-test-{secrets.token_hex(4)}"
-    compute = Compute("live", "kubernetes", kubeconfig=kubeconfig, namespace=name)
+    compute = Compute("live", "kubernetes", kubeconfig=real_cluster.kubeconfig, namespace=name)
     objects = Objects(compute)
     objects.client.create(Namespace(metadata=ObjectMeta(name=name)))
     try:
@@ -61,11 +59,10 @@ def compute() -> Iterator[Compute]:
 
 
 @pytest.fixture(scope="module")
-def registry() -> str:
-    address = os.environ.get("FIELDWAVE_TEST_REGISTRY", "")
-    if not address:
+def registry(real_cluster: RealCluster) -> str:
+    if not real_cluster.registry:
         pytest.skip(NO_REGISTRY)
-    return address
+    return real_cluster.registry
 
 
 @pytest.mark.parametrize("settings", [{}, {"replicas": 2, "most_replicas": 4, "client_ca": True}, {"npus": 1}])

@@ -16,9 +16,9 @@ from fieldwave.errors import ConflictError, DeviceBusyError, HostError, InputErr
 from fieldwave.images import Images, add_base
 from fieldwave.store import RegistryStore
 from fieldwave.workspace import Workspace
-from tests import kubernetes_server, oci_registry
+from tests import oci_registry
+from tests.cluster import Cluster, Refused, serving
 from tests.image_parts import base, package, wheelhouse
-from tests.kubernetes_server import Cluster
 
 __all__ = ["wheelhouse"]
 
@@ -36,7 +36,7 @@ def cluster() -> Cluster:
 
 @pytest.fixture
 def kubeconfig(cluster: Cluster, tmp_path: Path) -> Iterator[str]:
-    with kubernetes_server.serving(cluster, tmp_path) as path:
+    with serving(cluster, tmp_path) as path:
         yield str(path)
 
 
@@ -452,7 +452,7 @@ def test_other_ports_are_for_nodes(target: KubernetesTarget) -> None:
 
 
 def test_a_cluster_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
-    with kubernetes_server.serving(Cluster(), tmp_path) as path:
+    with serving(Cluster(), tmp_path) as path:
         target = target_of(str(path), tmp_path, tls_secret="t")
     with pytest.raises(HostError) as caught:
         target.deploy(GOOD, "digits")
@@ -494,7 +494,7 @@ def test_what_cannot_be_seen_any_more_is_not_removed(cluster: Cluster, target: K
 
     def fail() -> None:
         if cluster.find("Deployment"):
-            raise kubernetes_server.Refused(503, "ServiceUnavailable", "etcd has no leader")
+            raise Refused(503, "ServiceUnavailable", "etcd has no leader")
         original()
 
     cluster.step = fail  # type: ignore[method-assign]
@@ -510,7 +510,7 @@ def refuse(cluster: Cluster, where: str) -> Callable[[], None]:
 
     def apply(kind: str, one: dict[str, Any], namespace: str) -> dict[str, Any]:
         if kind == where:
-            raise kubernetes_server.Refused(403, "Forbidden", f"no {where} today")
+            raise Refused(403, "Forbidden", f"no {where} today")
         return original(kind, one, namespace)
 
     cluster.apply = apply  # type: ignore[method-assign]

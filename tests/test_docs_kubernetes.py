@@ -16,8 +16,7 @@ from fieldwave.deploy.kubernetes.settings import SETTINGS
 from fieldwave.deploy.kubernetes.target import KubernetesTarget
 from fieldwave.errors import NotFoundError
 from fieldwave.workspace import Workspace
-from tests import kubernetes_server
-from tests.kubernetes_server import Cluster
+from tests.cluster import Cluster, serving
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "kubernetes.md").read_text()
 IMAGE = "registry.example/digits@sha256:" + "1" * 64
@@ -42,7 +41,7 @@ def test_the_role_allows_what_is_asked_for_and_no_more(tmp_path: Path) -> None:
         for resource in rule["resources"]
     }
     cluster = Cluster()
-    with kubernetes_server.serving(cluster, tmp_path) as path:
+    with serving(cluster, tmp_path) as path:
         compute = Compute("lab", "kubernetes", kubeconfig=str(path), namespace="vision")
         workspace = Workspace(tmp_path)
         target = KubernetesTarget(compute, workspace, tls_secret="t", most_replicas=3, gateway="vision/public")
