@@ -1,6 +1,6 @@
 #!/bin/sh
 # The system programs that the longest tests run against the real thing with: containers, a registry, ssh, apt's
-# bootstrap. 'make test-all' calls it; without root, or off Debian, it says what is missing, and those tests skip.
+# bootstrap, a browser. 'make test-all' calls it; without root, or off Debian, it says what is missing, and those tests skip.
 set -eu
 
 missing=""
@@ -15,6 +15,7 @@ want umoci umoci
 want docker-registry docker-registry
 want mmdebstrap mmdebstrap
 want sshd openssh-server
+want chromium chromium
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

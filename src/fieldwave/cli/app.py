@@ -28,6 +28,7 @@ _MODULES = {
     "init": "fieldwave.cli.init",
     "convert": "fieldwave.cli.convert",
     "compile": "fieldwave.cli.compile",
+    "report": "fieldwave.cli.report",
     "jobs": "fieldwave.cli.jobs",
     "models": "fieldwave.cli.models",
     "images": "fieldwave.cli.images",
