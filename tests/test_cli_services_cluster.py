@@ -43,8 +43,8 @@ def test_a_service_on_a_cluster_by_commands(cluster: Cluster) -> None:
     deployed = runner.invoke(app, [*deploy, "--on", "lab"])
     assert deployed.stdout == "digits is Healthy on digits.vision.svc:50051, 2/2 replicas\n"
     assert (
-        "that is its name inside the cluster; from here: kubectl port-forward deployment/digits 50051\n"
-        in deployed.stderr
+        "that is its name inside the cluster; from here fieldwave predict goes through the API server, "
+        "as does kubectl port-forward deployment/digits 50051\n" in deployed.stderr
     )
     assert services("list").splitlines()[1].startswith("digits  Healthy")
     facts = json.loads(services("show", "digits", "--json"))

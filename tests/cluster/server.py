@@ -68,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
         kind = next((kind for kind, plural in KINDS[api].items() if plural == rest[0]), "")
         if not kind:
             raise Refused(404, "NotFound", "the server could not find the requested resource")
-        if rest[0] in cluster.forbidden:
+        if rest[0] in cluster.forbidden or "/".join(rest[::2]) in cluster.forbidden:
             message = f'{rest[0]} is forbidden: User "me" cannot {self.command.lower()} it'
             raise Refused(403, "Forbidden", message)
         if kind in ("Deployment", "Pod") and self.command == "GET" and not cluster.kubelet.real:

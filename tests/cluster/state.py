@@ -51,7 +51,7 @@ class Cluster:
         fate, log: the imagined kubelet's: what becomes of an image's pods, and what each pod has written.
         requests: method, path and query of every request.
         authorizations: what clients have shown.
-        forbidden: the plurals of kinds that this user may not see.
+        forbidden: what this user may not see: plurals of kinds, or such as ``pods/log``.
         stuck: pods that do not go when they are told.
         url: where it listens, once it is served.
         lock: held while an object is read or changed.

@@ -52,8 +52,8 @@ def tell(service: Service, as_json: bool) -> None:
         output.note(service.reason)
     if service.host.endswith(".svc"):
         output.note(
-            f"that is its name inside the cluster; from here: kubectl port-forward deployment/{service.name} "
-            f"{service.port}"
+            "that is its name inside the cluster; from here fieldwave predict goes through the API server, "
+            f"as does kubectl port-forward deployment/{service.name} {service.port}"
         )
 
 

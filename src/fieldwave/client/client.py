@@ -61,6 +61,7 @@ class PredictionClient:
             several services behind it finds the one that is meant.
         channel_shutdown_timeout: a connection that was idle for so long is made anew.
         root_certificates: the certificates to trust instead of the system's, in PEM form.
+        server_name: the name that the service's certificate has, where it is reached by another: through a tunnel.
         client_certificate, client_key: this client's own, in PEM form, for services that ask for it (mutual TLS).
 
     Every call has a deadline. Within it, a service that is busy or not available (it restarts, its device is
@@ -86,6 +87,7 @@ class PredictionClient:
         root_certificates: bytes | None = None,
         client_certificate: bytes | None = None,
         client_key: bytes | None = None,
+        server_name: str = "",
     ) -> None:
         targets = targets_of(address, port, use_ssl=use_ssl)
         for name, value in (
@@ -94,7 +96,7 @@ class PredictionClient:
         ):
             if value is not None and not use_ssl:
                 raise InputError(f"{name} given without TLS; set use_ssl=True")
-        tls = Tls(root_certificates, client_certificate, client_key) if use_ssl else None
+        tls = Tls(root_certificates, client_certificate, client_key, server_name) if use_ssl else None
         metadata = [(OUTPUT_NAMES_KEY, OUTPUT_NAMES_ONCE)]
         if service_name:
             metadata.append((ROUTE_KEY, ROUTE_PREFIX + service_name))

@@ -109,6 +109,8 @@ class Connection:
         options = (*self._options, ("grpc.enable_http_proxy", 0)) if near else self._options
         if self._credentials is None:
             return grpc.insecure_channel(self.target, options=options)
+        if self.tls is not None and self.tls.name:
+            options = (*options, ("grpc.ssl_target_name_override", self.tls.name))
         return grpc.secure_channel(self.target, self._credentials, options=options)
 
     def _discard(self) -> None:

@@ -81,6 +81,7 @@ class Tls:
     Attributes:
         roots: the certificates to trust instead of the system's; None for those.
         certificate, key: the client's own, for services that ask for it (mutual TLS); both or neither.
+        name: the name that the service's certificate has, where it is called by another; the address's if empty.
 
     Raises:
         InputError: they are not what they should be.
@@ -89,6 +90,7 @@ class Tls:
     roots: bytes | None = None
     certificate: bytes | None = None
     key: bytes | None = field(default=None, repr=False)
+    name: str = ""
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):

@@ -51,10 +51,11 @@ def _with_tls(target: str, tls: Tls, timeout: float) -> str:
     context.set_alpn_protocols(["h2"])
     try:
         # A service that wants certificates hangs up on us here. One that stops does so too, but not twice.
-        if not (_hangs_up(context, target, timeout) and _hangs_up(context, target, timeout)):
+        name = tls.name or _host(target)
+        if not (_hangs_up(context, target, name, timeout) and _hangs_up(context, target, name, timeout)):
             return ""
     except ssl.SSLCertVerificationError as error:
-        return _certificate(target, error.verify_code)
+        return _certificate(target, tls.name or _host(target), error.verify_code)
     except ssl.SSLError as error:
         if error.reason in _NO_TLS:
             return f"{target} does not speak TLS; call it without: leave out use_ssl, or --tls"
@@ -67,14 +68,14 @@ def _with_tls(target: str, tls: Tls, timeout: float) -> str:
     return f"{target} does not accept this client's certificate; ask whoever runs it which authority must sign it"
 
 
-def _hangs_up(context: ssl.SSLContext, target: str, timeout: float) -> bool:
+def _hangs_up(context: ssl.SSLContext, target: str, name: str, timeout: float) -> bool:
     """Whether a service ends the connection after the handshake, in which a client shows its certificate last.
 
     A service of HTTP/2 would speak first (RFC 9113, 3.4).
     """
     with (
         _connected(target, timeout) as connection,
-        context.wrap_socket(connection, server_hostname=_host(target)) as secured,
+        context.wrap_socket(connection, server_hostname=name) as secured,
     ):
         try:
             return not secured.recv(1)
@@ -82,15 +83,13 @@ def _hangs_up(context: ssl.SSLContext, target: str, timeout: float) -> bool:
             return "CERTIFICATE_REQUIRED" in (error.reason or "")
 
 
-def _certificate(target: str, code: int) -> str:
+def _certificate(target: str, name: str, code: int) -> str:
     if code == _EXPIRED:
         return f"{target} has a certificate that has expired; whoever runs it must renew it"
     if code == _NOT_YET_VALID:
         return f"{target} has a certificate that is not valid yet; check the clocks on both sides"
     if code in _OTHER_NAMES:
-        return (
-            f"{target} has a certificate for other names than {_host(target)}; call it by a name that is in there"
-        )
+        return f"{target} has a certificate for other names than {name}; call it by a name that is in there"
     return (
         f"{target} has a certificate that nobody has signed whom this client trusts; give the certificate of its "
         "authority: root_certificates, or --ca"

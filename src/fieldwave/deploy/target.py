@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
@@ -24,6 +25,7 @@ __all__ = [
     "Source",
     "State",
     "Target",
+    "Way",
     "WhenBusy",
     "check_name",
     "check_replicas",
@@ -41,6 +43,21 @@ WhenBusy = Literal["refuse", "wait", "replace"]
 MOST_REPLICAS = 100
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,30}[a-z0-9])")
 _POLL_SECONDS = 0.02
+
+
+class Way(Protocol):
+    """A way to a service from a network that is not its own.
+
+    Attributes:
+        address: ``host:port`` here that leads to it.
+        server_name: the name that its certificate has.
+    """
+
+    address: str
+    server_name: str
+
+    def close(self) -> None:
+        """End it for those who come."""
 
 
 class Target(Protocol):
@@ -171,7 +188,11 @@ class Service:
         model: the registered model that it serves, ``name:version@digest``; empty where it was a file.
         image: the image that it was deployed from, ``name:version@digest``; empty where there was none.
         secure: whether callers need a key, or a token that one has signed.
-        certificate: what its clients trust, PEM; empty where the connection is not encrypted.
+        certificate: what its clients trust, PEM; empty where the connection is not encrypted, or where they trust
+            the authorities that the system does.
+        encrypted: whether the connection is encrypted, also where there is no ``certificate``.
+        way: opens a way to it where its addresses are those of another network; None where they lead to it. What
+            it returns is None as well where they do after all.
     """
 
     name: str
@@ -192,6 +213,8 @@ class Service:
     image: str = ""
     secure: bool = False
     certificate: str = field(default="", repr=False)
+    encrypted: bool = False
+    way: Callable[[], Way | None] | None = field(default=None, repr=False, compare=False)
 
     @property
     def address(self) -> str:
@@ -201,18 +224,27 @@ class Service:
     def client(self) -> PredictionClient:
         """A client of this service; close it, or use it as a context manager.
 
-        It shows the primary key, and looks it up again when the service refuses it: keys may be regenerated.
+        It shows the primary key, and looks it up again when the service refuses it: keys may be regenerated. A
+        service in a cluster is reached from outside through the cluster's API server, if there is no Gateway.
+
+        Raises:
+            HostError, ServiceError: there is no way to it.
         """
         from fieldwave.client import PredictionClient
 
         trusted = self.certificate.encode() or None
-        return PredictionClient(
-            self.addresses or self.address,
-            use_ssl=trusted is not None,
+        way = self.way() if self.way is not None else None
+        client = PredictionClient(
+            way.address if way else self.addresses or self.address,
+            use_ssl=self.encrypted or trusted is not None,
             access_token=(lambda: self.target.keys(self.name).primary) if self.secure else "",
             service_name=self.name,
             root_certificates=trusted,
+            server_name=way.server_name if way else "",
         )
+        if way is not None:
+            weakref.finalize(client, way.close)  # not when it is closed: it may be used again
+        return client
 
     def wait(self, timeout: float = 60.0) -> Service:
         """The service once it is Healthy.

@@ -126,11 +126,11 @@ class Objects:
                     raise ConflictError(f"{kind_name} {name!r} was changed by somebody else; try again") from None
                 raise
 
-    def secret(self, name: str) -> Any:
-        """A Secret. Raises NotFoundError."""
-        found = self._get("v1", "Secret", name)
+    def secret(self, name: str, namespace: str | None = None) -> Any:
+        """A Secret, of the compute target's namespace if none is given. Raises NotFoundError."""
+        found = self._get("v1", "Secret", name, namespace)
         if found is None:
-            raise NotFoundError(f"there is no Secret {name!r} in namespace {self.compute.namespace}")
+            raise NotFoundError(f"there is no Secret {name!r} in namespace {namespace or self.compute.namespace}")
         return found
 
     def delete(self, name: str) -> bool:
