@@ -3,7 +3,7 @@
     pip install '.[convert,edge,kubernetes,store]'
     python examples/lifecycle.py
     python examples/lifecycle.py --target line3     # as in: fieldwave compute attach line3 --ssh user@line3
-    python examples/lifecycle.py --target lab --set registry=registry.example/team
+    python examples/lifecycle.py --target lab --set registry=registry.example/team --set tls_secret=lifecycle-tls
 
 Everything is kept in the workspace that the working directory lies in, and each step can be looked at there while
 it goes on. The same road in the shell::

@@ -1,8 +1,10 @@
-"""examples/lifecycle.py runs as it stands: here, on an edge box, and on a cluster where there is one."""
+"""examples/lifecycle.py runs as it stands: here, on an edge box, and on a cluster (a stand-in if need be)."""
 
 from __future__ import annotations
 
+import base64
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +13,10 @@ import pytest
 
 import fieldwave
 from fieldwave.compute import Compute, Computes
+from fieldwave.compute.cluster import connect
 from fieldwave.workspace import Workspace
-from tests import containers, edge_box
+from tests import certificates, containers, edge_box
+from tests.cluster.real import RealCluster
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "lifecycle.py"
 
@@ -64,11 +68,29 @@ def test_on_an_edge_box(workspace: Workspace, tmp_path_factory: pytest.TempPathF
         assert "fieldwave/lifecycle" not in podman("images")
 
 
-def test_on_a_cluster(workspace: Workspace) -> None:
-    kubeconfig, registry = (os.environ.get(f"FIELDWAVE_TEST_{name}") for name in ("KUBECONFIG", "REGISTRY"))
-    if not kubeconfig or not registry:
-        pytest.skip(
-            "no cluster: set FIELDWAVE_TEST_KUBECONFIG, and FIELDWAVE_TEST_REGISTRY to one that it pulls from"
-        )
-    Computes(workspace).attach(Compute("lab", "kubernetes", kubeconfig=kubeconfig))
-    run(workspace, "--target", "lab", "--set", f"registry={registry}")
+def test_on_a_cluster(workspace: Workspace, real_cluster: RealCluster) -> None:
+    if not real_cluster.registry:
+        pytest.skip("no registry: set FIELDWAVE_TEST_REGISTRY to one that the cluster pulls from")
+    namespace = f"fieldwave-test-{secrets.token_hex(4)}"
+    described = Compute("lab", "kubernetes", kubeconfig=real_cluster.kubeconfig, namespace=namespace)
+    computes = Computes(workspace)
+    computes.create(described)
+    try:
+        put_certificate(described, "lifecycle-tls", f"lifecycle.{namespace}.svc")
+        settings = (f"registry={real_cluster.registry}", "tls_secret=lifecycle-tls", "cpus=1", "memory=512Mi")
+        run(workspace, "--target", "lab", *(part for one in settings for part in ("--set", one)))
+    finally:
+        computes.delete("lab")
+
+
+def put_certificate(compute: Compute, name: str, host: str) -> None:
+    """A Secret with a certificate for ``host``, as cert-manager makes them."""
+    from lightkube.models.meta_v1 import ObjectMeta
+    from lightkube.resources.core_v1 import Secret
+
+    authority = certificates.Authority()
+    pair = authority.server((host,))
+    files = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": authority.certificate}
+    data = {key: base64.b64encode(value).decode() for key, value in files.items()}
+    with connect(compute) as client:
+        client.create(Secret(metadata=ObjectMeta(name=name), data=data))
