@@ -51,7 +51,7 @@ class Program:
     def image(self) -> np.ndarray[Any, Any]:
         """The whole arena."""
         configuration = self.configuration
-        stride = configuration.record_beats * configuration.port_bytes
+        stride = configuration.record_stride
         computes = b"".join(
             isa.COMPUTE.encode(values).ljust(stride, b"\0") for values in [*self.compute, {"opcode": Opcode.END}]
         )
@@ -208,7 +208,12 @@ class Program:
     ) -> dict[str, int]:  # fmt: skip
         configuration = self.configuration
         words = x.words_per_pixel(configuration)
-        pixels = y.height * y.width
+        everything = y.height * y.width
+        pixels = -(-everything // configuration.pixel_lanes)
+        several = {
+            "lanes": -(-everything // pixels), "lane_pixels": pixels,
+            "lane_rows": pixels // y.width, "lane_columns": pixels % y.width,
+        }  # fmt: skip
         block_pixels = block or -(-pixels // -(-pixels // configuration.block_pixels))
         blocks = -(-pixels // block_pixels)
         out_words = y.words_per_pixel(configuration)
@@ -227,7 +232,7 @@ class Program:
             "output_bank": y.bank, "output_base": y.base, "output_x_step": out_words,
             "output_y_step": y.width * out_words, "output_tile_step": 1,
             "clamp_low": -128, "clamp_high": 127,
-        }  # fmt: skip
+        } | (several if configuration.pixel_lanes > 1 else {})  # fmt: skip
 
 
 def output_size(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:

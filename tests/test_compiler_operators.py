@@ -23,6 +23,9 @@ CONFIGURATIONS = (
     # Several tiles to a word, a port wider than a word, and a ring so small that weights are repeated.
     Configuration(16, 8, (256 * 1024, 192 * 1024), 4 * 1024, 16, 8, block_pixels=32, prescale_words=8),
     Configuration(16, 16, (256 * 1024, 256 * 1024), 8 * 1024, 32, 16, block_pixels=64),
+    # Several pixels at once; descriptors in less than a beat.
+    Configuration(16, 8, (256 * 1024, 192 * 1024), 16 * 1024, 16, 8, block_pixels=32, pixel_lanes=2),
+    Configuration(32, 32, (256 * 1024, 256 * 1024), 64 * 1024, 256, 32, block_pixels=16, pixel_lanes=4),
 )
 
 
@@ -33,6 +36,7 @@ def on_the_npu(compiled: Compiled) -> bool:
 SMALL = (
     Configuration(8, 8, (8 * 1024, 4 * 1024), 16 * 1024, 8, 8, block_pixels=64),
     Configuration(16, 8, (16 * 1024, 8 * 1024), 16 * 1024, 32, 8),
+    Configuration(16, 8, (32 * 1024, 16 * 1024), 16 * 1024, 32, 8, pixel_lanes=2),
 )
 HEALTH = [HealthCheck.too_slow, HealthCheck.data_too_large]
 anywhere = st.sampled_from(CONFIGURATIONS)

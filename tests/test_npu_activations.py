@@ -21,7 +21,7 @@ NARROW = Configuration(16, 8, (256, 512), 4096, 16, 8, block_pixels=16)
 
 def test_readers_get_their_words_and_slices_are_written_alone() -> None:
     rng = random.Random(0)
-    component = Activations(NARROW, readers=2, writers=2)
+    component = Activations(NARROW, readers=(0, 0), writers=2)
     contents = [[0] * 16, [0] * 32]
     answered = []
 
@@ -65,7 +65,7 @@ def test_readers_get_their_words_and_slices_are_written_alone() -> None:
 
 @pytest.mark.parametrize(("port", "bank", "address"), [("reads", 0, 16), ("reads", 1, 32), ("writes", 0, 1 << 23)])
 def test_an_address_outside_is_reported_and_nothing_is_written(port: str, bank: int, address: int) -> None:
-    component = Activations(NARROW, readers=2, writers=2)
+    component = Activations(NARROW, readers=(0, 0), writers=2)
 
     async def bench(ctx: Any) -> None:
         rng = random.Random(0)

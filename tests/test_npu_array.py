@@ -41,7 +41,7 @@ def test_dot_products_with_weights_swapped_under_way() -> None:
             await ctx.tick()
         for tile in range(6):
             for index, vector in enumerate(vectors[tile]):
-                ctx.set(component.vector, [int(x) for x in vector])
+                ctx.set(component.vectors[0], [int(x) for x in vector])
                 ctx.set(component.swap, index == 0)
                 ctx.set(component.load, 0)
                 if index < SMALL.tile_beats and tile < 5:
@@ -54,7 +54,7 @@ def test_dot_products_with_weights_swapped_under_way() -> None:
         for _ in range(SMALL.tile_beats + component.latency):
             await ctx.tick()
         for _ in range(sum(steps)):
-            results.append([ctx.get(component.dots[lane]) for lane in range(4)])
+            results.append([ctx.get(component.dots[0][lane]) for lane in range(4)])
             await ctx.tick()
 
     simulate(component, drive, collect)

@@ -28,6 +28,9 @@ SIZES = {
     "wide": Configuration(8, 8, (1 << 16, 1 << 16), 1 << 14, 16, 8, block_pixels=16, prescale_words=16),
     # The widest port, four words to a beat, a descriptor in one beat, two tiles to a word.
     "broad": Configuration(32, 16, (1 << 17, 1 << 17), 1 << 14, 128, 8, block_pixels=64, prescale_words=8),
+    # Two and four pixels at once, whose activation memory has as many copies and parts.
+    "two pixels": Configuration(8, 8, (1 << 16, 1 << 16), 1 << 14, 8, 8, 32, pixel_lanes=2, prescale_words=16),
+    "four pixels": Configuration(16, 8, (1 << 16, 1 << 16), 1 << 14, 16, 4, 16, pixel_lanes=4, prescale_words=16),
 }
 PARAMETERS = [pytest.param(name, marks=pytest.mark.slow) if name == "broad" else name for name in SIZES]
 
@@ -36,6 +39,11 @@ PARAMETERS = [pytest.param(name, marks=pytest.mark.slow) if name == "broad" else
 def simulation(request: pytest.FixtureRequest) -> Iterator[Simulation]:
     with Simulation(SIZES[request.param]) as simulation:
         yield simulation
+
+
+def one_pixel_at_a_time(simulation: Simulation) -> None:
+    if simulation.configuration.pixel_lanes > 1:
+        pytest.skip("with several pixel lanes no pool is fused")
 
 
 def memory(rng: np.random.Generator) -> MemoryModel:
@@ -101,7 +109,8 @@ def test_weights_larger_than_the_ring_are_repeated(simulation: Simulation) -> No
     program = Program(configuration)
     source, result = Tensor(0, 0, 4, 5, inputs), Tensor(1, 0, 4, 5, 9)
     program.load(source, x)
-    descriptor = program.convolve(source, result, **settings, pad=(1, 1), wait=1, block=8)
+    block = 8 // configuration.pixel_lanes
+    descriptor = program.convolve(source, result, **settings, pad=(1, 1), wait=1, block=block)
     assert descriptor["repeat"] and descriptor["blocks"] == 3
     offset = program.store(result, wait=1)
     arena = execute(simulation, program, memory(rng))
@@ -216,6 +225,7 @@ def test_max_pool_on_the_way_to_memory(
     simulation: Simulation, kernel: Pair, stride: Pair, pad: Pair, columns: int
 ) -> None:
     """A 1x1 convolution, whose results come one a cycle, and their maxima, also where there are few windows."""
+    one_pixel_at_a_time(simulation)
     rng = np.random.default_rng(columns)
     rows, inputs, outputs = 5, 7, 21
     height, width = (
@@ -237,6 +247,7 @@ def test_max_pool_on_the_way_to_memory(
 
 def test_a_max_pool_goes_on_in_the_next_descriptor(simulation: Simulation) -> None:
     """3 x 3 / 2: the second descriptor begins within a row of windows that the first has begun."""
+    one_pixel_at_a_time(simulation)
     rng = np.random.default_rng(11)
     x = rng.integers(0, 256, (9, 7, 20), dtype=np.uint8)
     settings = {**random_convolution(rng, 20, 12, (1, 1)), "x_zero": 128, "y_zero": 0}
@@ -414,7 +425,7 @@ def test_a_convolution_keeps_the_array_busy(simulation: Simulation) -> None:
     arena = execute(simulation, program, MemoryModel(latency=100))
     assert np.array_equal(program.read(arena, result, offset), convolve(x, **settings, pads=(1, 1, 1, 1)))
     ((start, end),) = simulation.trace(0, 1)
-    vectors = 14 * 14 * 9 * 2 * 4 * configuration.slices
+    vectors = 14 * 14 * 9 * 2 * 4 * configuration.slices // configuration.pixel_lanes
     counters = simulation.counters()
     assert counters["array_cycles"] == vectors
     assert vectors / (end - start) > 0.97

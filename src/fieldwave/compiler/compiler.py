@@ -85,7 +85,9 @@ def plan_section(section: Section, lowering: Lowering, configuration: Configurat
     steps, aliases = resolve([lowering.steps[node.name] for node in section.nodes])
     real = {name: aliases.get(name, name) for name in section.outputs}
     kept, inputs = frozenset(real.values()), tuple(dict.fromkeys(section.inputs))
-    steps = fuse_pools(fuse(steps, kept), kept, lowering.maps)
+    steps = fuse(steps, kept)
+    if configuration.pixel_lanes == 1:  # else a window's pixels are not all of one lane
+        steps = fuse_pools(steps, kept, lowering.maps)
     steps, folds = fold_first_layers(steps, inputs, kept, lowering.maps, configuration)
     steps = copy_shared_parts(steps)
     folded = {name: folded_map(lowering.maps[name], fold) for name, fold in folds.items()}

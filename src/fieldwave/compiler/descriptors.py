@@ -78,6 +78,14 @@ def compute_fields(
         "clamp_low": -128,
         "clamp_high": 127,
     }
+    if configuration.pixel_lanes > 1:
+        rows, columns = divmod(tiling.pixels, result.map.width)
+        fields |= {
+            "lanes": tiling.lanes,
+            "lane_pixels": tiling.pixels,
+            "lane_rows": rows,
+            "lane_columns": columns,
+        }
     if operation.average is not None:
         average = operation.average
         fields |= {

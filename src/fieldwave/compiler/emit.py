@@ -8,12 +8,13 @@ from fieldwave.compiler.queues import Task, waits
 from fieldwave.compiler.schedule import Plan, schedule
 from fieldwave.compiler.stream import stream
 from fieldwave.compiler.tensors import MemoryTensor, in_memory
-from fieldwave.npu.isa import COMPUTE, HEADER, MAGIC, RECORD_BYTES, TRANSFER, VERSION, Opcode
+from fieldwave.npu import Configuration
+from fieldwave.npu.isa import COMPUTE, HEADER, MAGIC, TRANSFER, VERSION, Opcode
 
 __all__ = ["Image", "emit"]
 
 ALIGNMENT = 128
-"""Bytes: a whole number of beats on every port."""
+"""Bytes: tensors begin at multiples of it, and of a beat."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,14 @@ def emit(plan: Plan) -> Image:
     unplaced = {name: _tensor(plan, name, name, 0) for name in _in_memory(plan)}
     tasks = list(schedule(plan, unplaced))
     count = sum(task.queue == "compute" for task in tasks)
-    transfer_offset = (2 + count) * RECORD_BYTES
-    stream_offset = transfer_offset + (1 + len(tasks) - count) * RECORD_BYTES
-    end = _aligned(stream_offset + len(weights))
+    stride = configuration.record_stride
+    transfer_offset = (2 + count) * stride
+    stream_offset = transfer_offset + (1 + len(tasks) - count) * stride
+    end = _aligned(stream_offset + len(weights), configuration)
     offsets = {}
     for name, tensor in unplaced.items():
         offsets[name] = end
-        end = _aligned(end + tensor.size)
+        end = _aligned(end + tensor.size, configuration)
 
     tasks = list(schedule(plan, {name: _tensor(plan, name, name, offset) for name, offset in offsets.items()}))
     queues: dict[str, list[bytes]] = {"compute": [], "transfer": []}
@@ -59,14 +61,15 @@ def emit(plan: Plan) -> Image:
             "magic": MAGIC,
             "version": VERSION,
             "fingerprint": configuration.fingerprint,
-            "compute_offset": RECORD_BYTES,
+            "compute_offset": stride,
             "transfer_offset": transfer_offset,
             "stream_offset": stream_offset,
             "stream_beats": len(weights) // configuration.port_bytes,
             "arena_bytes": end,
         }
     )
-    data = b"".join((header, *queues["compute"], ends[0], *queues["transfer"], ends[1], weights))
+    records = (header, *queues["compute"], ends[0], *queues["transfer"], ends[1])
+    data = b"".join((*(record.ljust(stride, b"\0") for record in records), weights))
     inputs, outputs = (
         tuple(_tensor(plan, name, real, offsets[real]) for name, real in names.items())
         for names in (plan.inputs, plan.outputs)
@@ -86,5 +89,6 @@ def _tensor(plan: Plan, name: str, real: str, offset: int) -> MemoryTensor:
     return in_memory(name, size, layout, offset, plan.configuration, fold)
 
 
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+def _aligned(size: int, configuration: Configuration) -> int:
+    unit = max(ALIGNMENT, configuration.port_bytes)
+    return -(-size // unit) * unit

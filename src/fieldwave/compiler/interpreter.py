@@ -102,7 +102,7 @@ class Interpreter:
             if fields["opcode"] == Opcode.END:
                 return found
             found.append(fields)
-            offset += RECORD_BYTES
+            offset += self.configuration.record_stride
 
     def _take(self, count: int) -> NDArray[np.uint8]:
         if self.position + count > len(self.stream):
@@ -128,9 +128,8 @@ class Interpreter:
 
     def _compute(self, f: Fields) -> None:
         opcode, c = Opcode(f["opcode"]), self.configuration
-        pixels = (f["blocks"] - 1) * f["block_pixels"] + f["last_pixels"]
-        if pixels != f["output_height"] * f["output_width"] or f["block_pixels"] > c.block_pixels:
-            raise DeviceError(f"the blocks do not make up the output: {f}")
+        pixels = f["output_height"] * f["output_width"]
+        self._check_blocks(f, pixels)
         table = self._take(TABLE_BYTES).copy() if f["lookup"] else None
         scales = self._scales(f)
         index = np.arange(pixels)
@@ -246,6 +245,19 @@ class Interpreter:
             product = np.clip(np.rint(biased.astype(np.float32) * records["scale"]), -1024, 1024)
         zero, low, high = (records[name].astype(np.int64) for name in ("zero", "low", "high"))
         return np.asarray(np.clip(product.astype(np.int64) + zero, low, high))
+
+    def _check_blocks(self, f: Fields, pixels: int) -> None:
+        """Blocks, and pixel lanes where there are several, make up the output."""
+        each = (f["blocks"] - 1) * f["block_pixels"] + f["last_pixels"]
+        right = f["block_pixels"] <= self.configuration.block_pixels
+        if self.configuration.pixel_lanes == 1:
+            right &= each == pixels
+        else:
+            lanes = f["lanes"] if f["lane_pixels"] == each else 0
+            right &= lanes <= self.configuration.pixel_lanes and (lanes - 1) * each < pixels <= lanes * each
+            right &= (f["lane_rows"], f["lane_columns"]) == divmod(each, f["output_width"])
+        if not right:
+            raise DeviceError(f"the blocks do not make up the output: {f}")
 
     def _check_overlap(self, f: Fields, output: NDArray[Any], y: NDArray[Any], x: NDArray[Any]) -> None:
         """What a descriptor reads it must not write, but for a residual at the same place."""

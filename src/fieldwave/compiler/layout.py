@@ -31,6 +31,7 @@ class Layout:
         buffer: the tensor whose memory it shares; its own name where it stands alone.
         offset: its first word within a pixel of the buffer.
         pitch: words from one pixel of the buffer to the next.
+        padding: those of them that are no tensor's.
     """
 
     map: FeatureMap
@@ -39,6 +40,12 @@ class Layout:
     buffer: str
     offset: int = 0
     pitch: int = 0
+    padding: int = 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether the pixels of the buffer are its own."""
+        return self.pitch == self.words + self.padding
 
     @property
     def row_step(self) -> int:
@@ -106,7 +113,9 @@ def lay_out(
         while buffer in joins:
             buffer, start = joins[buffer]
             offset += start
-        layouts[name] = Layout(size, words, places, buffer, offset, own[buffer][1])
+        # Pixel lanes write in the same cycle where words from pixel to pixel are odd (see tile.py).
+        padding = int(configuration.pixel_lanes > 1 and own[buffer][1] % 2 == 0)
+        layouts[name] = Layout(size, words, places, buffer, offset, own[buffer][1] + padding, padding)
     return layouts
 
 

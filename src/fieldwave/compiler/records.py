@@ -13,7 +13,6 @@ from fieldwave.npu.isa import (
     MAGIC,
     PARAMETER,
     RECORD_BYTES,
-    TABLE_BYTES,
     TRANSFER,
     VERSION,
     Opcode,
@@ -53,12 +52,13 @@ def read_records(image: bytes, configuration: Configuration) -> Records:
             f"the program is for configuration {header['fingerprint']:016x}, "
             f"this is {configuration.fingerprint:016x}; compile it again"
         )
-    compute = _descriptors(image, header["compute_offset"], COMPUTE)
-    return Records(header, compute, _descriptors(image, header["transfer_offset"], TRANSFER))
+    stride = configuration.record_stride
+    compute = _descriptors(image, header["compute_offset"], COMPUTE, stride)
+    return Records(header, compute, _descriptors(image, header["transfer_offset"], TRANSFER, stride))
 
 
 def pixels_of(compute: Fields) -> int:
-    """Output pixels of a compute descriptor."""
+    """Output pixels of a compute descriptor; where there are several pixel lanes, of each but the last."""
     return (compute["blocks"] - 1) * compute["block_pixels"] + compute["last_pixels"]
 
 
@@ -69,9 +69,7 @@ def vectors_of(compute: Fields) -> int:
 
 def stream_beats(compute: Fields, configuration: Configuration) -> int:
     """Beats of the weight stream that a compute descriptor takes: table, scale-shift, parameters and weights."""
-    beats = compute["prescale"] * compute["prescale_beats"] + compute["lookup"] * (
-        TABLE_BYTES // configuration.port_bytes
-    )
+    beats = compute["prescale"] * compute["prescale_beats"] + compute["lookup"] * (configuration.table_beats)
     if compute["opcode"] in (Opcode.CONV, Opcode.SUM):
         beats += compute["tiles"] * -(-PARAMETER.size * configuration.output_lanes // configuration.port_bytes)
     if compute["opcode"] == Opcode.CONV:
@@ -86,14 +84,14 @@ def transfer_bytes(transfer: Fields, configuration: Configuration) -> int:
     return transfer["rows"] * row * configuration.port_bytes
 
 
-def _descriptors(image: bytes, offset: int, record: Record) -> tuple[Fields, ...]:
+def _descriptors(image: bytes, offset: int, record: Record, stride: int) -> tuple[Fields, ...]:
     found: list[Fields] = []
     while True:
         fields = record.decode(_record(image, offset))
         if fields["opcode"] == Opcode.END:
             return tuple(found)
         found.append(fields)
-        offset += RECORD_BYTES
+        offset += stride
 
 
 def _record(image: bytes, offset: int) -> bytes:

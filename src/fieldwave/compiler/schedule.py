@@ -138,7 +138,7 @@ def _whole(plan: Plan, opcode: Opcode, name: str, tensor: MemoryTensor, index: i
     """A tensor that stays on the chip, or a part of a joined one."""
     layout = plan.layouts[name]
     place = plan.memory.place(name, layout)
-    if layout.pitch == layout.words:
+    if layout.alone:
         slab = Slab(place.bank, place.base, 0, layout.map.height, layout.row_step)
         fields = _transfer_fields(opcode, slab, layout, tensor)
     else:

@@ -109,9 +109,9 @@ def in_memory(
     fold: Fold | None = None,
 ) -> MemoryTensor:
     """The tensor as LOAD and STORE lay it out: rows begin at beats, and the pixels of a joined one's part too."""
-    step = layout.words * configuration.input_lanes
-    if layout.pitch != layout.words:
-        step = _beats(step, configuration)
+    step = _beats(layout.words * configuration.input_lanes, configuration)
+    if layout.alone:
+        step = layout.pitch * configuration.input_lanes
     row_step = _beats(step * layout.map.width, configuration)
     breaks = np.flatnonzero(np.diff(layout.lanes) != 1) + 1
     parts = tuple((int(run[0]), len(run)) for run in np.split(layout.lanes, breaks))

@@ -29,6 +29,10 @@ from fieldwave.npu.isa import COMPUTE, Opcode
 __all__ = ["Run", "Tiling", "tile"]
 
 
+LONG = 32
+"""Output pixels beside which one more does not count."""
+
+
 @dataclass(frozen=True)
 class Run:
     """Consecutive output words that one descriptor computes.
@@ -54,13 +58,15 @@ class Tiling:
 
     Attributes:
         runs: its descriptors.
-        blocks: blocks of output pixels.
+        lanes: pixel lanes that have pixels.
+        blocks: blocks of output pixels, of each of them.
         block_pixels: pixels of each block but the last.
         last_pixels: pixels of the last block.
         repeat: for each run, whether the stream holds the weights once per block.
     """
 
     runs: tuple[Run, ...]
+    lanes: int
     blocks: int
     block_pixels: int
     last_pixels: int
@@ -68,6 +74,7 @@ class Tiling:
 
     @property
     def pixels(self) -> int:
+        """Output pixels of a lane; the last one may have fewer."""
         return (self.blocks - 1) * self.block_pixels + self.last_pixels
 
 
@@ -82,7 +89,8 @@ def tile(
     source, result = layouts[operation.input], layouts[operation.output]
     runs = tuple(_runs(operation, source, result, configuration))
     first, last = convolved(operation, strip)
-    pixels = (last - first) * results_width(operation, result.map.width)
+    everything = (last - first) * results_width(operation, result.map.width)
+    pixels = _lane_pixels(everything, configuration)
     blocks = -(-pixels // configuration.block_pixels)
     block_pixels = -(-pixels // blocks)
     blocks = -(-pixels // block_pixels)
@@ -99,7 +107,20 @@ def tile(
         operation.opcode == Opcode.CONV and blocks > 1 and count * configuration.tile_beats > room
         for count in steps
     )
-    return Tiling(runs, blocks, block_pixels, pixels - (blocks - 1) * block_pixels, repeat)
+    lanes = -(-everything // pixels)
+    return Tiling(runs, lanes, blocks, block_pixels, pixels - (blocks - 1) * block_pixels, repeat)
+
+
+def _lane_pixels(pixels: int, configuration: Configuration) -> int:
+    """How many of an operation's output pixels each pixel lane takes.
+
+    An odd number, where that costs next to nothing: with an odd number of words from pixel to pixel, too, the
+    lanes write to different parts of the bank in every cycle.
+    """
+    each = -(-pixels // configuration.pixel_lanes)
+    if configuration.pixel_lanes > 1 and (each >= LONG or each < configuration.tile_beats):
+        each |= 1
+    return each
 
 
 def _runs(operation: Operation, source: Layout, result: Layout, configuration: Configuration) -> Iterator[Run]:

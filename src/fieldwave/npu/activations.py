@@ -1,14 +1,16 @@
 """Activation memory: two banks of words, each with one read and one write port.
 
-Any reader can reach any bank; when two want the same bank in one cycle the first in the list wins and the other
-waits. The compiler keeps a convolution's input and its residual in different banks, so that neither does.
+Any reader can reach any bank; when two of one pixel lane want the same bank in one cycle the first in the list
+wins and the other waits. The compiler keeps a convolution's input and its residual in different banks, so that
+neither does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from amaranth import Array, Module, Mux, Signal, unsigned
+from amaranth import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -41,21 +43,30 @@ def write_layout(configuration: Configuration) -> data.StructLayout:
 class Activations(wiring.Component):
     """The two banks and their ports.
 
+    With several pixel lanes every bank is there once per lane, and each reader reads the copy of its lane. A write
+    goes to all copies; a bank consists of as many parts as there are lanes, word by word in turn, and each part
+    takes a word a cycle.
+
+    Parameters:
+        readers: the pixel lane of each reader.
+        writers: how many.
+
     Members:
-        reads: requests, the first has priority; ``words[i]`` answers ``reads[i]`` READ_LATENCY cycles later.
+        reads: requests, the first of a lane has priority; ``words[i]`` answers ``reads[i]`` READ_LATENCY cycles
+            later.
         writes: words to write, the first has priority.
         outside: an address was beyond its bank (nothing was written); ``outside_address`` says
             which, ``outside_transfer`` that it was the first reader or writer.
     """
 
-    def __init__(self, configuration: Configuration, *, readers: int, writers: int) -> None:
+    def __init__(self, configuration: Configuration, *, readers: Sequence[int], writers: int) -> None:
         self.configuration = configuration
-        self.readers = readers
+        self.readers = tuple(readers)
         self.writers = writers
         super().__init__(
             {
-                "reads": In(stream.Signature(read_layout(configuration))).array(readers),
-                "words": Out(unsigned(configuration.input_lanes * 8)).array(readers),
+                "reads": In(stream.Signature(read_layout(configuration))).array(len(self.readers)),
+                "words": Out(unsigned(configuration.input_lanes * 8)).array(len(self.readers)),
                 "writes": In(stream.Signature(write_layout(configuration))).array(writers),
                 "outside": Out(1),
                 "outside_address": Out(ADDRESS_BITS),
@@ -65,42 +76,35 @@ class Activations(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        configuration = self.configuration
-        width = configuration.input_lanes * 8
-        registers = []
+        lanes = self.configuration.pixel_lanes
+        ways = lanes.bit_length() - 1  # bits of an address that choose the part
+        parts = [(bank, part) for bank in range(2) for part in range(lanes)]
+        registers = {
+            (lane, bank, part): self._part(m, lane, bank, part) for lane in range(lanes) for bank, part in parts
+        }
 
-        for bank, depth in enumerate(configuration.bank_words):
-            m.submodules[f"bank{bank}"] = store = memory.Memory(shape=unsigned(width), depth=depth, init=[])
-            read = store.read_port()
-            write = store.write_port(granularity=configuration.output_lanes * 8)
-            wanted = [port.valid & (port.payload.bank == bank) for port in self.reads]
-            m.d.comb += read.en.eq(0)
-            for port, want in reversed(list(zip(self.reads, wanted, strict=True))):
-                with m.If(want):
-                    m.d.comb += [read.en.eq(1), read.addr.eq(port.payload.address)]
-            wanted = [port.valid & (port.payload.bank == bank) for port in self.writes]
-            for port, want in reversed(list(zip(self.writes, wanted, strict=True))):
-                with m.If(want):
-                    m.d.comb += [
-                        write.en.eq(Mux(port.payload.address < depth, port.payload.mask, 0)),
-                        write.addr.eq(port.payload.address),
-                        write.data.eq(port.payload.word),
-                    ]
-            # Every block memory is followed by a register.
-            register = Signal(width, name=f"register{bank}", reset_less=True)
-            m.d.sync += register.eq(read.data)
-            registers.append(register)
-
-        for ports in (self.reads, self.writes):
-            for index, port in enumerate(ports):
-                taken = [first.valid & (first.payload.bank == port.payload.bank) for first in ports[:index]]
-                m.d.comb += port.ready.eq(~_any(taken))
         for index, port in enumerate(self.reads):
-            bank_1, bank_2 = Signal(name=f"bank_1_{index}"), Signal(name=f"bank_2_{index}")
-            m.d.sync += [bank_1.eq(port.payload.bank), bank_2.eq(bank_1)]
-            m.d.comb += self.words[index].eq(Mux(bank_2, registers[1], registers[0]))
+            before = [first for lane, first in zip(self.readers[:index], self.reads[:index], strict=True)
+                      if lane == self.readers[index]]  # fmt: skip
+            taken = [first.valid & (first.payload.bank == port.payload.bank) for first in before]
+            m.d.comb += port.ready.eq(~_any(taken))
+        for index, port in enumerate(self.writes):
+            taken = [
+                first.valid
+                & (first.payload.bank == port.payload.bank)
+                & (first.payload.address[:ways] == port.payload.address[:ways] if ways else 1)
+                for first in self.writes[:index]
+            ]
+            m.d.comb += port.ready.eq(~_any(taken))
+        for index, port in enumerate(self.reads):
+            chosen = Cat(port.payload.address[:ways], port.payload.bank)
+            chosen_1 = Signal(ways + 1, name=f"chosen_1_{index}")
+            chosen_2 = Signal(ways + 1, name=f"chosen_2_{index}")
+            m.d.sync += [chosen_1.eq(chosen), chosen_2.eq(chosen_1)]
+            choices = Array(registers[self.readers[index], bank, part] for bank, part in parts)
+            m.d.comb += self.words[index].eq(choices[chosen_2])
 
-        depths = Array(configuration.bank_words)
+        depths = Array(self.configuration.bank_words)
         for ports in (self.reads, self.writes):
             for index, port in enumerate(ports):
                 with m.If(port.valid & port.ready & (port.payload.address >= depths[port.payload.bank])):
@@ -110,6 +114,41 @@ class Activations(wiring.Component):
                         self.outside_transfer.eq(index == 0),
                     ]
         return m
+
+    def _part(self, m: Module, lane: int, bank: int, part: int) -> Signal:
+        """One memory; returns the register behind it, which every block memory has."""
+        configuration = self.configuration
+        lanes, words = configuration.pixel_lanes, configuration.bank_words[bank]
+        ways = lanes.bit_length() - 1
+        width = configuration.input_lanes * 8
+        name = f"bank{bank}" if lanes == 1 else f"bank{bank}_lane{lane}_part{part}"
+        m.submodules[name] = store = memory.Memory(shape=unsigned(width), depth=-(-words // lanes), init=[])
+        read = store.read_port()
+        write = store.write_port(granularity=configuration.output_lanes * 8)
+
+        def wants(port: Any) -> Any:
+            here = port.valid & (port.payload.bank == bank)
+            return here & (port.payload.address[:ways] == part) if ways else here
+
+        mine = [port for reader, port in zip(self.readers, self.reads, strict=True) if reader == lane]
+        m.d.comb += read.en.eq(0)
+        for port in reversed(mine):
+            # The first reader of a bank has all parts of it.
+            with m.If(port.valid & (port.payload.bank == bank)):
+                m.d.comb += [
+                    read.en.eq(wants(port)),
+                    read.addr.eq(port.payload.address[ways:]),
+                ]
+        for port in reversed(list(self.writes)):
+            with m.If(wants(port)):
+                m.d.comb += [
+                    write.en.eq(Mux(port.payload.address < words, port.payload.mask, 0)),
+                    write.addr.eq(port.payload.address[ways:]),
+                    write.data.eq(port.payload.word),
+                ]
+        register = Signal(width, name=f"register_{name}", reset_less=True)
+        m.d.sync += register.eq(read.data)
+        return register
 
 
 def _any(conditions: list[Any]) -> Any:

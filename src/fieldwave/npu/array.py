@@ -29,27 +29,29 @@ def dot_bits(configuration: Configuration) -> int:
 
 
 class MultiplierArray(wiring.Component):
-    """The multipliers, their weights and their adder trees.
+    """The multipliers, their weights and their adder trees; all pixel lanes share the weights.
 
     Members:
-        vector: int8 per input lane.
-        swap: the shadow weights become current for this vector and those after it.
+        vectors: int8 per input lane, for each pixel lane.
+        swap: the shadow weights become current for these vectors and those after them.
         load: write ``beat`` into the shadow weights at ``load_index``; a tile is weights[output][input], int8.
-        dots: dot product per output lane, ``latency`` cycles after its vector.
+        dots: dot product per pixel lane and output lane, ``latency`` cycles after its vector.
     """
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
         levels = configuration.input_lanes.bit_length() - 1
         self.latency = 2 + -(-levels // LEVELS_PER_REGISTER)
+        vector = data.ArrayLayout(signed(8), configuration.input_lanes)
+        dots = data.ArrayLayout(signed(dot_bits(configuration)), configuration.output_lanes)
         super().__init__(
             {
-                "vector": In(data.ArrayLayout(signed(8), configuration.input_lanes)),
+                "vectors": In(data.ArrayLayout(vector, configuration.pixel_lanes)),
                 "swap": In(1),
                 "load": In(1),
                 "load_index": In(range(configuration.tile_beats)),
                 "load_beat": In(configuration.port_bits),
-                "dots": Out(data.ArrayLayout(signed(dot_bits(configuration)), configuration.output_lanes)),
+                "dots": Out(data.ArrayLayout(dots, configuration.pixel_lanes)),
             }
         )
 
@@ -71,16 +73,17 @@ class MultiplierArray(wiring.Component):
         with m.If(self.swap):
             m.d.sync += Cat(weights).eq(Cat(shadow))
 
-        operands = _registers(8, inputs, "operand")
-        m.d.sync += Cat(operands).eq(self.vector)
-
-        for output in range(outputs):
-            products = _registers(16, inputs, f"product_{output:03}")
-            m.d.sync += [
-                product.eq(operand * weight)
-                for product, operand, weight in zip(products, operands, weights[output], strict=True)
-            ]
-            m.d.comb += self.dots[output].eq(_sum(m, products, f"sum_{output:03}"))
+        for lane in range(self.configuration.pixel_lanes):
+            mark = f"lane_{lane}_" if self.configuration.pixel_lanes > 1 else ""
+            operands = _registers(8, inputs, f"{mark}operand")
+            m.d.sync += Cat(operands).eq(self.vectors[lane])
+            for output in range(outputs):
+                products = _registers(16, inputs, f"{mark}product_{output:03}")
+                m.d.sync += [
+                    product.eq(operand * weight)
+                    for product, operand, weight in zip(products, operands, weights[output], strict=True)
+                ]
+                m.d.comb += self.dots[lane][output].eq(_sum(m, products, f"{mark}sum_{output:03}"))
         return m
 
 

@@ -24,10 +24,12 @@ class Configuration:
         output_lanes: output channels computed at once; divides ``input_lanes``.
         bank_bytes: size of each of the two activation banks, in bytes.
         ring_bytes: size of the weight ring, in bytes; a power of two beats.
-        port_bytes: width of the memory port (AXI4 data bus), in bytes.
+        port_bytes: width of the memory port (AXI4 data bus), in bytes. More than 128, the widest bus of AXI4, is
+            for cards whose memory has many channels (HBM): buses side by side that are addressed as one.
         requantizer_lanes: accumulators requantized per cycle; divides ``output_lanes``.
         block_pixels: output pixels that are accumulated at once.
-        pixel_lanes: output pixels computed at once.
+        pixel_lanes: output pixels computed at once, with the same weights. Activation memory is there once per
+            lane, because each reads another word; its banks are divided, so that each may write one, too.
         lookup: there is a table look-up behind the residual add.
         prescale_words: input words (of input_lanes channels) that the scale-shift unit holds constants for;
             0: there is no such unit.
@@ -57,10 +59,12 @@ class Configuration:
                 raise InputError(
                     f"{divisor} must not exceed {whole}, but {getattr(self, divisor)} > {getattr(self, whole)}"
                 )
-        if self.pixel_lanes != 1:
-            raise InputError(f"pixel_lanes must be 1, not {self.pixel_lanes}")
-        if not 4 <= self.port_bytes <= 128:
-            raise InputError(f"port_bytes must be 4 to 128, the widths of an AXI4 data bus, not {self.port_bytes}")
+        if self.pixel_lanes not in (1, 2, 4):
+            raise InputError(f"pixel_lanes must be 1, 2 or 4, not {self.pixel_lanes}")
+        if not 4 <= self.port_bytes <= 512:
+            raise InputError(
+                f"port_bytes must be 4 to 512, one AXI4 data bus or up to four side by side, not {self.port_bytes}"
+            )
         if self.input_lanes * self.output_lanes < 4 * self.port_bytes:
             raise InputError(
                 f"port_bytes must be at most a quarter of a weight tile, but {self.port_bytes} > "
@@ -116,12 +120,17 @@ class Configuration:
     @property
     def table_beats(self) -> int:
         """Beats of a lookup table."""
-        return isa.TABLE_BYTES // self.port_bytes
+        return -(-isa.TABLE_BYTES // self.port_bytes)
 
     @property
     def record_beats(self) -> int:
         """Beats from one descriptor to the next."""
-        return isa.RECORD_BYTES // self.port_bytes
+        return -(-isa.RECORD_BYTES // self.port_bytes)
+
+    @property
+    def record_stride(self) -> int:
+        """Bytes from one descriptor to the next, whole beats."""
+        return self.record_beats * self.port_bytes
 
     @property
     def multipliers(self) -> int:

@@ -34,10 +34,12 @@ __all__ = ["Datapath"]
 class Datapath(wiring.Component):
     """One compute descriptor at a time, up to its complete int32 results.
 
+    ``reads``, ``words`` and ``results`` have an entry for each pixel lane; their vectors are issued together.
+
     Members:
         start, compute: begin; the descriptor is stable until the last result has been taken.
         busy: vectors are still to be issued.
-        read, word: to and from activation memory.
+        reads, words: to and from activation memory.
         tile_ready, tile_take, load, load_index, load_beat, preparing: from the weight stream.
         scale_valid, scale_index, scale: constants of one input channel for the scale-shift.
         results: complete results in order.
@@ -51,8 +53,8 @@ class Datapath(wiring.Component):
                 "start": In(1),
                 "compute": In(isa.COMPUTE.layout()),
                 "busy": Out(1),
-                "read": Out(stream.Signature(read_layout(configuration))),
-                "word": In(configuration.input_lanes * 8),
+                "reads": Out(stream.Signature(read_layout(configuration))).array(configuration.pixel_lanes),
+                "words": In(configuration.input_lanes * 8).array(configuration.pixel_lanes),
                 "tile_ready": In(1),
                 "tile_take": Out(1),
                 "preparing": In(1),
@@ -62,7 +64,7 @@ class Datapath(wiring.Component):
                 "load": In(1),
                 "load_index": In(range(configuration.tile_beats)),
                 "load_beat": In(configuration.port_bits),
-                "results": Out(stream.Signature(result_layout(configuration))),
+                "results": Out(stream.Signature(result_layout(configuration))).array(configuration.pixel_lanes),
                 "array_used": Out(1),
                 "weight_wait": Out(1),
                 "output_wait": Out(1),
@@ -75,44 +77,38 @@ class Datapath(wiring.Component):
         configuration, compute = self.configuration, self.compute
         m.submodules.addresses = addresses = AddressGenerator(configuration)
         m.submodules.array = array = MultiplierArray(configuration)
-        m.submodules.accumulators = accumulators = Accumulators(configuration, value_latency=array.latency)
         m.d.comb += [addresses.start.eq(self.start), addresses.compute.eq(compute), self.busy.eq(addresses.busy)]
-
-        # Room for results: taken at issue, given back when the result leaves.
-        layout = result_layout(configuration)
-        depth = configuration.block_pixels
-        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=layout.size, depth=depth)
-        room = Signal(range(depth + 1), init=depth)
-        take_room, give_room = Signal(), Signal()
-        m.d.sync += room.eq(room - take_room + give_room)
-        m.d.comb += [
-            queue.w_data.eq(accumulators.result),
-            queue.w_en.eq(accumulators.result_valid),
-            self.results.payload.eq(queue.r_data),
-            self.results.valid.eq(queue.r_rdy),
-            queue.r_en.eq(self.results.ready),
-            give_room.eq(self.results.valid & self.results.ready),
+        token = addresses.tokens.payload
+        issue = Signal()
+        lanes = range(configuration.pixel_lanes)
+        sums = [Accumulators(configuration, value_latency=array.latency) for _ in lanes]
+        rooms = [
+            self._queue(m, lane, sums[lane], issue & token.last & token.lanes[lane].present) for lane in lanes
         ]
 
         # Issue.
-        token = addresses.tokens.payload
         uses_weights = compute.opcode == Opcode.CONV
         # A step of few pixels waits until the last one's sums are back, also where its bank held it up.
         age = Signal(range(MINIMUM_STEP + 1), init=MINIMUM_STEP)
         long_step, settled = Signal(), Signal()
         m.d.comb += settled.eq(long_step | (age == MINIMUM_STEP))
-        weights, output, bank, issue = Signal(), Signal(), Signal(), Signal()
+        weights, output, bank = Signal(), Signal(), Signal()
+        reading = [
+            (port, place.present & ~place.padding) for port, place in zip(self.reads, token.lanes, strict=True)
+        ]
+        for (port, wanted), place in zip(reading, token.lanes, strict=True):
+            m.d.comb += [
+                port.valid.eq(addresses.tokens.valid & weights & output & wanted),
+                port.payload.bank.eq(compute.input_bank),
+                port.payload.address.eq(place.address),
+            ]
         m.d.comb += [
             weights.eq(~token.swap | (Mux(uses_weights, self.tile_ready, 1) & settled & ~self.preparing)),
-            output.eq(~token.last | (room != 0)),
-            self.read.valid.eq(addresses.tokens.valid & weights & output & ~token.padding),
-            self.read.payload.bank.eq(compute.input_bank),
-            self.read.payload.address.eq(token.address),
-            bank.eq(token.padding | self.read.ready),
+            output.eq(~token.last | Cat(rooms).all()),
+            bank.eq(Cat(port.ready | ~wanted for port, wanted in reading).all()),
             addresses.tokens.ready.eq(weights & output & bank),
             issue.eq(addresses.tokens.valid & addresses.tokens.ready),
             self.tile_take.eq(issue & token.swap & uses_weights),
-            take_room.eq(issue & token.last),
             self.array_used.eq(issue & uses_weights),
             self.weight_wait.eq(addresses.tokens.valid & ~weights),
             self.output_wait.eq(addresses.tokens.valid & weights & ~output),
@@ -133,42 +129,62 @@ class Datapath(wiring.Component):
         m.d.comb += [on_its_way[0].eq(token), valid[0].eq(issue)]
         m.d.sync += [later.eq(earlier) for earlier, later in pairwise(on_its_way)]
         m.d.sync += valid[1:].eq(valid)
-        word = self._prescale(m, on_its_way[READ_LATENCY], valid[READ_LATENCY])
         pads = compute.pad_value.replicate(configuration.input_lanes)
-        vector = Signal(data.ArrayLayout(signed(8), configuration.input_lanes), reset_less=True)
-        m.d.sync += vector.eq(Mux(on_its_way[scaled].padding, pads, word))
-
         entering, entered = on_its_way[-1], valid[-1]
         m.d.comb += [
-            array.vector.eq(vector),
             array.swap.eq(entered & entering.swap & uses_weights),
             array.load.eq(self.load),
             array.load_index.eq(self.load_index),
             array.load_beat.eq(self.load_beat),
-            accumulators.valid.eq(entered),
-            accumulators.maximum.eq(compute.opcode == Opcode.MAX),
         ]
-        m.d.comb += [
-            getattr(accumulators, name).eq(entering[name])
-            for name in ("pixel", "first", "last", "padding", "tile_end")
-        ]
-
-        # Pools take the lanes themselves, less the pad value, so that padding counts as nothing.
-        lanes = _lanes(m, configuration, vector, entering.slice, compute.pad_value, array.latency)
-        for lane in range(configuration.output_lanes):
-            m.d.comb += accumulators.values[lane].eq(Mux(uses_weights, array.dots[lane], lanes[lane]))
+        for lane, accumulators in enumerate(sums):
+            word = self._prescale(m, lane, on_its_way[READ_LATENCY], valid[READ_LATENCY])
+            vector = Signal(data.ArrayLayout(signed(8), configuration.input_lanes), reset_less=True)
+            m.d.sync += vector.eq(Mux(on_its_way[scaled].lanes[lane].padding, pads, word))
+            m.d.comb += [
+                array.vectors[lane].eq(vector),
+                accumulators.valid.eq(entered & entering.lanes[lane].present),
+                accumulators.maximum.eq(compute.opcode == Opcode.MAX),
+            ]
+            m.d.comb += [getattr(accumulators, name).eq(entering[name]) for name in ("pixel", "first", "last")]
+            m.d.comb += [
+                getattr(accumulators, name).eq(entering.lanes[lane][name]) for name in ("padding", "tile_end")
+            ]
+            # Pools take the channels themselves, less the pad value, so that padding counts as nothing.
+            values = _channels(m, configuration, vector, entering.slice, compute.pad_value, array.latency)
+            for index, value in enumerate(values):
+                m.d.comb += accumulators.values[index].eq(Mux(uses_weights, array.dots[lane][index], value))
         return m
 
-    def _prescale(self, m: Module, token: Any, valid: Any) -> Any:
+    def _queue(self, m: Module, lane: int, accumulators: Accumulators, taken: Any) -> Any:
+        """Results of a lane on their way out; room is ``taken`` at issue, given back when the result leaves.
+        Returns whether there is room."""
+        results = self.results[lane]
+        depth = self.configuration.block_pixels
+        queue = fifo.SyncFIFOBuffered(width=result_layout(self.configuration).size, depth=depth)
+        m.submodules[f"accumulators_{lane}"], m.submodules[f"queue_{lane}"] = accumulators, queue
+        room = Signal(range(depth + 1), init=depth, name=f"room_{lane}")
+        m.d.sync += room.eq(room - taken + (results.valid & results.ready))
+        m.d.comb += [
+            queue.w_data.eq(accumulators.result),
+            queue.w_en.eq(accumulators.result_valid),
+            results.payload.eq(queue.r_data),
+            results.valid.eq(queue.r_rdy),
+            queue.r_en.eq(results.ready),
+        ]
+        return room != 0
+
+    def _prescale(self, m: Module, lane: int, token: Any, valid: Any) -> Any:
         """The word from activation memory, scaled or delayed; the unit never waits, so its latency is fixed."""
         configuration, compute = self.configuration, self.compute
         if not configuration.prescale_words:
-            return self.word
-        m.submodules.prescale = prescale = Prescale(configuration.input_lanes, configuration.prescale_words)
+            return self.words[lane]
+        prescale = Prescale(configuration.input_lanes, configuration.prescale_words)
+        m.submodules[f"prescale_{lane}"] = prescale
         work, load = prescale.input.payload, prescale.load.payload
         m.d.comb += [
             prescale.input.valid.eq(valid & compute.prescale),
-            work.data.eq(self.word),
+            work.data.eq(self.words[lane]),
             work.tile.eq(token.channel_word),
             work.scale.enabled.eq(1),
             work.scale.zero_in.eq(compute.prescale_input_zero),
@@ -182,11 +198,11 @@ class Datapath(wiring.Component):
             load.shift.eq(self.scale.shift),
             prescale.output.ready.eq(1),
         ]
-        plain = delay(m, self.word, prescale_latency(configuration))
+        plain = delay(m, self.words[lane], prescale_latency(configuration))
         return Mux(compute.prescale, prescale.output.payload.as_value(), plain)
 
 
-def _lanes(m: Module, configuration: Configuration, vector: Any, part: Any, zero: Any, latency: int) -> Any:
+def _channels(m: Module, configuration: Configuration, vector: Any, part: Any, zero: Any, latency: int) -> Any:
     """The vector's slice ``part`` less ``zero``, ``latency`` cycles later."""
     width = configuration.output_lanes * 8
     layout = data.ArrayLayout(signed(9), configuration.output_lanes)

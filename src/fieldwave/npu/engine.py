@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -120,23 +120,34 @@ class Engine(wiring.Component):
             ]
 
         # The units.
-        m.submodules.activations = activations = Activations(configuration, readers=3, writers=2)
+        lanes = range(configuration.pixel_lanes)
+        readers = (0, *(lane for lane in lanes for _ in ("output", "datapath")))
+        m.submodules.activations = activations = Activations(
+            configuration, readers=readers, writers=1 + len(lanes)
+        )
         m.submodules.weights = weights = WeightStream(configuration)
         m.submodules.tables = tables = TableWriter(configuration)
         m.submodules.datapath = datapath = Datapath(configuration)
-        m.submodules.output = output = OutputPipe(configuration)
+        outputs = [OutputPipe(configuration, lane) for lane in lanes]
         m.submodules.dma = dma = Dma(configuration)
         wiring.connect(m, dma.read, activations.reads[0])
-        wiring.connect(m, output.read, activations.reads[1])
-        wiring.connect(m, datapath.read, activations.reads[2])
         wiring.connect(m, dma.write, activations.writes[0])
-        wiring.connect(m, output.write, activations.writes[1])
-        wiring.connect(m, datapath.results, output.results)
-        wiring.connect(m, weights.parameters, output.parameters)
+        for lane, output in enumerate(outputs):
+            m.submodules["output" if len(lanes) == 1 else f"output_{lane}"] = output
+            wiring.connect(m, output.read, activations.reads[1 + 2 * lane])
+            wiring.connect(m, datapath.reads[lane], activations.reads[2 + 2 * lane])
+            wiring.connect(m, output.write, activations.writes[1 + lane])
+            wiring.connect(m, datapath.results[lane], output.results)
+            m.d.comb += [
+                output.word.eq(activations.words[1 + 2 * lane]),
+                datapath.words[lane].eq(activations.words[2 + 2 * lane]),
+                output.table_valid.eq(tables.table_valid),
+                output.table_index.eq(tables.table_index),
+                output.table_value.eq(tables.table_value),
+            ]
+        finished = self._join_lanes(m, weights.parameters, outputs, compute_queue.launch, compute)
         m.d.comb += [
             dma.word.eq(activations.words[0]),
-            output.word.eq(activations.words[1]),
-            datapath.word.eq(activations.words[2]),
             datapath.tile_ready.eq(weights.tile_ready),
             weights.tile_take.eq(datapath.tile_take),
             datapath.preparing.eq(weights.preparing),
@@ -147,9 +158,6 @@ class Engine(wiring.Component):
             tables.table_beat.eq(weights.table_beat),
             tables.scale_beat.eq(weights.scale_beat),
             tables.beat.eq(weights.load_beat),
-            output.table_valid.eq(tables.table_valid),
-            output.table_index.eq(tables.table_index),
-            output.table_value.eq(tables.table_value),
             datapath.scale_valid.eq(tables.scale_valid),
             datapath.scale_index.eq(tables.scale_index),
             datapath.scale.eq(tables.scale),
@@ -159,9 +167,10 @@ class Engine(wiring.Component):
             dma.start.eq(transfer_queue.launch),
             dma.transfer.eq(transfer),
             transfer_queue.done.eq(dma.done),
-            compute_queue.done.eq(output.done),
+            compute_queue.done.eq(finished),
         ]
-        for unit in (datapath, weights, output):
+        units: tuple[Any, ...] = (datapath, weights, *outputs)
+        for unit in units:
             m.d.comb += [unit.start.eq(compute_queue.launch), unit.compute.eq(compute)]
 
         # Memory.
@@ -209,3 +218,32 @@ class Engine(wiring.Component):
         for name in ("array_used", "weight_wait", "output_wait", "bank_wait"):
             m.d.comb += getattr(self, name).eq(getattr(datapath, name))
         return m
+
+    def _join_lanes(self, m: Module, parameters: Any, outputs: list[OutputPipe], launch: Any, compute: Any) -> Any:
+        """Gives a tile's parameters to the output pipe of every pixel lane, and returns when the last is done.
+
+        A lane without pixels takes no parameters and is never done.
+        """
+        if len(outputs) == 1:
+            wiring.connect(m, parameters, outputs[0].parameters)
+            return outputs[0].done
+        used = Cat(lane < compute.lanes for lane in range(len(outputs)))
+        given, done = Signal(len(outputs)), Signal(len(outputs))
+        gives, ends = Signal(len(outputs)), Signal(len(outputs))
+        finished = Signal()
+        for lane, output in enumerate(outputs):
+            m.d.comb += [
+                output.parameters.payload.eq(parameters.payload),
+                output.parameters.valid.eq(parameters.valid & used[lane] & ~given[lane]),
+                gives[lane].eq(output.parameters.valid & output.parameters.ready),
+                ends[lane].eq(output.done),
+            ]
+        m.d.comb += [
+            parameters.ready.eq((given | gives | ~used).all()),
+            finished.eq(ends.any() & (done | ends | ~used).all()),
+        ]
+        m.d.sync += [
+            given.eq(Mux(parameters.valid & parameters.ready, 0, given | gives)),
+            done.eq(Mux(launch | finished, 0, done | ends)),
+        ]
+        return finished

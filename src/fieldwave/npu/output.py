@@ -34,11 +34,11 @@ __all__ = ["OutputPipe"]
 
 
 class OutputPipe(wiring.Component):
-    """Finishes the results of one compute descriptor at a time.
+    """Finishes the results of one compute descriptor at a time, those of one pixel lane.
 
     Members:
-        start, compute: begin; the descriptor is stable until ``done``.
-        done: one pulse, when the last vector is being written.
+        start, compute: begin; the descriptor is stable until ``done`` of every lane.
+        done: one pulse, when the last vector is being written; none where the lane has no pixels.
         results: from the accumulators.
         parameters: one record per lane for each tile, from the weight stream.
         read, word: the residual or the pooled tensor, from activation memory.
@@ -46,8 +46,9 @@ class OutputPipe(wiring.Component):
         write: to activation memory.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, lane: int = 0) -> None:
         self.configuration = configuration
+        self.lane = lane
         super().__init__(
             {
                 "start": In(1),
@@ -94,7 +95,7 @@ class OutputPipe(wiring.Component):
                 m.d.sync += biased.lanes[lane].eq(self.results.payload.lanes[lane] + bias)
 
         # What results are combined with: a residual before the lookup, or the pooled tensor after it.
-        m.submodules.residual = residual = ResidualReader(configuration)
+        m.submodules.residual = residual = ResidualReader(configuration, self.lane)
         m.submodules.split_residual = residual_part = Split(
             signed(8), lanes=lanes, part=configuration.requantizer_lanes
         )
@@ -133,7 +134,7 @@ class OutputPipe(wiring.Component):
         # Where to.
         m.submodules.columns = columns = Columns(configuration)
         m.submodules.rows = rows = Rows(configuration)
-        m.submodules.walk = walk = Walk(configuration)
+        m.submodules.walk = walk = Walk(configuration, self.lane)
         _follow(m, self._lookup(m, finished), columns.input)
         wiring.connect(m, columns.output, rows.vectors)
         wiring.connect(m, walk.places, rows.places)

@@ -30,8 +30,9 @@ class ResidualReader(wiring.Component):
         vectors: int8 per output lane.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, lane: int = 0) -> None:
         self.configuration = configuration
+        self.lane = lane
         super().__init__(
             {
                 "start": In(1),
@@ -47,7 +48,7 @@ class ResidualReader(wiring.Component):
         m = Module()
         compute = self.compute
         width = self.configuration.output_lanes * 8
-        m.submodules.walk = walk = Walk(self.configuration)
+        m.submodules.walk = walk = Walk(self.configuration, self.lane)
         m.submodules.queue = queue = fifo.SyncFIFO(width=width, depth=DEPTH)
         room = Signal(range(DEPTH + 1), init=DEPTH)  # taken by a request, given back when its vector leaves
         asked = Signal()

@@ -47,6 +47,7 @@ class RecordFetch(wiring.Component):
         m = Module()
         beats, longest = self.configuration.record_beats, self.configuration.burst_beats
         offset = Signal(32)
+        received = Cat(self.record, self.beat)[self.configuration.port_bits :] if beats > 1 else self.beat
         to_ask, to_come = Signal(range(beats + 1)), Signal(range(beats + 1))
         size = min(beats, longest)
         m.d.comb += [
@@ -60,7 +61,7 @@ class RecordFetch(wiring.Component):
             m.d.sync += [to_ask.eq(to_ask - size), offset.eq(offset + size * self.configuration.port_bytes)]
         with m.If(self.beat_valid):
             m.d.sync += [
-                self.record.eq(Cat(self.record, self.beat)[self.configuration.port_bits :]),
+                self.record.eq(received),
                 to_come.eq(to_come - 1),
                 self.valid.eq(to_come == 1),
             ]
@@ -107,7 +108,7 @@ class Queue(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         common = data.View(data.StructLayout({"opcode": 8, "other": 8, "wait": 16}), self.record[:32])
-        stride = self.configuration.record_beats * self.configuration.port_bytes
+        stride = self.configuration.record_stride
         following = Signal(32)
         with m.FSM():
             with m.State("IDLE"), m.If(self.start):
@@ -163,6 +164,11 @@ def compute_is_legal(configuration: Configuration, record: Any) -> Any:
         & (record.prescale_beats <= scale_beats)
         & ~(record.residual & record.opcode.matches(Opcode.MAX, Opcode.AVERAGE))
         & (~record.pool | (Cat(count != 0 for count in pool_counts).all() & ~record.residual))
+        & (
+            (record.lanes != 0) & (record.lanes <= configuration.pixel_lanes) & ~record.pool
+            if configuration.pixel_lanes > 1
+            else 1
+        )
     )
 
 

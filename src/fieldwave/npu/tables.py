@@ -50,7 +50,7 @@ class TableWriter(wiring.Component):
         with m.If(self.table_valid):
             m.d.sync += [held.eq(held >> 8), left.eq(left - 1), self.table_index.eq(self.table_index + 1)]
         with m.If(self.table_beat):
-            m.d.sync += [held.eq(self.beat), left.eq(port_bytes)]
+            m.d.sync += [held.eq(self.beat), left.eq(min(port_bytes, isa.TABLE_BYTES))]
 
         record_bits = isa.SCALE.size * 8
         records = max(1, port_bytes // isa.SCALE.size)

@@ -15,6 +15,7 @@ from amaranth.lib.wiring import In, Out
 from fieldwave.npu import isa
 from fieldwave.npu.address import ADDRESS_BITS
 from fieldwave.npu.config import Configuration
+from fieldwave.npu.lanes import begin, lane_start
 
 __all__ = ["Walk", "place_layout"]
 
@@ -43,14 +44,18 @@ def place_layout(configuration: Configuration) -> data.StructLayout:
 class Walk(wiring.Component):
     """Streams the places of a tensor in the order of results; the output and the residual each have one.
 
+    Parameters:
+        lane: the pixel lane whose results these are.
+
     Members:
         start: begin; the other inputs are stable until the last place has been taken.
         compute: the descriptor: how many tiles and rows, and how rows fall into windows.
         base, x_step, y_step, tile_step: where, in words; a tile is a slice of a word.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, lane: int = 0) -> None:
         self.configuration = configuration
+        self.lane = lane
         super().__init__(
             {
                 "start": In(1),
@@ -73,6 +78,12 @@ class Walk(wiring.Component):
         running, end_of_row, end_of_window, end_of_tile = Signal(), Signal(), Signal(), Signal()
         end_of_parts = part == self.configuration.slices - 1
 
+        first = lane_start(m, compute, self.lane, x_step=self.x_step, y_step=self.y_step)
+        start, _ = begin(m, self.configuration, self.start)
+        taken, end_of_lane = Signal(24), Signal()
+        if self.configuration.pixel_lanes > 1:
+            m.d.comb += end_of_lane.eq(taken == compute.lane_pixels - 1)
+
         # Without a pool every row of results is a row of windows.
         window_row, place_in_window, continues = Signal(16), Signal(8), Signal()
         width, overlap = Signal(16), Signal()
@@ -81,7 +92,7 @@ class Walk(wiring.Component):
             overlap.eq(compute.pool & compute.pool_overlap_y),
             end_of_row.eq(x == width - 1),
             end_of_window.eq(~compute.pool | (place_in_window == compute.pool_height - 1)),
-            end_of_tile.eq(end_of_row & (y == compute.output_height - 1)),
+            end_of_tile.eq((end_of_row & (y == compute.output_height - 1)) | end_of_lane),
             next_row.eq(row + self.y_step),
             next_base.eq(tile_base + Mux(end_of_parts, self.tile_step, 0)),
             self.places.valid.eq(running),
@@ -92,16 +103,22 @@ class Walk(wiring.Component):
             self.places.payload.below.eq(address + self.y_step),
             self.places.payload.last.eq(end_of_tile & (tile == compute.tiles - 1)),
         ]
-        first_rows = [
+        restart = [
+            x.eq(first.column),
+            y.eq(first.line),
+            taken.eq(0),
             window_row.eq(0),
             place_in_window.eq(compute.pool_start_y),
             continues.eq(compute.pool & compute.pool_continues),
         ]
-        with m.If(self.start):
-            m.d.sync += [running.eq(1), x.eq(0), y.eq(0), tile.eq(0), part.eq(0), *first_rows]
-            m.d.sync += [signal.eq(self.base) for signal in (tile_base, row, address)]
+        with m.If(start):
+            m.d.sync += [running.eq(1), tile.eq(0), part.eq(0), *restart]
+            m.d.sync += [tile_base.eq(self.base), row.eq(self.base + first.row)]
+            m.d.sync += address.eq(self.base + first.offset)
+            if self.configuration.pixel_lanes > 1:
+                m.d.sync += running.eq(self.lane < compute.lanes)
         with m.Elif(running & self.places.ready):
-            m.d.sync += [x.eq(x + 1), address.eq(address + self.x_step)]
+            m.d.sync += [x.eq(x + 1), address.eq(address + self.x_step), taken.eq(taken + 1)]
             with m.If(end_of_row):
                 m.d.sync += [x.eq(0), y.eq(y + 1)]
                 with m.If(end_of_window):
@@ -110,7 +127,8 @@ class Walk(wiring.Component):
                 with m.Else():
                     m.d.sync += [address.eq(row), place_in_window.eq(place_in_window + 1), continues.eq(1)]
             with m.If(end_of_tile):
-                m.d.sync += [y.eq(0), tile.eq(tile + 1), part.eq(Mux(end_of_parts, 0, part + 1)), *first_rows]
-                m.d.sync += [signal.eq(next_base) for signal in (tile_base, row, address)]
+                m.d.sync += [tile.eq(tile + 1), part.eq(Mux(end_of_parts, 0, part + 1)), *restart]
+                m.d.sync += [tile_base.eq(next_base), row.eq(next_base + first.row)]
+                m.d.sync += address.eq(next_base + first.offset)
                 m.d.sync += running.eq(~self.places.payload.last)
         return m
