@@ -305,8 +305,8 @@ def test_a_row_too_large_is_named() -> None:
     with pytest.raises(ModelError) as caught:
         compile_network(b.graph(y), Configuration(16, 16, (1024, 512), 65536, 16, 16))
     assert str(caught.value) == (
-        f"the activation banks of 1024 and 512 bytes have no room for rows of 'x0' (2048 bytes) beside rows of "
-        f"'{y.name}' (2048 bytes); choose a configuration with larger banks"
+        f"the activation banks of 1024 and 512 bytes have no room for rows of '{y.name}' (1024 bytes) beside rows "
+        "of 'x0' (1024 bytes); choose a configuration with larger banks"
     )
 
 
@@ -432,8 +432,8 @@ def test_explain_names_every_decision() -> None:
         f"    {conv}: 1 tiles x 1 blocks of 64 pixels: 576 cycles, 100.0 % of the array\n"
         "    together at least 576 cycles, 100.0 % of the array\n"
         "  activation memory\n"
-        "    bank 0 words 0 to 64 (1024 bytes), operations 0 to 0: x0\n"
-        f"    bank 1 words 0 to 64 (1024 bytes), operations 0 to 0: {y.name}\n"
+        "    bank 0 words 0 to 64 (1024 bytes), steps 0 to 0: x0\n"
+        f"    bank 1 words 0 to 64 (1024 bytes), steps 0 to 0: {y.name}\n"
         "    bank 0: 64 of 65536 words\n"
         "    bank 1: 64 of 65536 words\n"
         "  descriptors\n"

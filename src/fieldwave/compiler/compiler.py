@@ -95,12 +95,12 @@ def plan_section(section: Section, lowering: Lowering, configuration: Configurat
     layouts = lay_out(steps, inputs, maps, configuration)
     steps = fuse_scale_shifts(steps, kept, maps, layouts, configuration)
     layouts = lay_out(steps, inputs, maps, configuration)
-    memory = plan_memory(steps, layouts, configuration)
     operations = tuple(step for step in steps if isinstance(step, Operation))
     if trace:
         names = [name for node in section.nodes for name in node.outputs]
         real = {name: aliases.get(name, name) for name in names}
     outputs = {name: tensor for name, tensor in real.items() if tensor in layouts and tensor not in folds}
+    memory = plan_memory(steps, layouts, configuration, inputs, outputs.values())
     return Plan(
         configuration=configuration,
         operations=operations,

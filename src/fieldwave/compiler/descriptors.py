@@ -64,15 +64,15 @@ def compute_fields(
         "dilation_x": dilation_x,
         "pad_value": operation.input_zero - 128,
         "input_bank": read.bank,
-        "input_base": (read.base + run.input_word + start_y * read.step - left * source.pitch) % ADDRESS,
-        "input_x_step": stride_x * source.pitch,
+        "input_base": (read.base + run.input_word + start_y * read.step - left * read.pitch) % ADDRESS,
+        "input_x_step": stride_x * read.pitch,
         "input_y_step": stride_y * read.step,
-        "tap_x_step": dilation_x * source.pitch,
+        "tap_x_step": dilation_x * read.pitch,
         "tap_y_step": dilation_y * read.step,
         "input_tile_step": run.input_step,
         "output_bank": written.bank,
         "output_base": written.base + (strip.first - written.first) * written.step + run.output_word,
-        "output_x_step": result.pitch,
+        "output_x_step": written.pitch,
         "output_y_step": written.step,
         "output_tile_step": 1,
         "clamp_low": -128,
@@ -107,11 +107,11 @@ def compute_fields(
     if operation.pool is not None:
         fields |= pool_fields(operation.pool, (strip.first, strip.last), (first, last), continues=strip.continues)
     if layouts[2] is not None and slabs[2] is not None:
-        fields |= _residual_fields(operation, strip, run, layouts[2], slabs[2])
+        fields |= _residual_fields(operation, strip, run, slabs[2])
     return fields
 
 
-def _residual_fields(operation: Operation, strip: Strip, run: Run, layout: Layout, slab: Slab) -> dict[str, int]:
+def _residual_fields(operation: Operation, strip: Strip, run: Run, slab: Slab) -> dict[str, int]:
     residual = operation.residual
     assert residual is not None
     left_a, left_b, right = residual.shifts
@@ -128,7 +128,7 @@ def _residual_fields(operation: Operation, strip: Strip, run: Run, layout: Layou
         "clamp_high": residual.high - 128,
         "residual_bank": slab.bank,
         "residual_base": slab.base + (strip.first * stride_y - slab.first) * slab.step + run.output_word,
-        "residual_x_step": stride_x * layout.pitch,
+        "residual_x_step": stride_x * slab.pitch,
         "residual_y_step": stride_y * slab.step,
         "residual_tile_step": 1,
     }

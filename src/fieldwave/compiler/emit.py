@@ -45,9 +45,17 @@ def emit(plan: Plan) -> Image:
     transfer_offset = (2 + count) * stride
     stream_offset = transfer_offset + (1 + len(tasks) - count) * stride
     end = _aligned(stream_offset + len(weights), configuration)
-    offsets = {}
+    offsets: dict[str, int] = {}
+    joined: dict[str, int] = {}  # streamed tensors that are joined lie in memory once
     for name, tensor in unplaced.items():
+        buffer = plan.layouts[name].buffer
+        if name in plan.memory.streamed and buffer in joined:
+            offsets[name] = joined[buffer]
+            continue
         offsets[name] = end
+        if name in plan.memory.streamed:
+            joined[buffer] = end
+            end += tensor.pixel_step  # a part begins within its first pixel, and counts its rows from there
         end = _aligned(end + tensor.size, configuration)
 
     tasks = list(schedule(plan, {name: _tensor(plan, name, name, offset) for name, offset in offsets.items()}))
@@ -86,7 +94,7 @@ def _in_memory(plan: Plan) -> list[str]:
 def _tensor(plan: Plan, name: str, real: str, offset: int) -> MemoryTensor:
     layout = plan.layouts[real]
     size, fold = plan.maps.get(name, layout.map), plan.folds.get(name)
-    return in_memory(name, size, layout, offset, plan.configuration, fold)
+    return in_memory(name, size, layout, offset, plan.configuration, fold, joined=real in plan.memory.streamed)
 
 
 def _aligned(size: int, configuration: Configuration) -> int:

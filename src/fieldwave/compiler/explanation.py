@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from fieldwave.compiler.compiler import Compiled
 from fieldwave.compiler.emit import Image
-from fieldwave.compiler.operations import Operation, count_macs
+from fieldwave.compiler.operations import count_macs
 from fieldwave.compiler.schedule import Plan
-from fieldwave.compiler.tile import Run, Tiling
+from fieldwave.compiler.tile import array_cycles
 from fieldwave.npu import Configuration
 from fieldwave.npu.isa import Opcode
 
-__all__ = ["array_cycles", "explain"]
+__all__ = ["explain"]
 
 
 def explain(compiled: Compiled) -> str:
@@ -37,14 +37,6 @@ def explain(compiled: Compiled) -> str:
             lines.append(f"  {title}")
             lines.extend(f"    {line}" for line in block)
     return "\n".join(lines) + "\n"
-
-
-def array_cycles(operation: Operation, tiling: Tiling, run: Run, configuration: Configuration) -> int:
-    """Cycles in which the array (or the pool) takes a vector, or waits for the weights of a step to be loaded."""
-    steps = operation.window.kernel[0] * operation.window.kernel[1] * run.input_words
-    least = configuration.tile_beats if operation.opcode == Opcode.CONV else 1
-    blocks = [tiling.block_pixels] * (tiling.blocks - 1) + [tiling.last_pixels]
-    return run.tiles * steps * sum(max(pixels, least) for pixels in blocks)
 
 
 def _operations(plan: Plan) -> Iterator[str]:
@@ -91,7 +83,7 @@ def _memory(plan: Plan) -> Iterator[str]:
         end = place.base + buffer.words
         yield (
             f"bank {place.bank} words {place.base} to {end} ({buffer.words * lanes} bytes), "
-            f"operations {buffer.first} to {buffer.last}: {', '.join(buffer.tensors)}"
+            f"steps {buffer.first} to {buffer.last}: {', '.join(buffer.tensors)}"
         )
     for name in sorted(plan.memory.streamed):
         yield f"memory: {name} ({plan.layouts[name].map})"

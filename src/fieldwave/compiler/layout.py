@@ -48,6 +48,11 @@ class Layout:
         return self.pitch == self.words + self.padding
 
     @property
+    def own_pitch(self) -> int:
+        """Words from pixel to pixel where only its own words are on the chip."""
+        return self.pitch if self.alone else self.words
+
+    @property
     def row_step(self) -> int:
         """Words from one row to the next."""
         return self.map.width * self.pitch

@@ -1,26 +1,31 @@
 """The activation memory plan: which tensors stay on the chip and where, and how the others pass through.
 
-A buffer lives from the operation that first writes it to the one that last reads it. A residual sum takes the
-place of its residual where that dies with it. While the buffers do not fit, the largest tensor that is in the way
-is streamed: it lives in memory, and the operations around it work in strips.
+While the buffers do not fit, operations with streamed operands are cut into more strips, and then the largest
+tensor that is in the way is streamed, with all that it is joined with. What then turns out to fit after all comes
+back. Inputs that take long to load are streamed from the start: so their first strip is computed early.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fieldwave.compiler.buffers import Cutting, apart, buffers, strip_buffer
 from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.operations import Join, Operation
 from fieldwave.compiler.placement import Buffer, Place, place
+from fieldwave.compiler.strip_cost import best_count, counts
 from fieldwave.compiler.strips import Role, Strip, cut, operands, rows
 from fieldwave.errors import ModelError
 from fieldwave.npu import Configuration
 
-__all__ = ["MemoryPlan", "Slab", "plan_memory", "strip_buffer"]
+__all__ = ["MemoryPlan", "Slab", "plan_memory"]
 
 LEAST_SHARE = 16
 """Strip buffers shrink to this part of the banks before another tensor is streamed."""
+LONG_LOAD = 2000
+"""Cycles, at a full memory port, from which on an input is streamed."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Slab:
         bank, base: the first word of the first of them.
         first, rows: which they are.
         step: words from row to row.
+        pitch: words from pixel to pixel.
     """
 
     bank: int
@@ -38,22 +44,25 @@ class Slab:
     first: int
     rows: int
     step: int
+    pitch: int
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """The plan.
+    """The plan. Time is counted in steps: every operation has one for each of its strips.
 
     Attributes:
         buffers, places: what is on the chip, and where.
         streamed: tensors that live in memory.
         strips: of each operation; one strip where nothing is streamed.
+        starts: the first step of each operation, and the number of all steps.
     """
 
     buffers: tuple[Buffer, ...]
     places: tuple[Place, ...]
     streamed: frozenset[str]
     strips: tuple[tuple[Strip, ...], ...]
+    starts: tuple[int, ...]
     _index: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -64,218 +73,249 @@ class MemoryPlan:
         found = self.places[self._index[tensor]]
         return Place(found.bank, found.base + layout.offset)
 
+    def loaded(self, name: str) -> int:
+        """The step during or before which a tensor that stays, or the rows in a strip's buffer, are loaded."""
+        return self.buffers[self._index[name]].first
+
     def slab(self, index: int, operation: Operation, role: Role, layout: Layout, number: int) -> Slab:
         """The operand of strip ``number`` of operation ``index``: the whole tensor, or the strip's rows of it."""
         tensor = dict(operands(operation))[role]
         if tensor not in self.streamed:
             found = self.place(tensor, layout)
-            return Slab(found.bank, found.base, 0, layout.map.height, layout.row_step)
+            return Slab(found.bank, found.base, 0, layout.map.height, layout.row_step, layout.pitch)
         found = self.places[self._index[strip_buffer(index, role, number)]]
         first, last = rows(operation, role, layout.map.height, self.strips[index][number])
-        return Slab(found.bank, found.base, first, last - first, layout.row_step)
-
-
-def strip_buffer(index: int, role: Role, number: int) -> str:
-    """Name of the buffer through which strip ``number`` of an operand of operation ``index`` passes.
-
-    Even and odd strips have one each: the next strip's rows arrive in one while the other is computed with.
-    """
-    return f"{role} of operation {index}, {('even', 'odd')[number % 2]} strips"
+        pitch = layout.own_pitch
+        return Slab(found.bank, found.base, first, last - first, layout.map.width * pitch, pitch)
 
 
 def plan_memory(
-    steps: Sequence[Operation | Join], layouts: Mapping[str, Layout], configuration: Configuration
+    steps: Sequence[Operation | Join],
+    layouts: Mapping[str, Layout],
+    configuration: Configuration,
+    inputs: Collection[str],
+    outputs: Collection[str],
 ) -> MemoryPlan:
     """Decide what is streamed, cut strips, find addresses.
+
+    Args:
+        inputs, outputs: tensors that come from the host and go to it.
 
     Raises:
         ModelError: not even single rows fit; the message names the tensor.
     """
     operations = [step for step in steps if isinstance(step, Operation)]
-    total = sum(configuration.bank_words)
-    streamed: set[str] = set()
-    room = [total // 2] * len(operations)
-    least = total // LEAST_SHARE
-    while True:
-        found, buffers, strips = _attempt(operations, layouts, streamed, room, configuration)
-        if not isinstance(found, int):
-            return _with_higher_strips(operations, layouts, streamed, room, configuration)
-        failed = buffers[found]
-        crowded = [
+    search = _Search(operations, layouts, configuration, frozenset(inputs), frozenset(outputs))
+    return search.plan()
+
+
+class _Search:
+    """What is streamed so far, and how many strips each operation has.
+
+    Attributes:
+        streamed: tensors that live in memory.
+        counts: strips of each operation.
+        waiting: operations that load and store nothing beside their computing.
+    """
+
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        layouts: Mapping[str, Layout],
+        configuration: Configuration,
+        inputs: frozenset[str],
+        outputs: frozenset[str],
+    ) -> None:
+        self.operations, self.layouts, self.configuration = operations, layouts, configuration
+        self.inputs, self.outputs = inputs, outputs
+        self.total = sum(configuration.bank_words)
+        self.streamed = {name for name in sorted(inputs) if self._takes_long(name)}
+        self.wanted = [self._best(index) for index in range(len(operations))]
+        self.counts = list(self.wanted)
+        self.waiting: set[int] = set()
+
+    def plan(self) -> MemoryPlan:
+        """Search until everything fits, then take back what was given up too early."""
+        self._stream_excess()
+        while True:
+            cutting, found, places = self._attempt()
+            if not isinstance(places, int):
+                break
+            self._give_way(cutting, found, places)
+        best = cutting, found, places
+        for name in sorted(self.streamed, key=lambda name: -self._words(name)):
+            best = self._try(best, streamed=self.streamed - self._group(name)) or best
+        for index in sorted(self.waiting):
+            best = self._try(best, waiting=self.waiting - {index}) or best
+        for index, wanted in enumerate(self.wanted):
+            for count in (wanted, (wanted + self.counts[index]) // 2):
+                changed = [*self.counts[:index], count, *self.counts[index + 1 :]]
+                better = self._try(best, counts=changed) if count < self.counts[index] else None
+                if better is not None:
+                    best = better
+                    break
+        cutting, found, places = best
+        return MemoryPlan(found, places, cutting.streamed, cutting.strips, cutting.starts)
+
+    def _attempt(self) -> tuple[Cutting, tuple[Buffer, ...], tuple[Place, ...] | int]:
+        """Addresses, or which buffer fails."""
+        cutting = self._cutting()
+        found = buffers(cutting)
+        return cutting, found, place(found, apart(cutting, found), self.configuration)
+
+    def _cutting(self) -> Cutting:
+        strips = tuple(
+            cut(
+                operation,
+                self.layouts,
+                self.streamed,
+                count,
+                short_first=index == 0 and operation.input in self.streamed,
+            )
+            for index, (operation, count) in enumerate(zip(self.operations, self.counts, strict=True))
+        )
+        return Cutting(
+            self.operations, self.layouts, self.inputs, self.outputs, frozenset(self.streamed), strips,
+            frozenset(self.waiting),
+        )  # fmt: skip
+
+    def _try(
+        self,
+        best: tuple[Cutting, tuple[Buffer, ...], tuple[Place, ...]],
+        *,
+        streamed: set[str] | None = None,
+        waiting: set[int] | None = None,
+        counts: list[int] | None = None,
+    ) -> tuple[Cutting, tuple[Buffer, ...], tuple[Place, ...]] | None:
+        """The plan with something changed, if it fits; else everything stays as it was."""
+        before = self.streamed, self.waiting, self.counts
+        self.streamed = self.streamed if streamed is None else streamed
+        self.waiting = self.waiting if waiting is None else waiting
+        self.counts = self.counts if counts is None else counts
+        if streamed is not None:
+            moving = [any(name in streamed for _, name in operands(o)) for o in self.operations]
+            self.counts = [count if moves else 1 for count, moves in zip(self.counts, moving, strict=True)]
+        cutting, found, places = self._attempt()
+        if isinstance(places, int):
+            self.streamed, self.waiting, self.counts = before
+            return None
+        return cutting, found, places
+
+    def _stream_excess(self) -> None:
+        """Stream what cannot stay, whatever the addresses: while more lives than the banks hold."""
+        while True:
+            found = [buffer for buffer in buffers(self._cutting()) if buffer.tensors[0] in self.layouts]
+            crowd = next((crowd for crowd in _crowds(found) if sum(b.words for b in crowd) > self.total), ())
+            victims = self._victims(crowd)
+            if not victims:
+                return
+            self._stream(max(victims)[-1])
+
+    def _give_way(self, cutting: Cutting, found: Sequence[Buffer], failed: int) -> None:
+        """Make room for a buffer: more strips around it, or one tensor less, or no transfers beside computing.
+
+        Raises:
+            ModelError: there is nothing left to give.
+        """
+        here = found[failed]
+        starts = cutting.starts
+        around = [
             index
-            for index, operation in enumerate(operations)
-            if failed.first <= index <= failed.last
-            and any(name in streamed for _, name in operands(operation))
-            and strips[index][0].height > 1
+            for index, operation in enumerate(self.operations)
+            if starts[index] <= here.last + 1
+            and here.first <= starts[index + 1]
+            and any(name in self.streamed for _, name in operands(operation))
         ]
-        victims = [
-            (buffer.words, name)
-            for buffer in buffers
-            for name in buffer.tensors
-            if buffer.meets(failed) and name in layouts and _alone(name, layouts)
-        ]
-        shrinking = [index for index in crowded if room[index] > least] or ([] if victims else crowded)
+        divisible = [i for i in around if self.counts[i] < self.layouts[self.operations[i].output].map.height]
+        victims = self._victims(buffer for buffer in found if buffer.meets(here))
+        least = self.total // LEAST_SHARE
+        shrinking = [i for i in divisible if self._strip_words(cutting, i) > least] or (
+            [] if victims else divisible
+        )
         if shrinking:
             for index in shrinking:
-                room[index] //= 2
+                height = self.layouts[self.operations[index].output].map.height
+                self.counts[index] = next((n for n in counts(height) if n >= 2 * self.counts[index]), height)
         elif victims:
-            streamed.add(max(victims)[1])
+            self._stream(max(victims)[-1])
+        elif not set(around) <= self.waiting:
+            self.waiting.update(around)
         else:
-            passing = {
-                strip_buffer(index, role, number): name
-                for index, operation in enumerate(operations)
-                for role, name in operands(operation)
-                for number in range(2)
-            }
-            raise ModelError(_complaint(buffers, found, passing, configuration))
+            raise ModelError(_complaint(found, failed, self.operations, self.configuration))
+
+    def _stream(self, name: str) -> None:
+        """Let a tensor live in memory, with all that it is joined with."""
+        group = self._group(name)
+        self.streamed |= group
+        for index, operation in enumerate(self.operations):
+            if any(tensor in group for _, tensor in operands(operation)):
+                self.wanted[index] = self._best(index)
+                self.counts[index] = max(self.counts[index], self.wanted[index])
+
+    def _best(self, index: int) -> int:
+        return best_count(self.operations[index], self.layouts, self.streamed, self.configuration)
+
+    def _takes_long(self, name: str) -> bool:
+        """Whether an input is worth streaming: one operation convolves it, and it is long to load."""
+        readers = [operation for operation in self.operations if name in operation.reads]
+        alone = len(readers) == 1 and readers[0].input == name and len(self._group(name)) == 1
+        size = self._words(name) * self.configuration.input_lanes
+        return alone and size > LONG_LOAD * self.configuration.port_bytes
+
+    def _words(self, name: str) -> int:
+        return self.layouts[name].map.pixels * self.layouts[name].own_pitch
+
+    def _group(self, name: str) -> set[str]:
+        """A tensor and all that shares its pixels."""
+        buffer = self.layouts[name].buffer
+        return {other for other, layout in self.layouts.items() if layout.buffer == buffer}
+
+    def _victims(self, crowd: Iterable[Buffer]) -> list[tuple[int, int, str]]:
+        """What could be streamed: words that it frees, less often used first, names."""
+        uses = Counter(name for operation in self.operations for _, name in operands(operation))
+        return [
+            (buffer.words, -uses[name], name)
+            for buffer in crowd
+            for name in buffer.tensors
+            if name in self.layouts and uses[name] and self._can_stream(name)
+        ]
+
+    def _can_stream(self, name: str) -> bool:
+        """A part of a joined tensor begins at a beat in memory only where words are whole beats."""
+        return len(self._group(name)) == 1 or self.configuration.input_lanes % self.configuration.port_bytes == 0
+
+    def _strip_words(self, cutting: Cutting, index: int) -> int:
+        """The most words that the strips of an operation hold of its streamed operands at once."""
+        total = 0
+        for role, name in operands(self.operations[index]):
+            if name in self.streamed:
+                sizes = [cutting.touched(index, role, number) for number in range(len(cutting.strips[index]))]
+                row = self.layouts[name].map.width * self.layouts[name].own_pitch
+                total += 2 * max(last - first for first, last in sizes) * row
+        return total
 
 
-def _attempt(
-    operations: Sequence[Operation],
-    layouts: Mapping[str, Layout],
-    streamed: Collection[str],
-    room: Sequence[int],
-    configuration: Configuration,
-) -> tuple[tuple[Place, ...] | int, tuple[Buffer, ...], list[tuple[Strip, ...]]]:
-    """Addresses, or which buffer fails, where the strips of each operation may take ``room`` words."""
-    strips = [cut(operation, layouts, streamed, words) for operation, words in zip(operations, room, strict=True)]
-    buffers = (*_resident(operations, layouts, streamed), *_passing(operations, layouts, streamed, strips))
-    return place(buffers, _apart(operations, buffers), configuration), buffers, strips
-
-
-def _with_higher_strips(
-    operations: Sequence[Operation],
-    layouts: Mapping[str, Layout],
-    streamed: Collection[str],
-    room: list[int],
-    configuration: Configuration,
-) -> MemoryPlan:
-    """Give each operation in strips as much room as it can use: fewer strips read the weights less often."""
-    total = sum(configuration.bank_words)
-    found, buffers, strips = _attempt(operations, layouts, streamed, room, configuration)
-    for index, operation in enumerate(operations):
-        for eighths in range(8, 0, -1):
-            wider = [*room[:index], total * eighths // 8, *room[index + 1 :]]
-            if len(cut(operation, layouts, streamed, wider[index])) >= len(strips[index]):
-                break
-            attempt = _attempt(operations, layouts, streamed, wider, configuration)
-            if not isinstance(attempt[0], int):
-                room, (found, buffers, strips) = wider, attempt
-                break
-    assert not isinstance(found, int)
-    return MemoryPlan(buffers, found, frozenset(streamed), tuple(strips))
-
-
-def _alone(name: str, layouts: Mapping[str, Layout]) -> bool:
-    """Whether a tensor is neither joined nor part of a joined one."""
-    return sum(layout.buffer == layouts[name].buffer for layout in layouts.values()) == 1
-
-
-def _resident(
-    operations: Sequence[Operation], layouts: Mapping[str, Layout], streamed: Collection[str]
-) -> tuple[Buffer, ...]:
-    """The buffers of tensors that stay on the chip."""
-    members: dict[str, list[str]] = {}
-    for name, layout in layouts.items():
-        members.setdefault(layout.buffer, []).append(name)
-    first: dict[str, int] = {}
-    last: dict[str, int] = {}
-    for index, operation in enumerate(operations):
-        for _, name in operands(operation):
-            if name not in streamed:
-                first.setdefault(layouts[name].buffer, index)
-                last[layouts[name].buffer] = index
-    owner: dict[str, str] = {}  # buffer -> the buffer that it was put into
-
-    def root(buffer: str) -> str:
-        while buffer in owner:
-            buffer = owner[buffer]
-        return buffer
-
-    for index, operation in enumerate(operations):
-        residual = operation.residual
-        if residual is None or residual.stride != (1, 1) or {residual.tensor, operation.output} & set(streamed):
-            continue
-        source, output = layouts[residual.tensor].buffer, layouts[operation.output].buffer
-        alone = len(members[source]) == len(members[output]) == 1
-        here = root(source)
-        if alone and last[source] == index and here not in (root(layouts[operation.input].buffer), root(output)):
-            owner[output] = here
-    grouped: dict[str, list[str]] = {}
-    for buffer in first:
-        grouped.setdefault(root(buffer), []).append(buffer)
-    return tuple(
-        Buffer(
-            tuple(name for part in parts for name in members[part]),
-            layouts[parts[0]].map.pixels * layouts[parts[0]].pitch,
-            min(first[part] for part in parts),
-            max(last[part] for part in parts),
-        )
-        for parts in grouped.values()
-    )
-
-
-def _passing(
-    operations: Sequence[Operation],
-    layouts: Mapping[str, Layout],
-    streamed: Collection[str],
-    strips: Sequence[Sequence[Strip]],
-) -> tuple[Buffer, ...]:
-    """The buffers through which streamed tensors pass, two where there are several strips."""
-    found = []
-    for index, operation in enumerate(operations):
-        for role, name in operands(operation):
-            if name not in streamed:
-                continue
-            layout, heights = layouts[name], []
-            for strip in strips[index]:
-                first, last = rows(operation, role, layout.map.height, strip)
-                heights.append(last - first)
-            for number in range(min(2, len(heights))):
-                words = max(heights[number::2]) * layout.row_step
-                found.append(Buffer((strip_buffer(index, role, number),), words, index, index))
-    return tuple(found)
-
-
-def _apart(operations: Sequence[Operation], buffers: Sequence[Buffer]) -> set[tuple[int, int]]:
-    """Pairs of buffers that are better kept in different banks: a convolution's input and its residual or pool."""
-    found = {name: index for index, buffer in enumerate(buffers) for name in buffer.tensors}
-
-    def of_strip(index: int, role: Role, name: str, number: int) -> int:
-        """The buffer of an operand in even or odd strips; where there is one strip, it is even."""
-        names = (name, strip_buffer(index, role, number), strip_buffer(index, role, 0))
-        return next(found[name] for name in names if name in found)
-
-    pairs = {
-        (
-            of_strip(index, "input", operation.input, number),
-            of_strip(index, "residual", operation.residual.tensor, number),
-        )
-        for index, operation in enumerate(operations)
-        if operation.residual is not None
-        for number in range(2)
-    }
-    pairs |= {
-        (
-            of_strip(index, "input", operation.input, number),
-            of_strip(index, "output", operation.output, number),
-        )
-        for index, operation in enumerate(operations)
-        if operation.pool is not None
-        for number in range(2)
-    }
-    return pairs | {(b, a) for a, b in pairs}
+def _crowds(found: Sequence[Buffer]) -> Iterator[tuple[Buffer, ...]]:
+    """What lives together, whenever something begins to live."""
+    for first in sorted({buffer.first for buffer in found}):
+        yield tuple(buffer for buffer in found if buffer.first <= first <= buffer.last)
 
 
 def _complaint(
-    buffers: Sequence[Buffer], index: int, passing: Mapping[str, str], configuration: Configuration
+    found: Sequence[Buffer], failed: int, operations: Sequence[Operation], configuration: Configuration
 ) -> str:
-    buffer, (first, second) = buffers[index], configuration.bank_bytes
+    passing = {
+        f"{role} of operation {index}": name
+        for index, operation in enumerate(operations)
+        for role, name in operands(operation)
+    }
+    buffer, (first, second) = found[failed], configuration.bank_bytes
     sizes: dict[str, int] = {}
-    beside = (other for other in buffers if other is not buffer and other.meets(buffer))
+    beside = (other for other in found if other is not buffer and other.meets(buffer))
     for other in (buffer, *sorted(beside, key=lambda other: -other.words)):
         name = other.tensors[0]
-        name = f"rows of {passing[name]!r}" if name in passing else repr(name)
+        part = name.partition(", strip ")[0]
+        name = f"rows of {passing[part]!r}" if part in passing else repr(name)
         sizes[name] = sizes.get(name, 0) + other.words * configuration.input_lanes
     (worst, *others) = (f"{name} ({size} bytes)" for name, size in sizes.items())
     company = f" beside {', '.join(others[:3])}" if others else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -18,7 +18,7 @@ class Buffer:
     Attributes:
         tensors: the tensors in it; the first gives it its name.
         words: its size.
-        first, last: index of the first operation that needs it and of the last, both included.
+        first, last: the first step that needs it and the last, both included.
     """
 
     tensors: tuple[str, ...]
@@ -40,25 +40,36 @@ class Place:
 
 
 def place(
-    buffers: Sequence[Buffer], apart: Collection[tuple[int, int]], configuration: Configuration
+    buffers: Sequence[Buffer], apart: Mapping[tuple[int, int], int], configuration: Configuration
 ) -> tuple[Place, ...] | int:
     """An address for every buffer, or the index of the first that does not fit.
 
-    Several orders of placing are tried, and the first that fits is taken.
+    Several orders of placing are tried; of those that fit, the one with the fewest conflicts is taken.
 
     Args:
-        apart: pairs of buffers that are better kept in different banks.
+        apart: pairs of buffers that are better kept in different banks, and what it costs where they are not.
     """
-    blame = None
+    blame: int | None = None
+    best: tuple[int, dict[int, Place]] | None = None
+    neighbours: dict[int, dict[int, int]] = {}
+    for (index, other), cycles in apart.items():
+        neighbours.setdefault(index, {})[other] = cycles
     for by_size, preference in product((False, True), ((0, 1), (1, 0))):
         order = sorted(
             range(len(buffers)),
             key=lambda i: (-buffers[i].words if by_size else buffers[i].first, buffers[i].first),
         )
-        places, failed = _first_fit(buffers, order, apart, preference, configuration)
-        if failed is None:
-            return tuple(places[index] for index in range(len(buffers)))
-        blame = failed if blame is None else blame
+        places, failed = _first_fit(buffers, order, neighbours, preference, configuration)
+        if failed is not None:
+            blame = failed if blame is None else blame
+            continue
+        conflicts = sum(cycles for (a, b), cycles in apart.items() if a < b and places[a].bank == places[b].bank)
+        if best is None or conflicts < best[0]:
+            best = conflicts, places
+        if not conflicts:
+            break
+    if best is not None:
+        return tuple(best[1][index] for index in range(len(buffers)))
     assert blame is not None
     return blame
 
@@ -66,30 +77,40 @@ def place(
 def _first_fit(
     buffers: Sequence[Buffer],
     order: Sequence[int],
-    apart: Collection[tuple[int, int]],
+    neighbours: Mapping[int, Mapping[int, int]],
     preference: tuple[int, int],
     configuration: Configuration,
 ) -> tuple[dict[int, Place], int | None]:
     """Put one buffer after the other at the lowest address that is free; on failure say which did not fit."""
     places: dict[int, Place] = {}
+    living: dict[int, list[int]] = {}  # step -> what is placed and lives then
     for index in order:
+        buffer = buffers[index]
+        steps = range(buffer.first, buffer.last + 1)
+        beside = {other for step in steps for other in living.get(step, ())}
         options = []
         for bank in preference:
             busy = sorted(
-                (place.base, place.base + buffers[other].words)
-                for other, place in places.items()
-                if place.bank == bank and buffers[other].meets(buffers[index])
+                (places[other].base, places[other].base + buffers[other].words)
+                for other in beside
+                if places[other].bank == bank
             )
             base = 0
             for start, end in busy:
-                if base + buffers[index].words <= start:
+                if base + buffer.words <= start:
                     break
                 base = max(base, end)
-            if base + buffers[index].words <= configuration.bank_words[bank]:
-                clashes = sum((index, other) in apart for other, place in places.items() if place.bank == bank)
-                options.append((clashes, base > 0, preference.index(bank), base, bank))
+            if base + buffer.words <= configuration.bank_words[bank]:
+                conflicts = sum(
+                    cycles
+                    for other, cycles in neighbours.get(index, {}).items()
+                    if other in places and places[other].bank == bank
+                )
+                options.append((conflicts, base > 0, preference.index(bank), base, bank))
         if not options:
             return places, index
         *_, base, bank = min(options)
         places[index] = Place(bank, base)
+        for step in steps:
+            living.setdefault(step, []).append(index)
     return places, None

@@ -84,8 +84,9 @@ def _prescale(step: Operation, maps: Mapping[str, FeatureMap]) -> Prescale | Non
     weights, requantize = step.weights, step.requantize
     if step.opcode != Opcode.CONV or weights is None or requantize is None or step.window != Window((1, 1)):
         return None
-    others = step.residual is not None or step.table is not None or step.prescale is not None
-    if others or weights.shape[1] != 1 or step.group != len(weights):
+    if any(other is not None for other in (step.residual, step.table, step.prescale, step.pool)):
+        return None
+    if weights.shape[1] != 1 or step.group != len(weights):
         return None
     fractions, exponents = np.frexp(requantize.scale)
     shifts = 1 - exponents.astype(np.int64)

@@ -1,17 +1,18 @@
-"""Every descriptor, in an order in which they could run one by one: load a strip ahead, store at once."""
+"""Every descriptor, in an order in which they could run one by one: load a step ahead, store at once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from fieldwave.compiler.buffers import strip_buffer
 from fieldwave.compiler.descriptors import compute_fields
 from fieldwave.compiler.fold import Fold
 from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.memory import MemoryPlan, Slab
 from fieldwave.compiler.operations import FeatureMap, Operation
 from fieldwave.compiler.queues import Region, Task
-from fieldwave.compiler.strips import Role, operands
+from fieldwave.compiler.strips import Role, operands, rows
 from fieldwave.compiler.tensors import MemoryTensor
 from fieldwave.compiler.tile import Tiling
 from fieldwave.npu import Configuration
@@ -51,24 +52,29 @@ def schedule(plan: Plan, tensors: Mapping[str, MemoryTensor]) -> Iterator[Task]:
     Args:
         tensors: everything that has a place in memory: inputs, outputs, streamed tensors.
     """
-    streamed = plan.memory.streamed
-    waiting = set(plan.inputs.values()) - streamed
-    complete = _completions(plan, set(plan.outputs.values()) - streamed)
+    memory, starts = plan.memory, plan.memory.starts
+    arrivals: dict[int, list[Task]] = {}  # step -> what is loaded during or before it
+    loaded = set(plan.memory.streamed)
+    comes = set(plan.inputs.values())
     for index, operation in enumerate(plan.operations):
-        for name in operation.reads:
-            if name in waiting:
-                waiting.remove(name)
-                yield _whole(plan, Opcode.LOAD, name, tensors[name], index)
-        count = len(plan.memory.strips[index])
-        yield from _loads(plan, index, 0, tensors)
-        for number in range(count):
-            if number + 1 < count:
-                yield from _loads(plan, index, number + 1, tensors)
+        for role, name in operands(operation):
+            if role != "output" and name in comes - loaded:
+                loaded.add(name)
+                task = _whole(plan, Opcode.LOAD, name, tensors[name], index, memory.loaded(name))
+                arrivals.setdefault(task.step, []).append(task)
+        for number in range(len(memory.strips[index])):
+            for task in _loads(plan, index, number, tensors):
+                arrivals.setdefault(task.step, []).append(task)
+    complete = _completions(plan, set(plan.outputs.values()) - memory.streamed)
+    for index, operation in enumerate(plan.operations):
+        for number in range(len(memory.strips[index])):
+            step = starts[index] + number
+            yield from arrivals.get(step, ())
             yield from _computes(plan, index, number)
-            if operation.output in streamed:
-                yield _rows(plan, Opcode.STORE, index, "output", number, tensors[operation.output])
+            if operation.output in memory.streamed:
+                yield _rows(plan, Opcode.STORE, index, "output", number, tensors[operation.output], step)
         for name in complete[index]:
-            yield _whole(plan, Opcode.STORE, name, tensors[name], index)
+            yield _whole(plan, Opcode.STORE, name, tensors[name], index, starts[index + 1] - 1)
 
 
 def _completions(plan: Plan, wanted: set[str]) -> list[list[str]]:
@@ -87,7 +93,8 @@ def _completions(plan: Plan, wanted: set[str]) -> list[list[str]]:
 def _loads(plan: Plan, index: int, number: int, tensors: Mapping[str, MemoryTensor]) -> Iterator[Task]:
     for role, name in operands(plan.operations[index]):
         if role != "output" and name in plan.memory.streamed:
-            yield _rows(plan, Opcode.LOAD, index, role, number, tensors[name])
+            step = plan.memory.loaded(strip_buffer(index, role, number))
+            yield _rows(plan, Opcode.LOAD, index, role, number, tensors[name], step)
 
 
 def _computes(plan: Plan, index: int, number: int) -> Iterator[Task]:
@@ -106,70 +113,70 @@ def _computes(plan: Plan, index: int, number: int) -> Iterator[Task]:
         yield Task(
             "compute", label if len(tiling.runs) == 1 else f"{label} run {run}", fields,
             tuple(region for role, region in regions.items() if role != "output"), (regions["output"],),
-            index, index,
+            index, plan.memory.starts[index] + number,
         )  # fmt: skip
 
 
 def _region(plan: Plan, index: int, role: Role, number: int) -> Region:
     """The words of activation memory that a strip touches, or that lie between them."""
     operation = plan.operations[index]
-    name = dict(operands(operation))[role]
-    layout = plan.layouts[name]
-    if name not in plan.memory.streamed:
-        place = plan.memory.place(name, layout)
-        return Region(place.bank, place.base, place.base + layout.span)
-    return _slab_region(plan.memory.slab(index, operation, role, layout, number))
+    layout = plan.layouts[dict(operands(operation))[role]]
+    slab = plan.memory.slab(index, operation, role, layout, number)
+    strip = plan.memory.strips[index][number]
+    first, last = rows(operation, role, layout.map.height, strip)
+    if role == "output" and strip.continues:
+        last = min(last + 1, layout.map.height)  # its last row of results may begin another row of windows
+    start = slab.base + (first - slab.first) * slab.step
+    return Region(slab.bank, start, start + (last - first) * slab.step - (slab.pitch - layout.words))
 
 
-def _slab_region(slab: Slab) -> Region:
-    return Region(slab.bank, slab.base, slab.base + slab.rows * slab.step)
-
-
-def _rows(plan: Plan, opcode: Opcode, index: int, role: Role, number: int, tensor: MemoryTensor) -> Task:
+def _rows(
+    plan: Plan, opcode: Opcode, index: int, role: Role, number: int, tensor: MemoryTensor, step: int
+) -> Task:
     """A strip's rows of a streamed tensor."""
     operation = plan.operations[index]
     layout = plan.layouts[dict(operands(operation))[role]]
     slab = plan.memory.slab(index, operation, role, layout, number)
-    fields = _transfer_fields(opcode, slab, layout, tensor)
-    return _transfer(opcode, f"{tensor.name} rows {slab.first}", fields, _slab_region(slab), index)
+    fields = _transfer_fields(opcode, slab, layout, tensor, plan.configuration)
+    region = _region(plan, index, role, number)
+    return _transfer(opcode, f"{tensor.name} rows {slab.first}", fields, region, index, step)
 
 
-def _whole(plan: Plan, opcode: Opcode, name: str, tensor: MemoryTensor, index: int) -> Task:
+def _whole(plan: Plan, opcode: Opcode, name: str, tensor: MemoryTensor, index: int, step: int) -> Task:
     """A tensor that stays on the chip, or a part of a joined one."""
     layout = plan.layouts[name]
     place = plan.memory.place(name, layout)
-    if layout.alone:
-        slab = Slab(place.bank, place.base, 0, layout.map.height, layout.row_step)
-        fields = _transfer_fields(opcode, slab, layout, tensor)
+    slab = Slab(place.bank, place.base, 0, layout.map.height, layout.row_step, layout.pitch)
+    fields = _transfer_fields(opcode, slab, layout, tensor, plan.configuration)
+    region = Region(place.bank, place.base, place.base + layout.span)
+    return _transfer(opcode, tensor.name, fields, region, index, step)
+
+
+def _transfer_fields(
+    opcode: Opcode, slab: Slab, layout: Layout, tensor: MemoryTensor, configuration: Configuration
+) -> dict[str, int]:
+    """Rows of a tensor, one long row where memory has no gaps between them, or pixels where there are gaps."""
+    width = layout.map.width
+    offset = tensor.offset + slab.first * tensor.row_step
+    dense = layout.alone and tensor.pixel_step == slab.pitch * configuration.input_lanes
+    if dense and tensor.row_step == tensor.pixel_step * width:
+        count, words, bank_step, memory_step = 1, slab.step * slab.rows, slab.step, tensor.row_step
+    elif dense:
+        count, words, bank_step, memory_step = slab.rows, slab.step, slab.step, tensor.row_step
     else:
-        fields = {
-            "opcode": int(opcode),
-            "bank": place.bank,
-            "rows": layout.map.pixels,
-            "row_words": layout.words,
-            "bank_base": place.base,
-            "bank_row_step": layout.pitch,
-            "memory_offset": tensor.offset,
-            "memory_row_step": tensor.pixel_step,
-        }
-    return _transfer(opcode, tensor.name, fields, Region(place.bank, place.base, place.base + layout.span), index)
-
-
-def _transfer_fields(opcode: Opcode, slab: Slab, layout: Layout, tensor: MemoryTensor) -> dict[str, int]:
-    """Rows of a tensor that stands alone; one long row where memory has no gaps between them."""
-    gapless = tensor.row_step == tensor.pixel_step * tensor.width
+        count, words, bank_step, memory_step = slab.rows * width, layout.words, slab.pitch, tensor.pixel_step
     return {
         "opcode": int(opcode),
         "bank": slab.bank,
-        "rows": 1 if gapless else slab.rows,
-        "row_words": slab.step * (slab.rows if gapless else 1),
+        "rows": count,
+        "row_words": words,
         "bank_base": slab.base,
-        "bank_row_step": slab.step,
-        "memory_offset": tensor.offset + slab.first * tensor.row_step,
-        "memory_row_step": tensor.row_step,
+        "bank_row_step": bank_step,
+        "memory_offset": offset,
+        "memory_row_step": memory_step,
     }
 
 
-def _transfer(opcode: Opcode, label: str, fields: dict[str, int], region: Region, index: int) -> Task:
+def _transfer(opcode: Opcode, label: str, fields: dict[str, int], region: Region, index: int, step: int) -> Task:
     reads, writes = ((), (region,)) if opcode == Opcode.LOAD else ((region,), ())
-    return Task("transfer", label, fields, reads, writes, index, index)
+    return Task("transfer", label, fields, reads, writes, index, step)

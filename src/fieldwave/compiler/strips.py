@@ -1,14 +1,15 @@
 """Operations whose tensors do not stay on the chip: cut into strips of output rows.
 
 A tensor that is *streamed* lives in memory. An operation that reads it loads the rows that a strip needs into a
-buffer of its own, one that makes it stores the rows of each strip; there are two buffers where there are several
-strips, so that the next strip's rows arrive while this one is computed. Every strip reads the weights again.
+buffer of that strip's own, one that makes it stores the rows of each strip; the next strip's rows arrive and the
+last one's leave while this one is computed. Every strip reads the weights again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from fieldwave.compiler.layout import Layout
@@ -18,6 +19,8 @@ from fieldwave.compiler.pooled import results_needed
 __all__ = ["Role", "Strip", "convolved", "cut", "operands", "rows"]
 
 Role = Literal["input", "residual", "output"]
+SHORT = 4
+"""The part of a strip that is loaded before anything is computed."""
 
 
 @dataclass(frozen=True)
@@ -74,32 +77,18 @@ def rows(operation: Operation, role: Role, height: int, strip: Strip) -> tuple[i
 
 
 def cut(
-    operation: Operation, layouts: Mapping[str, Layout], streamed: Collection[str], room: int
+    operation: Operation,
+    layouts: Mapping[str, Layout],
+    streamed: Collection[str],
+    count: int,
+    *,
+    short_first: bool = False,
 ) -> tuple[Strip, ...]:
-    """The fewest strips whose streamed operands take at most ``room`` words, evenly high; one row at least."""
+    """About ``count`` strips, evenly high; where ``short_first``, the first is cut once more, to begin early."""
     height = layouts[operation.output].map.height
-    moving = [(role, layouts[name]) for role, name in operands(operation) if name in streamed]
-
-    def words(most: int) -> int:
-        copies = 1 if most >= height else 2
-        total = 0
-        for role, layout in moving:
-            first, last = rows(operation, role, layout.map.height, Strip(0, most))
-            margin = _margin(operation) if role == "input" else 0
-            total += copies * min(layout.map.height, last - first + margin) * layout.row_step
-        return total
-
-    low, high = 1, height
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if words(middle) <= room else (low, middle - 1)
-    count = -(-height // low)
-    each = -(-height // count)
+    each = -(-height // max(1, min(count, height)))
+    starts = list(range(0, height, each))
+    if short_first and len(starts) > 1 and each > 1:
+        starts.insert(1, -(-each // SHORT))
     continues = operation.pool is not None and operation.output not in streamed
-    return tuple(Strip(start, min(height, start + each), continues) for start in range(0, height, each))
-
-
-def _margin(operation: Operation) -> int:
-    """Input rows that the first strip does not need, because it begins in the padding."""
-    stride = operation.window.strides[0]
-    return operation.window.pads[0] + (operation.pool.window.pads[0] * stride if operation.pool else 0)
+    return tuple(Strip(start, end, continues) for start, end in pairwise((*starts, height)))

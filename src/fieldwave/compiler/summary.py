@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fieldwave.compiler.compiler import Compiled
-from fieldwave.compiler.explanation import array_cycles
 from fieldwave.compiler.program import NpuSection
+from fieldwave.compiler.tile import array_cycles
 
 __all__ = ["Summary", "summarize"]
 

@@ -107,11 +107,18 @@ def in_memory(
     offset: int,
     configuration: Configuration,
     fold: Fold | None = None,
+    *,
+    joined: bool = False,
 ) -> MemoryTensor:
-    """The tensor as LOAD and STORE lay it out: rows begin at beats, and the pixels of a joined one's part too."""
+    """The tensor as LOAD and STORE lay it out: rows begin at beats, and the pixels of a joined one's part too.
+
+    Args:
+        joined: it lies in memory within the tensor that it is a part of, whose first byte ``offset`` is then.
+    """
     step = _beats(layout.words * configuration.input_lanes, configuration)
-    if layout.alone:
+    if layout.alone or joined:
         step = layout.pitch * configuration.input_lanes
+        offset += layout.offset * configuration.input_lanes
     row_step = _beats(step * layout.map.width, configuration)
     breaks = np.flatnonzero(np.diff(layout.lanes) != 1) + 1
     parts = tuple((int(run[0]), len(run)) for run in np.split(layout.lanes, breaks))

@@ -26,7 +26,7 @@ from fieldwave.errors import ModelError
 from fieldwave.npu import Configuration
 from fieldwave.npu.isa import COMPUTE, Opcode
 
-__all__ = ["Run", "Tiling", "tile"]
+__all__ = ["Run", "Tiling", "array_cycles", "tile"]
 
 
 LONG = 32
@@ -121,6 +121,14 @@ def _lane_pixels(pixels: int, configuration: Configuration) -> int:
     if configuration.pixel_lanes > 1 and (each >= LONG or each < configuration.tile_beats):
         each |= 1
     return each
+
+
+def array_cycles(operation: Operation, tiling: Tiling, run: Run, configuration: Configuration) -> int:
+    """Cycles in which the array (or the pool) takes a vector, or waits for the weights of a step to be loaded."""
+    steps = operation.window.kernel[0] * operation.window.kernel[1] * run.input_words
+    least = configuration.tile_beats if operation.opcode == Opcode.CONV else 1
+    blocks = [tiling.block_pixels] * (tiling.blocks - 1) + [tiling.last_pixels]
+    return run.tiles * steps * sum(max(pixels, least) for pixels in blocks)
 
 
 def _runs(operation: Operation, source: Layout, result: Layout, configuration: Configuration) -> Iterator[Run]:
