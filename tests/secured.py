@@ -11,17 +11,29 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from fieldwave.keys import Keys, regenerate_key, write_keys
 from fieldwave.serving import Server
-from fieldwave.wire.messages import GetModelMetadataRequest
+from fieldwave.wire.messages import GetModelMetadataRequest, ModelInferRequest
 from fieldwave.wire.requests import encode_request
 from tests.served import tensor
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 CHECK = "/grpc.health.v1.Health/Check"
+
+
+def _infer_request() -> bytes:
+    request = ModelInferRequest(raw_input_contents=[tensor().tobytes()])
+    request.inputs.add(name="images", datatype="FP32", shape=tensor().shape)
+    data: bytes = request.SerializeToString()
+    return data
+
+
 REQUESTS = {
     PREDICT: encode_request({"images": tensor()}),
     "/tensorflow.serving.PredictionService/GetModelMetadata": GetModelMetadataRequest(
         metadata_field=["manifest"]
     ).SerializeToString(),
+    "/tensorflow.serving.ModelService/GetModelStatus": b"",
+    "/inference.GRPCInferenceService/ServerLive": b"",
+    "/inference.GRPCInferenceService/ModelInfer": _infer_request(),
     "/grpc.health.v1.Health/Watch": b"",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": reflection_pb2.ServerReflectionRequest(
         list_services=""
@@ -29,7 +41,7 @@ REQUESTS = {
     "/tensorflow.serving.PredictionService/NoSuchMethod": b"",
     "/no.such.Service/Method": b"",
 }
-ANSWERED = list(REQUESTS)[:4]
+ANSWERED = list(REQUESTS)[:7]
 
 NO_KEY = "this service wants a key: send the metadata 'authorization: Bearer KEY'"
 MALFORMED = "the metadata 'authorization' is not of the form 'Bearer KEY'"

@@ -40,6 +40,10 @@ def serve(
         int, typer.Option(envvar="FIELDWAVE_GRPC_PORT", help="Where to listen; 0 for a free port.")
     ] = 50051,
     host: Annotated[str, typer.Option(envvar="FIELDWAVE_HOST", help="Address to listen on.")] = "127.0.0.1",
+    http_port: Annotated[
+        int | None,
+        typer.Option(envvar="FIELDWAVE_HTTP_PORT", help="A port for REST, metrics and health over HTTP."),
+    ] = None,
     socket: Annotated[
         Path | None,
         typer.Option(
@@ -149,6 +153,7 @@ def serve(
         host=host,
         grpc_port=grpc_port,
         socket=socket,
+        http_port=http_port,
         workers=workers,
         keys=keys,
         tls_cert=tls_cert,

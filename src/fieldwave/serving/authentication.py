@@ -12,7 +12,7 @@ import hmac
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,18 @@ class Authentication(grpc.ServerInterceptor):  # type: ignore[misc]
     def intercept_service(self, continuation: Callable[[_Details], _Handler], details: _Details) -> _Handler:
         if details.method in _OPEN:
             return continuation(details)
-        reason = self._objection(details.invocation_metadata)
+        given = [value for key, value in details.invocation_metadata if key == AUTHORIZATION_KEY]
+        reason = self._objection(given)
         return continuation(details) if reason is None else self._refusing(reason)
 
-    def _objection(self, metadata: Iterable[tuple[str, Any]]) -> str | None:
-        given = [value for key, value in metadata if key == AUTHORIZATION_KEY]
+    def objection(self, given: Sequence[Any], client: str) -> str | None:
+        """Why a call may not pass that has these values of ``authorization``; None if it may."""
+        reason = self._objection(given)
+        if reason is not None:
+            self._refused.note(client, reason)
+        return reason
+
+    def _objection(self, given: Sequence[Any]) -> str | None:
         if not given:
             return _NONE
         # The scheme has no case (RFC 9110, 11.1): clients of the retired service wrote it both ways, and those of

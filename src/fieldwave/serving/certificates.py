@@ -12,7 +12,7 @@ import grpc
 from fieldwave.errors import InputError, NotFoundError, StorageError
 from fieldwave.serving.reread import Reread
 
-__all__ = ["server_credentials"]
+__all__ = ["server_context", "server_credentials"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,41 @@ def server_credentials(certificate: Path, key: Path, client_ca: Path | None = No
     return grpc.dynamic_ssl_server_credentials(
         _configuration(files.value), renewed, require_client_authentication=client_ca is not None
     )
+
+
+def server_context(certificate: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
+    """The same for servers that speak TLS by the standard library.
+
+    Raises:
+        As `server_credentials`.
+    """
+    paths = (certificate, key) if client_ca is None else (certificate, key, client_ca)
+
+    def read() -> ssl.SSLContext:
+        _read(certificate, key, client_ca)
+        return _context(certificate, key, client_ca)
+
+    contexts = Reread("TLS files", paths, read)
+
+    def renew(connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, context: ssl.SSLContext) -> None:
+        contexts.refresh()
+        if connection.context is not contexts.value:
+            connection.context = contexts.value
+
+    # It is called in each handshake, also for clients that name no server.
+    contexts.value.sni_callback = renew
+    return contexts.value
+
+
+def _context(certificate: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(certificate, key, password="")
+    if client_ca is not None:
+        context.load_verify_locations(client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 def _configuration(files: _Files) -> Any:

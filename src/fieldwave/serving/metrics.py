@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -93,8 +93,20 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All of it, in Prometheus' text format."""
-        text: bytes = generate_latest(self.registry)
+        text: bytes = generate_latest(_WithoutBirthdays(self.registry))
         return text
+
+
+class _WithoutBirthdays:
+    """A registry without when each series began, which the library writes as a series more."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+            yield metric
 
 
 class _DeviceCollector:

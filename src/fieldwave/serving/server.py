@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 from collections.abc import Callable
 from concurrent import futures
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import grpc
 
@@ -19,7 +20,7 @@ from fieldwave.leases import Lease, acquire
 from fieldwave.package import Package, read_package
 from fieldwave.serving.answered import Answered
 from fieldwave.serving.authentication import Authentication
-from fieldwave.serving.certificates import server_credentials
+from fieldwave.serving.certificates import server_context, server_credentials
 from fieldwave.serving.execution import CallerGoneError, Executor
 from fieldwave.serving.exposure import warn_if_exposed
 from fieldwave.serving.grpc_methods import GrpcMethods
@@ -38,6 +39,9 @@ from fieldwave.serving.service import PredictionService
 from fieldwave.serving.signature import Signature
 from fieldwave.serving.warm_up import Nobody, first_inputs, warm_up
 
+if TYPE_CHECKING:
+    from fieldwave.serving.http import HttpServer
+
 __all__ = ["Server"]
 
 _log = logging.getLogger(__name__)
@@ -48,6 +52,10 @@ _SPARE_RECEIVERS = 24
 _REFLECTIONS = 8
 _CHECKS = 24
 _SPARE_CALLS = 64
+
+_SPARE_THREADS = 4
+_HELD_MESSAGES = 8
+"""So many of the largest requests fit into the memory for what HTTP clients are sending."""
 
 _SWEEP_SECONDS = 1.0
 _KEYS_SECONDS = 1.0
@@ -85,6 +93,8 @@ class Server:
         self._health = Health()
         self._port = 0
         self._probe_port = 0
+        self._http: HttpServer | None = None
+        self._http_port = 0
         self._socket: Path | None = None
         self._probe: Probe | None = None
         self._authentication: Authentication | None = None
@@ -115,6 +125,11 @@ class Server:
     def probe_port(self) -> int:
         """The port that answers health checks alone; 0 before `start`, and where there is none."""
         return self._probe_port
+
+    @property
+    def http_port(self) -> int:
+        """The port for HTTP; 0 before `start`, and where there is none."""
+        return self._http_port
 
     def start(self) -> None:
         """Listen, load the package, let the device answer a warm-up request, and be SERVING.
@@ -177,6 +192,9 @@ class Server:
                 self._predictor.state = "stopping"
             self._recovery.stop()
             self._rotation.stop()
+            http = None if self._http is None else threading.Thread(target=self._http.stop, args=(grace,))
+            if http is not None:
+                http.start()
             if self._grpc is not None:
                 done = self._grpc.stop(grace)
                 self._reflections.end()
@@ -184,6 +202,8 @@ class Server:
                     self._predictions.end()
                     self._checks.end()
                 done.wait()
+            if http is not None:
+                http.join()
             self._sweep.stop()
             if self._predictor is not None:
                 self._predictor.executor = None
@@ -218,7 +238,8 @@ class Server:
         package = options.package if isinstance(options.package, Package) else read_package(options.package)
         model = _model(package, options)
         self._predictor = predictor = Predictor(model, capacity=2 * options.workers, metrics=self._metrics)
-        methods = GrpcMethods(self._predictions, Answered(self._metrics, log=options.log_requests))
+        answered = Answered(self._metrics, log=options.log_requests)
+        methods = GrpcMethods(self._predictions, answered)
         services = (
             PredictionService(predictor, max_batch=options.max_batch),
             ModelService(predictor),
@@ -237,6 +258,8 @@ class Server:
             listen_on_socket(self._grpc, options.socket)
             self._socket = options.socket
         warn_if_exposed(options.host, keys=options.keys is not None, tls=credentials is not None)
+        if options.http_port is not None:
+            self._start_http(options.http_port, predictor, answered)
         if options.probe_port is not None:
             self._probe = Probe(self._health)
             self._probe_port = self._probe.start(options.host, options.probe_port)
@@ -279,6 +302,20 @@ class Server:
             options.protection,
         )
 
+    def _start_http(self, port: int, predictor: Predictor, answered: Answered) -> None:
+        from fieldwave.serving.http import HttpServer
+        from fieldwave.serving.http.app import App
+
+        options = self._options
+        limits = {"max_batch": options.max_batch, "max_bytes": options.max_message_bytes}
+        self._http = HttpServer(
+            App(predictor, answered, self._authentication, **limits),
+            threads=2 * options.workers + _SPARE_THREADS,
+            patience=options.receive_seconds,
+            max_held_bytes=_HELD_MESSAGES * options.max_message_bytes,
+        )
+        self._http_port = self._http.start(options.host, port, _context(options))
+
     def _report(self, healthy: bool) -> None:
         self._health.report(healthy)
         self._metrics.healthy(healthy)
@@ -319,6 +356,12 @@ def _credentials(options: ServeOptions) -> grpc.ServerCredentials | None:
     if options.tls_cert is None or options.tls_key is None:
         return None
     return server_credentials(options.tls_cert, options.tls_key, options.client_ca)
+
+
+def _context(options: ServeOptions) -> ssl.SSLContext | None:
+    if options.tls_cert is None or options.tls_key is None:
+        return None
+    return server_context(options.tls_cert, options.tls_key, options.client_ca)
 
 
 def _grpc_server(options: ServeOptions, authentication: Authentication | None) -> grpc.Server:

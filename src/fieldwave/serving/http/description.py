@@ -1,0 +1,145 @@
+"""What is at which address, as OpenAPI 3.1 says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fieldwave.package import TensorSpec
+from fieldwave.serving.inference_service import tensor_metadata
+from fieldwave.serving.signature import Signature
+from fieldwave.version import __version__
+from fieldwave.wire.inference import DATATYPES
+from fieldwave.wire.methods import MODEL_VERSION
+
+__all__ = ["description"]
+
+_ERRORS = {
+    "400": "A name, dtype, shape, size or image is wrong; the text says which.",
+    "401": "The key is missing or wrong.",
+    "404": "Nothing is there: another address, model or version.",
+    "405": "Another method.",
+    "408": "The request took too long to arrive.",
+    "412": "The model has no such signature.",
+    "413": "The request is too large.",
+    "415": "The body is compressed.",
+    "429": "As many predictions are in hand as the service takes; try again.",
+    "500": "A fault of the service.",
+    "503": "Loading, stopping, or the device failed; try again.",
+    "504": "The deadline has passed.",
+}
+
+
+def description(signature: Signature) -> dict[str, Any]:
+    """The description for the model with this signature."""
+    model = signature.model
+    predict = {"post": _operation("A prediction, rows or columns.", _predict_body(), _free())}
+    infer = {"post": _operation("A prediction.", _infer_body(signature), _free())}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": model, "version": __version__, "description": "A network behind Fieldwave."},
+        "paths": {
+            "/metrics": {"get": _operation("Metrics for Prometheus.", media="text/plain")},
+            "/openapi.json": {"get": _operation("This description.")},
+            "/v2": {"get": _operation("Who answers.")},
+            "/v2/health/live": {"get": _operation("Whether the process answers.")},
+            "/v2/health/ready": {"get": _operation("Whether predictions are answered.")},
+            f"/v2/models/{model}": {"get": _operation("The model's tensors.")},
+            f"/v2/models/{model}/ready": {"get": _operation("Whether predictions are answered.")},
+            f"/v2/models/{model}/infer": infer,
+            f"/v2/models/{model}/versions/{MODEL_VERSION}/infer": infer,
+            f"/v1/models/{model}": {"get": _operation("In which state the model is.")},
+            f"/v1/models/{model}/metadata": {"get": _operation("The model's signature.")},
+            f"/v1/models/{model}:predict": predict,
+            f"/v1/models/{model}/versions/{MODEL_VERSION}:predict": predict,
+        },
+        "components": {
+            "schemas": {
+                "Error": {
+                    "type": "object",
+                    "required": ["error"],
+                    "properties": {"error": {"type": "string"}},
+                }
+            },
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"key": []}],
+    }
+
+
+def _operation(
+    text: str,
+    body: Mapping[str, Any] | None = None,
+    schema: Mapping[str, Any] | None = None,
+    media: str = "application/json",
+) -> dict[str, Any]:
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    responses: dict[str, Any] = {
+        "200": {"description": text, "content": {media: {"schema": schema or _free(media)}}},
+        **{status: {"description": why, "content": error} for status, why in _ERRORS.items()},
+    }
+    if body is None:
+        # A service that is not ready says so in the form of its readiness, too.
+        responses["503"] = {"description": _ERRORS["503"], "content": {"application/json": {"schema": _free()}}}
+        return {"summary": text, "responses": responses}
+    content = {"application/json": {"schema": body}}
+    return {"summary": text, "requestBody": {"required": True, "content": content}, "responses": responses}
+
+
+def _free(media: str = "application/json") -> dict[str, Any]:
+    return {"type": "object" if media == "application/json" else "string"}
+
+
+def _predict_body() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            "signature_name": {"type": "string"},
+            "instances": {"type": "array", "minItems": 1, "description": "A row for each image."},
+            "inputs": {"description": "A column for each input, or the one input itself."},
+        },
+        "oneOf": [{"required": ["instances"]}, {"required": ["inputs"]}],
+        "additionalProperties": False,
+    }
+
+
+def _infer_body(signature: Signature) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["inputs"],
+        "properties": {
+            "id": {"type": "string"},
+            "parameters": {"type": "object"},
+            "inputs": {
+                "type": "array",
+                "maxItems": 64,
+                "items": {
+                    "type": "object",
+                    "required": ["name", "shape", "datatype", "data"],
+                    "properties": {
+                        "name": {"type": "string", "examples": _names(signature.inputs)},
+                        "shape": {"type": "array", "items": {"type": "integer"}},
+                        "datatype": {"type": "string", "enum": list(DATATYPES)},
+                        "parameters": {"type": "object"},
+                        "data": {"type": "array"},
+                    },
+                },
+            },
+            "outputs": {
+                "type": "array",
+                "maxItems": 64,
+                "items": {
+                    "type": "object",
+                    "required": ["name"],
+                    "properties": {
+                        "name": {"type": "string", "examples": _names(signature.outputs)},
+                        "parameters": {"type": "object"},
+                    },
+                },
+            },
+        },
+    }
+
+
+def _names(specs: tuple[TensorSpec, ...]) -> list[str]:
+    return [str(tensor_metadata(spec)["name"]) for spec in specs]
