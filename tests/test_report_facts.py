@@ -87,6 +87,20 @@ def test_layers_add_up_to_the_whole_time() -> None:
     assert (facts.read, facts.written, facts.origin) == (2000, 100, "estimated")
 
 
+def test_what_two_descriptors_do_at_once_counts_once() -> None:
+    """The pool starts 25 cycles before the first convolution has drained: 20 of its own fill, 5 of the drain."""
+    program = compiled()
+    whole = timeline(program)
+    first, pool, *others = whole.spans[1:]
+    pool = replace(pool, start=first.end - 25, wait=0, waits={"fill": 20, "drain": 10}, end=first.end + 77)
+    late = [replace(one, start=one.start + 2, end=one.end + 2) for one in others]
+    moved = replace(whole, spans=(whole.spans[0], first, pool, *late), cycles=whole.cycles + 2)
+    facts = collect(program, [moved], BOARD)
+    assert facts.layers[0].parts["drain"] == 10 - 5
+    assert facts.layers[1].parts == {"pool": 72, "drain": 10}
+    assert sum(layer.cycles for layer in facts.layers) == facts.cycles
+
+
 def test_the_roofline_is_the_slower_of_array_and_memory() -> None:
     program = compiled()
     first = collect(program, [timeline(program)], BOARD).layers[0]

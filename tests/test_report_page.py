@@ -100,11 +100,15 @@ def test_the_ring_is_thinned_to_its_lowest_levels() -> None:
     ("names", "short"),
     [
         (
-            ["net/block1/unit_1/v1/conv1/BN:0_quantized", "net/block1/unit_2/v1/conv2/BN", "net/pool/v1/BN"],
-            ["unit_1/conv1", "unit_2/conv2", "pool"],
+            [
+                "net/block1/unit_1/v1/conv1/BN:0_quantized",
+                "net/block1/unit_1/v1/conv2/BN",
+                "net/block2/unit_1/v1/conv1",
+            ],
+            ["block1/conv1", "block1/conv2", "block2"],
         ),
         (["/same", "/same"], ["same", "same"]),
-        (["a" * 40, "b"], ["…" + "a" * 25, "b"]),
+        (["a" * 40, "b"], ["…" + "a" * 27, "b"]),
         ([], []),
     ],
 )

@@ -21,16 +21,18 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 @app.command(
     epilog=examples(
-        "fieldwave report rn50.zip --npu sim16 --image cat.jpg --html rn50.html",
-        "fieldwave report rn50.zip --npu zcu104 --image cat.jpg --clock 300 --bandwidth 9.6 --json",
+        "fieldwave report rn50.zip --npu zcu104 --html rn50.html",
+        "fieldwave report rn50.zip --npu kv260 --clock 300 --bandwidth 9.6 --json",
+        "fieldwave report rn50.zip --npu sim16 --image cat.jpg --html measured.html",
     )
 )
 def report(
     package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="What 'fieldwave convert' wrote.")],
     npu: Annotated[str, typer.Option(help="The NPU. [dim]fieldwave npu list[/dim]", metavar="NAME")],
     image: Annotated[
-        Path, typer.Option(help="JPEG or PNG; run it on the simulated NPU and draw what was measured.")
-    ],
+        Path | None,
+        typer.Option(help="JPEG or PNG: run it on the simulated NPU, and draw what was measured, not estimated."),
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(help="The page to write; else the package's name and the NPU's.")
     ] = None,
@@ -45,22 +47,26 @@ def report(
     One page, which any browser opens without a network.
     """
     from fieldwave.compiler import compile_network
-    from fieldwave.devices.simulator import MemoryModel
     from fieldwave.files import write_atomically
     from fieldwave.graph import from_onnx
     from fieldwave.npu import configuration
     from fieldwave.package import read_package
-    from fieldwave.report import Board, collect, measure, page
+    from fieldwave.report import Board, collect, estimate, measure, page
 
     parameters = configuration(npu)
     opened = read_package(package)
-    board = Board(clock * 1e6, bandwidth * 1e9)
-    inputs = opened.image_input(_read(image))
+    board = Board(clock * 1e6, bandwidth * 1e9, latency)
+    inputs = opened.image_input(_read(image)) if image is not None else None
     with output.waiting(f"compiling for {npu}"):
         compiled = compile_network(from_onnx(opened.model), parameters)
-    memory = MemoryModel(latency=latency, bandwidth=board.bandwidth / board.clock)
-    with output.waiting(f"simulating {npu}: minutes for a large network, and once to build it"):
-        timelines, _ = measure(compiled, opened, inputs, memory)
+    with output.waiting("estimating"):
+        timelines = estimate(compiled, board)
+    if inputs is not None:
+        estimated = sum(timeline.cycles for timeline in timelines)
+        with output.waiting(f"simulating {npu}: minutes for a large network, and once to build it"):
+            timelines = measure(compiled, opened, inputs, board)
+        off = estimated / sum(timeline.cycles for timeline in timelines) - 1
+        output.note(f"estimated: {estimated:,} cycles, {100 * off:+.2f} %")
     facts = collect(compiled, timelines, board)
     target = html or (None if as_json else Path(f"{package.stem}-{npu}.html"))
     if target is not None:

@@ -35,10 +35,12 @@ class Board:
     Attributes:
         clock: cycles a second.
         bandwidth: of its memory, bytes a second.
+        latency: of its memory, cycles.
     """
 
     clock: float
     bandwidth: float
+    latency: int = 100
 
     def bytes_per_cycle(self, configuration: Configuration) -> float:
         """What the memory and the NPU's port can both do."""
@@ -256,6 +258,7 @@ def _layers(plan: Plan, pairs: Sequence[tuple[Task, Span]], start: int, end: int
         sums[1] += span.bytes_written
         sums[2] += 1
     before = start
+    last: dict[str, int] = {}
     for task, span in pairs:
         if task.queue != "compute":
             continue
@@ -264,8 +267,10 @@ def _layers(plan: Plan, pairs: Sequence[tuple[Task, Span]], start: int, end: int
         for cause, cycles in span.waits.items():
             spent[cause] += cycles
         spent["transfer"] += span.wait
-        spent["between"] += span.start - before - span.wait
-        before = span.end
+        gap = span.start - before - span.wait
+        spent["between"] += max(0, gap)
+        _hide(max(0, -gap), spent, last)
+        before, last = span.end, spent
     found = []
     for operation, spent, (read, written, count) in zip(plan.operations, parts, moved, strict=True):
         macs = count_macs(operation, plan.layouts[operation.output].map)
@@ -282,6 +287,17 @@ def _layers(plan: Plan, pairs: Sequence[tuple[Task, Span]], start: int, end: int
         )
         found.append(Layer(name, (), "", "", {part: end - before}, 0, 0, 0, missing))
     return found
+
+
+def _hide(cycles: int, spent: dict[str, int], last: dict[str, int]) -> None:
+    """Take off what two descriptors did at the same time: one was being filled while the other drained."""
+    for parts, cause in ((spent, "fill"), (last, "drain"), (spent, "transfer"), (spent, "lost"), (last, "lost")):
+        hidden = min(cycles, parts.get(cause, 0))
+        if hidden > 0:
+            parts[cause] -= hidden
+            cycles -= hidden
+    if cycles:
+        spent["idle lanes" if spent["idle lanes"] else "pool"] -= cycles
 
 
 def _kind(operation: Operation) -> str:

@@ -69,7 +69,7 @@ def page(facts: Facts) -> str:
         _parts(facts),
         "<h2>Layers</h2>",
         "<p>Each bar is one operation of the NPU. The black line is the roofline: the time that the multipliers, "
-        "or the memory, need at least.</p>",
+        "or the memory, need at least; a layer whose weights came during the layers before may lie below it.</p>",
         places["latency"],
         places.get("roofline", ""),
         "<h2>Over time</h2>",

@@ -64,13 +64,21 @@ def new_figure(title: str, height: int, x_range: Range1d | None = None, **option
     return made
 
 
-def short_names(names: Sequence[str], most: int = 26) -> list[str]:
-    """What tells the names apart: ``block1/unit_1/conv2`` of a path whose other parts most names have."""
+def short_names(names: Sequence[str], most: int = 28) -> list[str]:
+    """Paths without what most have, or what stands alone below its parent: ``block1/unit_1/conv2``."""
     paths = [name.removesuffix("_quantized").removesuffix(":0").strip("/").split("/") for name in names]
     often = Counter(part for path in paths for part in set(path))
+    children: dict[tuple[str, ...], set[str]] = {}
+    for path in paths:
+        for depth, part in enumerate(path):
+            children.setdefault(tuple(path[:depth]), set()).add(part)
     found = []
     for path in paths:
-        kept = [part for part in path if often[part] <= len(paths) / 2] or path[-1:]
-        text = "/".join(kept[-3:])
+        kept = [
+            part
+            for depth, part in enumerate(path)
+            if len(children[tuple(path[:depth])]) > 1 and often[part] <= 0.8 * len(paths)
+        ]
+        text = "/".join(kept or path[-1:])
         found.append(text if len(text) <= most else f"…{text[1 - most :]}")
     return found

@@ -1,4 +1,4 @@
-"""Timelines of a real run: the gateware in simulation, with its trace and counters."""
+"""Timelines to draw: estimated, or measured on the gateware in simulation by its trace and counters."""
 
 from __future__ import annotations
 
@@ -10,30 +10,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave.compiler import Compiled
+from fieldwave.compiler.emit import Image
+from fieldwave.compiler.estimate import Memory, estimate_image
 from fieldwave.compiler.records import read_records
 from fieldwave.compiler.timeline import Timeline, measured_timeline
 from fieldwave.package import Package
+from fieldwave.report.facts import Board
 
 if TYPE_CHECKING:
     from fieldwave.devices.rtl import SimulatedCore
-    from fieldwave.devices.simulator import MemoryModel
 
-__all__ = ["measure"]
+__all__ = ["estimate", "measure"]
+
+
+def estimate(compiled: Compiled, board: Board) -> list[Timeline]:
+    """A timeline for each NPU section, without running anything.
+
+    Raises:
+        InputError: a clock, a bandwidth or a latency that no board has.
+    """
+    memory = Memory(board.bandwidth / board.clock, board.latency)
+    return [
+        estimate_image(image.data, plan.configuration, memory, _labels(image))
+        for plan, image in zip(compiled.plans, compiled.images, strict=True)
+    ]
 
 
 def measure(
-    compiled: Compiled, package: Package, inputs: Mapping[str, NDArray[Any]], memory: MemoryModel
-) -> tuple[list[Timeline], dict[str, NDArray[Any]]]:
+    compiled: Compiled, package: Package, inputs: Mapping[str, NDArray[Any]], board: Board
+) -> list[Timeline]:
     """Run one image on the simulated NPU.
 
     Args:
         compiled: the network, compiled for one NPU.
         package: where it comes from.
         inputs: the network's inputs, by name.
-        memory: how the memory behind the NPU behaves.
+        board: what is behind the memory port.
 
     Returns:
-        A timeline for each NPU section, and every tensor that a section leaves.
+        A timeline for each NPU section.
 
     Raises:
         MissingExtraError: ``fieldwave[gateware]`` is not installed.
@@ -41,14 +56,15 @@ def measure(
     """
     from fieldwave.devices.rtl import SimulatedCore
     from fieldwave.devices.sections import Network
-    from fieldwave.devices.simulator import Simulation
+    from fieldwave.devices.simulator import MemoryModel, Simulation
 
+    memory = MemoryModel(latency=board.latency, bandwidth=board.bandwidth / board.clock)
     configuration = compiled.plans[0].configuration
     with Simulation(configuration) as simulation:
         recorder = _Recorder(compiled, SimulatedCore(simulation, memory))
         outputs = [spec.name for spec in package.manifest.outputs]
-        tensors, _ = Network(compiled.program, recorder, inputs=list(inputs), outputs=outputs).run(inputs)
-    return recorder.timelines, tensors
+        Network(compiled.program, recorder, inputs=list(inputs), outputs=outputs).run(inputs)
+    return recorder.timelines
 
 
 @dataclass
@@ -71,10 +87,15 @@ class _Recorder:
                 configuration,
                 (simulation.trace(0, len(records.compute)), simulation.trace(1, len(records.transfer))),
                 self.core.counters,
-                (
-                    [task.label for task in image.tasks if task.queue == "compute"],
-                    [task.label for task in image.tasks if task.queue == "transfer"],
-                ),
+                _labels(image),
             )
         )
         return cycles
+
+
+def _labels(image: Image) -> tuple[list[str], list[str]]:
+    """Of the descriptors of the compute and of the transfer queue."""
+    compute, transfer = (
+        [task.label for task in image.tasks if task.queue == queue] for queue in ("compute", "transfer")
+    )
+    return compute, transfer
