@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldwave.deploy import LocalTarget, Service, Target, target, users
+from fieldwave.deploy import Service, target, users
 from fieldwave.deploy.target import check_name
+from fieldwave.deploy.users import user_name
 from fieldwave.errors import NotFoundError, StorageError
 from fieldwave.images import Image, Images
 from fieldwave.processes.records import read, write
@@ -64,9 +65,9 @@ def plan(workspace: Workspace, name: str, on: str = "") -> Plan:
     """
     check_name(name)
     begun = _begun(workspace, name)
-    where = target(workspace, on or (begun.on if begun else ""))
+    where = on or (begun.on if begun else "") or workspace.settings.compute
     try:
-        service: Service | None = where.get(name)
+        service: Service | None = target(workspace, where).get(name)
     except NotFoundError:
         if begun is None:
             raise
@@ -143,19 +144,16 @@ def collect_garbage(workspace: Workspace) -> int:
 class _Needs:
     """Who else needs what a service came from."""
 
-    def __init__(self, workspace: Workspace, where: Target, name: str) -> None:
+    def __init__(self, workspace: Workspace, where: str, name: str) -> None:
         self._registry = workspace.registry
-        self._own = f"service {name!r}" if isinstance(where, LocalTarget) else ""
-        self._users = users(workspace)
-        self._there = [] if self._own else [one for one in where.list() if one.name != name]
+        self._own = user_name(name, where)
+        self._users = users(workspace, unknown="name")
         self.images = workspace.images.find()
         self.staying_images: list[Image] = []
 
     def of(self, used: Image | RegisteredModel) -> Sequence[str]:
         """The services and jobs that need it, but for the one that goes."""
-        reference = _reference(used)
-        there = [f"service {one.name!r}" for one in self._there if reference == (one.image or one.model)]
-        return [*(who for who in self._users(used) if who != self._own), *there]
+        return [who for who in self._users(used) if who != self._own]
 
     def of_model(self, model: RegisteredModel, going: Sequence[RegisteredModel]) -> Sequence[str]:
         """The same, with the images that it was built into and the models that were converted from it."""

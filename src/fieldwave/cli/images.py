@@ -230,9 +230,12 @@ def copy(
 def delete(
     references: Annotated[list[str], typer.Argument(metavar="NAME:VERSION", help="The versions to delete.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[
+        bool, typer.Option(help="Also where a compute target cannot be asked whether it uses one.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Delete versions; what uses one prevents it."""
+    """Delete versions; what uses one prevents it, on this machine and on every compute target."""
     from fieldwave.deploy import users
     from fieldwave.errors import InputError
     from fieldwave.images import Images
@@ -244,7 +247,7 @@ def delete(
                 f"{reference!r} names no version; write {reference}:VERSION, so that the right one goes"
             )
     workspace = Workspace.find()
-    images = Images(workspace.store, users=users(workspace))
+    images = Images(workspace.store, users=users(workspace, unknown="ignore" if force else "refuse"))
     found = [images.get(reference) for reference in references]
     if not yes and not typer.confirm(f"Delete {', '.join(image.id for image in found)}?", err=True):
         raise typer.Exit(1)

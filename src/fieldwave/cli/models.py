@@ -221,15 +221,18 @@ def logs(reference: Reference) -> None:
 def delete(
     references: Annotated[list[str], typer.Argument(metavar="NAME:VERSION", help="The versions to delete.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[
+        bool, typer.Option(help="Also where a compute target cannot be asked whether it uses one.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Delete versions; what uses one prevents it."""
+    """Delete versions; what uses one prevents it, on this machine and on every compute target."""
     from fieldwave.deploy import users
     from fieldwave.registry import Registry
     from fieldwave.workspace import Workspace
 
     workspace = Workspace.find()
-    registry = Registry(workspace.store, users=users(workspace))
+    registry = Registry(workspace.store, users=users(workspace, unknown="ignore" if force else "refuse"))
     models = [registry.get(_exact(reference)) for reference in references]
     if not yes and not typer.confirm(f"Delete {', '.join(model.id for model in models)}?", err=True):
         raise typer.Exit(1)

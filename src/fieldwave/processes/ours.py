@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["is_ours"]
+__all__ = ["is_ending", "is_ours"]
 
 
 def is_ours(folder: Path, pid: int) -> bool:
@@ -23,8 +23,20 @@ def is_ours(folder: Path, pid: int) -> bool:
         with contextlib.suppress(PermissionError):  # it is there, and another user's
             os.kill(pid, 0)
         return True
+    return os.fsencode(folder) in _command(pid).split(b"\0")
+
+
+def is_ending(pid: int) -> bool:
+    """Whether the process is on its way out: its memory is gone, and its locks may not be yet.
+
+    Raises:
+        ProcessLookupError: it is out.
+    """
+    return sys.platform == "linux" and not _command(pid)
+
+
+def _command(pid: int) -> bytes:
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
     except FileNotFoundError:
         raise ProcessLookupError(pid) from None
-    return os.fsencode(folder) in command

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from fieldwave.processes.folder import ProcessFolder
-from fieldwave.processes.ours import is_ours
+from fieldwave.processes.ours import is_ending, is_ours
 
 __all__ = ["stop", "tell"]
 
@@ -51,6 +51,8 @@ def tell(folder: ProcessFolder, number: signal.Signals) -> bool:
             if not folder.is_alive:
                 return True
             if not is_ours(folder.path, supervisor):
+                if is_ending(supervisor):
+                    return False  # the next look finds it gone
                 raise folder.failure(
                     f"{folder.kind} {folder.name!r} is run by another machine or container; "
                     f"{folder.ending} it there"
