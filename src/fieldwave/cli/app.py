@@ -29,6 +29,7 @@ _MODULES = {
     "convert": "fieldwave.cli.convert",
     "compile": "fieldwave.cli.compile",
     "report": "fieldwave.cli.report",
+    "estimate": "fieldwave.cli.estimate",
     "jobs": "fieldwave.cli.jobs",
     "models": "fieldwave.cli.models",
     "images": "fieldwave.cli.images",

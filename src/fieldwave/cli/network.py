@@ -30,11 +30,13 @@ class Network:
     package: Package | None
 
 
-def read_network(model: str) -> Network:
-    """Read a package, or a quantized ``.onnx`` file.
+def read_network(model: str, *, zoo: bool = False) -> Network:
+    """Read a package, a quantized ``.onnx`` file, or, with ``zoo``, a network of the zoo by its name.
+
+    A network of the zoo, ``NAME`` or ``NAME:VARIANT``, has no real weights and scales: it is good for estimates.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: there is no such file, or no such variant in the zoo.
         PackageError: it is no package, or a damaged one.
         ModelError: it is no quantized network.
         MissingExtraError: ``fieldwave[convert]`` is not installed.
@@ -42,6 +44,8 @@ def read_network(model: str) -> Network:
     from fieldwave.graph import from_onnx
     from fieldwave.package import read_package
 
+    if zoo and (found := _of_the_zoo(model)) is not None:
+        return found
     if Path(model).suffix != ".onnx":
         package = read_package(model)
         return Network(package.manifest.network, from_onnx(package.model), package)
@@ -58,3 +62,18 @@ def read_network(model: str) -> Network:
             f"fieldwave convert {model} --calibration FOLDER --output {Path(model).stem}.zip"
         )
     return Network(graph.name, graph, None)
+
+
+def _of_the_zoo(model: str) -> Network | None:
+    """The network of that name, or None where the zoo has none."""
+    import numpy as np
+
+    from fieldwave import zoo
+    from fieldwave.quantize import unmeasured
+
+    name, _, variant = model.partition(":")
+    if name not in zoo.names() or Path(model).exists():
+        return None
+    network = zoo.network(name, variant or zoo.variants(name)[0])
+    weights = {key: np.full(shape, 0.05, np.float32) for key, shape in network.weight_shapes.items()}
+    return Network(model, unmeasured(zoo.float_model(network, weights).graph), None)

@@ -5,6 +5,7 @@ from fieldwave.quantize.foreign import from_quantized, is_quantized
 from fieldwave.quantize.options import Options
 from fieldwave.quantize.quantizer import Prepared, Quantized, prepare, quantize
 from fieldwave.quantize.report import LayerError, Report, compare
+from fieldwave.quantize.unmeasured import unmeasured
 
 __all__ = [
     "LayerError",
@@ -19,4 +20,5 @@ __all__ = [
     "prepare",
     "quantize",
     "quantized_name",
+    "unmeasured",
 ]

@@ -1,0 +1,72 @@
+"""Multipliers and block memory that a configuration takes of a part, and whether they are there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fieldwave.npu.config import Configuration
+from fieldwave.npu.isa import TRACE_ENTRIES
+from fieldwave.npu.parts import Part
+
+__all__ = ["Resources", "fits", "memories", "resources"]
+
+SHALLOW = 64
+"""Memories of so few words are made of logic."""
+ACCUMULATOR_BITS = 32
+RESULT_FLAGS = 17
+"""Bits beside the lanes of a result: its taps, and whether it ends a tile."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a configuration takes.
+
+    Attributes:
+        multipliers: blocks of the part.
+        blocks: block memories, kind by kind as the part lists them.
+        memory_bytes: of all memories, however they are made.
+    """
+
+    multipliers: int
+    blocks: tuple[int, ...]
+    memory_bytes: int
+
+
+def memories(configuration: Configuration) -> list[tuple[int, int]]:
+    """Depth and width in bits of every memory that is made of blocks, the largest first."""
+    c, lanes = configuration, configuration.pixel_lanes
+    result = c.output_lanes * ACCUMULATOR_BITS + RESULT_FLAGS
+    found = [(words, c.input_lanes * 8) for words in c.bank_words] * lanes
+    found += [(c.ring_beats, c.port_bits), (TRACE_ENTRIES, 64), (TRACE_ENTRIES, 64)]
+    found += [(c.block_pixels, result)] * 2 * lanes  # the sums, and the queue behind them
+    if c.lookup:
+        found += [(256, 8)] * c.output_lanes * lanes
+    if c.prescale_words:
+        found += [(c.prescale_words, 45)] * c.input_lanes * lanes
+    return sorted((one for one in found if one[0] > SHALLOW), key=lambda one: -one[0] * one[1])
+
+
+def resources(configuration: Configuration, target: Part) -> Resources:
+    """What ``configuration`` takes of ``target``: each memory of the first kind that it half fills,
+    or of the one that wastes least."""
+    c = configuration
+    narrow = c.multipliers + (c.input_lanes * c.pixel_lanes if c.prescale_words else 0)
+    multipliers = -(-narrow // target.products) + c.requantizer_lanes * c.pixel_lanes * target.wide_product
+    used = [0] * len(target.blocks)
+    for depth, width in memories(c):
+        choices = []
+        for kind, block in enumerate(target.blocks):
+            count = block.needed(depth, width)
+            capacity = count * max(deep * wide for deep, wide in block.shapes)
+            short, wasteful = used[kind] + count > block.count, capacity > 2 * depth * width
+            choices.append((short, wasteful * capacity, kind, count))
+        _, _, kind, count = min(choices)
+        used[kind] += count
+    return Resources(multipliers, tuple(used), sum(depth * width for depth, width in memories(c)) // 8)
+
+
+def fits(configuration: Configuration, target: Part) -> bool:
+    """Whether ``target`` has all that ``configuration`` takes; logic cells are not counted."""
+    taken = resources(configuration, target)
+    enough = all(used <= block.count for used, block in zip(taken.blocks, target.blocks, strict=True))
+    return enough and taken.multipliers <= target.multipliers

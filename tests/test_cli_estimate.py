@@ -1,0 +1,51 @@
+"""``fieldwave estimate`` on a network of the zoo and on a package."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from typer.testing import CliRunner
+
+from fieldwave.cli.app import app
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_a_network_of_the_zoo_by_name() -> None:
+    result = run("estimate", "digits", "--npu", "tiny", "--npu", "sim16", "--json")
+    assert result.exit_code == 0, result.output
+    tiny, sim16 = json.loads(result.stdout)
+    assert tiny["npu"] == "tiny" and tiny["network"] == sim16["network"]
+    assert tiny["milliseconds"] == tiny["cycles"] / 200e3
+    assert tiny["utilisation"] == tiny["npu_macs"] / (64 * tiny["cycles"])
+    assert sim16["cycles"] < tiny["cycles"] and 0 < sim16["utilisation"] <= 1
+    assert tiny["energy"]["products"] >= tiny["npu_macs"] == tiny["macs"]
+    assert tiny["bytes_read"] > 0 and set(tiny["waits"]) == {"bank", "drain", "fill", "output", "weights"}
+
+
+def test_clock_and_memory() -> None:
+    slow, fast = (
+        json.loads(run("estimate", "digits", "--npu", "tiny", "--clock", "100", *more, "--json").stdout)[0]
+        for more in (("--bandwidth", "0.05"), ("--bandwidth", "0.8", "--latency", "10"))
+    )
+    assert slow["cycles"] > 1.5 * fast["cycles"] and slow["latency_cycles"] == 100
+    assert fast["milliseconds"] == fast["cycles"] / 100e3
+
+
+def test_the_table_says_where_the_time_goes() -> None:
+    result = run("estimate", "digits", "--npu", "tiny")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[0].split()[:3] == ["NPU", "LATENCY", "CYCLES"]
+    assert "tiny: lost to " in result.stderr and "fieldwave report" in result.stderr
+
+
+def test_a_wrong_name_is_one_line() -> None:
+    result = run("estimate", "digits", "--npu", "huge")
+    assert result.exit_code == 1
+    assert "no NPU configuration 'huge'; there are tiny, " in result.stderr
+    result = run("estimate", "digits:mine", "--npu", "tiny")
+    assert result.exit_code == 1
+    assert "the zoo has no variant 'mine' of digits" in result.stderr

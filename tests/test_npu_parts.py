@@ -1,0 +1,58 @@
+"""What of an NPU fits which part."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fieldwave.errors import NotFoundError
+from fieldwave.npu import CONFIGURATIONS, configuration
+from fieldwave.npu.parts import PARTS, Block, part
+from fieldwave.npu.resources import fits, memories, resources
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [(name, target) for name in CONFIGURATIONS for target in PARTS if name.startswith(target) or name == target],
+)
+def test_configurations_fit_the_part_of_their_name(name: str, target: str) -> None:
+    assert fits(configuration(name), part(target)), resources(configuration(name), part(target))
+
+
+def test_every_part_with_a_configuration_was_looked_at() -> None:
+    assert {"ecp5-85f", "zcu104", "kv260", "arria10-1150", "u250"} <= set(PARTS) & set(CONFIGURATIONS)
+
+
+def test_what_is_too_large_does_not_fit() -> None:
+    assert not fits(configuration("sim64"), part("ecp5-85f"))  # multipliers
+    sim16 = configuration("sim16")
+    assert resources(sim16, part("ecp5-85f")).multipliers <= 156
+    assert not fits(sim16, part("ecp5-85f"))  # two MiB of activations
+    assert fits(replace(sim16, bank_bytes=(64 << 10, 128 << 10), ring_bytes=64 << 10), part("ecp5-85f"))
+
+
+def test_blocks_of_a_memory() -> None:
+    ebr = Block("EBR", 208, ((512, 32), (1024, 16), (2048, 8)))
+    assert ebr.needed(512, 32) == ebr.needed(1024, 16) == ebr.needed(2048, 8) == 1
+    assert ebr.needed(513, 32) == 2 and ebr.needed(6144, 128) == 48
+
+
+def test_memories_are_those_of_the_configuration() -> None:
+    tiny = configuration("tiny")
+    assert memories(tiny)[:3] == [(8192, 64), (8192, 64), (2048, 64)]
+    total = sum(depth * width for depth, width in memories(tiny)) // 8
+    assert resources(tiny, part("u250")).memory_bytes == total >= sum(tiny.bank_bytes) + tiny.ring_bytes
+
+
+def test_unknown_parts_are_named() -> None:
+    with pytest.raises(
+        NotFoundError, match=r"^no part 'u999' in the table; there are u250, u280, zcu104, kv260, "
+    ):
+        part("u999")
+
+
+def test_every_part_has_a_source() -> None:
+    for one in PARTS.values():
+        assert any(vendor in one.source for vendor in ("AMD", "Intel", "Lattice"))
+        assert one.multipliers * one.products * one.megahertz > 0 and one.bandwidth > 0
