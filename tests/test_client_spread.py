@@ -115,7 +115,7 @@ def test_what_one_refuses_is_not_asked_of_the_others() -> None:
 
 
 def test_a_process_that_hangs_before_it_accepts_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fieldwave.client.client._CONNECT_SECONDS_WITH_OTHERS", 0.2)
+    monkeypatch.setattr("fieldwave.client.scoring._CONNECT_SECONDS_WITH_OTHERS", 0.2)
     # The kernel takes the connection, as it does for a stopped process, and nobody speaks.
     with socket.create_server(("127.0.0.1", 0)) as hanging, replicas(good) as (script,):
         with client_of(hanging.getsockname()[1], script.port) as client:

@@ -66,7 +66,7 @@ def test_a_client_learns_of_other_labels_in_time(monkeypatch: pytest.MonkeyPatch
         assert client.labels() == ()
         server.load(other())
         assert client.labels() == ()
-        monkeypatch.setattr("fieldwave.client.client._MANIFEST_SECONDS", 0.0)
+        monkeypatch.setattr("fieldwave.client.scoring._MANIFEST_SECONDS", 0.0)
         assert client.labels() == ("1000",)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from fieldwave.version import __version__
 
 if TYPE_CHECKING:
-    from fieldwave.client import PredictionClient
+    from fieldwave.client import AsyncPredictionClient, PredictionClient
     from fieldwave.conversion import convert
     from fieldwave.deploy import LocalTarget
     from fieldwave.devices import open_device
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fieldwave.workspace import Workspace
 
 _ROOMS = {
+    "AsyncPredictionClient": "fieldwave.client",
     "Jobs": "fieldwave.jobs",
     "LocalTarget": "fieldwave.deploy",
     "Package": "fieldwave.package",
@@ -38,6 +39,7 @@ _ROOMS = {
 }
 
 __all__ = [
+    "AsyncPredictionClient",
     "Jobs",
     "LocalTarget",
     "Package",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from fieldwave.errors import InputError
 
-__all__ = ["is_loopback", "target_of", "targets_of"]
+__all__ = ["is_loopback", "is_name", "target_of", "targets_of"]
 
 
 def targets_of(addresses: str | Sequence[str] | None, port: int | None, *, use_ssl: bool) -> tuple[str, ...]:
@@ -49,6 +49,15 @@ def is_loopback(target: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower().rstrip(".") == "localhost"
+
+
+def is_name(target: str) -> bool:
+    """Whether the host of ``target`` is a name, which may stand for several addresses."""
+    try:
+        ipaddress.ip_address(target.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return True
+    return False
 
 
 def _split(address: str) -> tuple[str, int | None]:

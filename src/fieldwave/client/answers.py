@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
@@ -12,19 +13,31 @@ from fieldwave.errors import ServiceError, TensorError
 from fieldwave.wire import from_tensor_proto
 from fieldwave.wire.messages import PredictResponse
 
-__all__ = ["Scores", "output_names", "read_scores"]
+__all__ = ["Outputs", "Scores", "joined", "output_names", "read_scores"]
+
+Outputs = str | Sequence[str] | None
 
 Scores = Any  # an array, a list of arrays, or a dict of arrays: see read_scores
 
 
-def output_names(outputs: str | Sequence[str] | None) -> tuple[str, ...]:
+def joined(answers: Sequence[Scores]) -> Scores:
+    """What several batches gave, as one batch would have."""
+    first = answers[0]
+    if isinstance(first, dict):
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in first}
+    if isinstance(first, list):
+        return [np.concatenate(arrays) for arrays in zip(*answers, strict=True)]
+    return np.concatenate(answers)
+
+
+def output_names(outputs: Outputs) -> tuple[str, ...]:
     """The names in ``outputs``, each once."""
     if outputs is None:
         return ()
     return (outputs,) if isinstance(outputs, str) else tuple(dict.fromkeys(outputs))
 
 
-def read_scores(data: bytes, outputs: str | Sequence[str] | None, target: str) -> Scores:
+def read_scores(data: bytes, outputs: Outputs, target: str) -> Scores:
     """Read a ``PredictResponse``.
 
     Returns:

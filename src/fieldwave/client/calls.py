@@ -12,20 +12,22 @@ import grpc
 from fieldwave.client.spread import TRANSIENT, Connections, is_busy
 from fieldwave.errors import InputError, ServiceError, TensorError
 from fieldwave.wire.messages import HealthCheckResponse
-from fieldwave.wire.methods import HEALTH_CHECK
+from fieldwave.wire.methods import GET_MODEL_METADATA, HEALTH_CHECK, PREDICT
 
 __all__ = ["call", "wait_until_serving"]
 
+# They leave nothing behind: whether a service had begun with one when it failed makes no difference.
+_REPEATABLE = frozenset((PREDICT, GET_MODEL_METADATA, HEALTH_CHECK))
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 
 
-def call(connection: Connections, method: str, data: bytes, timeout: float) -> bytes:
+async def call(connection: Connections, method: str, data: bytes, timeout: float) -> bytes:
     """Call ``method``; while the service is busy or not available, again and again within ``timeout`` seconds.
 
-    The pauses grow. Nothing else is tried again: what a service has refused it will refuse again. But a token that
-    a function gave, and that is refused, may have ended, or its key may have been replaced: the function is asked
-    for another, once.
+    The pauses grow, and the connections' budget says how often. Nothing else is tried again: what a service has
+    refused it will refuse again. But a token that a function gave, and that is refused, may have ended, or its key
+    may have been replaced: the function is asked for another, once.
 
     Raises:
         TensorError: the service refused the request (INVALID_ARGUMENT), in its words.
@@ -34,10 +36,10 @@ def call(connection: Connections, method: str, data: bytes, timeout: float) -> b
     deadline = _deadline(timeout)
     closings = connection.closings
     pause = _FIRST_PAUSE
-    renewed = False
+    renewed = retried = False
     while True:
         try:
-            return connection.call(method, data, max(deadline - time.monotonic(), 0.001))
+            answer = await connection.call(method, data, max(deadline - time.monotonic(), 0.001))
         except (grpc.RpcError, ValueError) as error:
             if connection.closings != closings:
                 raise ServiceError(f"the call to {connection.target} was ended by close()", "CANCELLED") from error
@@ -45,20 +47,29 @@ def call(connection: Connections, method: str, data: bytes, timeout: float) -> b
                 raise
             if error.code() is grpc.StatusCode.UNAUTHENTICATED and not renewed:
                 renewed = True
-                if connection.bearer.renew():
+                if await connection.channels.apart(connection.bearer.renew):
                     continue
-            again = error.code() in TRANSIENT or is_busy(error)
+            again = method in _REPEATABLE and (error.code() in TRANSIENT or is_busy(error))
+            if again:
+                pause = max(pause, connection.budget.take())
             last = not again or time.monotonic() + pause >= deadline
+            if again and last:
+                connection.budget.give_back()
             if last or pause == _FIRST_PAUSE:
-                _check_tls(connection, error, deadline)
+                await _check_tls(connection, error, deadline)
             if last:
                 raise _translated(error, connection, timeout) from error
+        else:
+            if retried:
+                connection.budget.answered(retried=True)
+            return answer
+        retried = True
         # Many clients of one service must not come back in step.
-        time.sleep(pause * random.uniform(0.5, 1.0))
+        await connection.channels.sleep(pause * random.uniform(0.5, 1.0))
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def wait_until_serving(connection: Connections, timeout: float) -> None:
+async def wait_until_serving(connection: Connections, timeout: float) -> None:
     """Ask for the service's health until it is SERVING. A service without a health method counts as serving.
 
     Raises:
@@ -68,7 +79,7 @@ def wait_until_serving(connection: Connections, timeout: float) -> None:
     pause = _FIRST_PAUSE
     while True:
         try:
-            answer = connection.call(HEALTH_CHECK, b"", max(deadline - time.monotonic(), 0.001))
+            answer = await connection.call(HEALTH_CHECK, b"", max(deadline - time.monotonic(), 0.001))
             status = HealthCheckResponse.FromString(answer).status
             if status == HealthCheckResponse.SERVING:
                 return
@@ -78,16 +89,16 @@ def wait_until_serving(connection: Connections, timeout: float) -> None:
                 return
             if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 raise _translated(error, connection, timeout) from error
-            _check_tls(connection, error, deadline)
+            await _check_tls(connection, error, deadline)
             state = _one_line(error)
         if time.monotonic() + pause >= deadline:
             raise ServiceError(f"{connection.target} is not ready after {timeout:g} s: {state}", "UNAVAILABLE")
-        time.sleep(pause)
+        await connection.channels.sleep(pause)
 
 
-def _check_tls(connection: Connections, error: grpc.RpcError, deadline: float) -> None:
+async def _check_tls(connection: Connections, error: grpc.RpcError, deadline: float) -> None:
     """Raises ServiceError if the two sides will never agree on TLS."""
-    diagnosis = connection.diagnosis(error, deadline - time.monotonic())
+    diagnosis = await connection.diagnosis(error, deadline - time.monotonic())
     if diagnosis:
         raise ServiceError(diagnosis, "UNAVAILABLE") from error
 

@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import os
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike
 
-from fieldwave.client.address import is_loopback, targets_of
-from fieldwave.client.answers import Scores, output_names, read_scores
-from fieldwave.client.calls import call, wait_until_serving
-from fieldwave.client.connection import Connection
-from fieldwave.client.credentials import AccessToken, Bearer, Tls
-from fieldwave.client.manifest import detector_of, labels_of, manifest_request, read_manifest
-from fieldwave.client.metadata import ModelMetadata, metadata_request, read_metadata
-from fieldwave.client.spread import Connections
-from fieldwave.errors import InputError, NotFoundError, StorageError, TensorError
-from fieldwave.postprocess import Detection, Detector, detect
-from fieldwave.wire.dtypes import BY_ENUM, BY_NAME, STRING, WireType
-from fieldwave.wire.methods import (
-    GET_MODEL_METADATA,
-    OUTPUT_NAMES_KEY,
-    OUTPUT_NAMES_ONCE,
-    PREDICT,
-    ROUTE_KEY,
-    ROUTE_PREFIX,
-)
-from fieldwave.wire.requests import encode_request
+from fieldwave.client.answers import Outputs, Scores
+from fieldwave.client.channels import BLOCKING, finish
+from fieldwave.client.credentials import AccessToken
+from fieldwave.client.inputs import Image, RawTensor
+from fieldwave.client.metadata import ModelMetadata
+from fieldwave.client.scoring import Scoring
+from fieldwave.postprocess import Detection, Detector
 
 __all__ = ["PredictionClient"]
 
-_log = logging.getLogger(__name__)
 
-Outputs = str | Sequence[str] | None
-_CONNECT_SECONDS, _CONNECT_SECONDS_WITH_OTHERS = 20.0, 2.0
-_MANIFEST_SECONDS = 60.0
+class _Blocking(Scoring):
+    """The client's logic, in the caller's thread."""
+
+    _channels = BLOCKING
 
 
 class PredictionClient:
@@ -89,29 +70,18 @@ class PredictionClient:
         client_key: bytes | None = None,
         server_name: str = "",
     ) -> None:
-        targets = targets_of(address, port, use_ssl=use_ssl)
-        for name, value in (
-            ("root_certificates are", root_certificates),
-            ("client_certificate is", client_certificate),
-        ):
-            if value is not None and not use_ssl:
-                raise InputError(f"{name} given without TLS; set use_ssl=True")
-        tls = Tls(root_certificates, client_certificate, client_key, server_name) if use_ssl else None
-        metadata = [(OUTPUT_NAMES_KEY, OUTPUT_NAMES_ONCE)]
-        if service_name:
-            metadata.append((ROUTE_KEY, ROUTE_PREFIX + service_name))
-        self._manifest: Mapping[str, Any] | None = None
-        self._manifest_at = 0.0
-        bearer = Bearer(access_token)
-        patience = _CONNECT_SECONDS if len(targets) == 1 else _CONNECT_SECONDS_WITH_OTHERS
-        self._connection = Connections(
-            [
-                Connection(target, tls, channel_shutdown_timeout, tuple(metadata), patience, bearer)
-                for target in targets
-            ]
+        self._scoring = _Blocking(
+            address,
+            port,
+            use_ssl,
+            access_token,
+            service_name,
+            channel_shutdown_timeout,
+            root_certificates=root_certificates,
+            client_certificate=client_certificate,
+            client_key=client_key,
+            server_name=server_name,
         )
-        if access_token and tls is None and not all(map(is_loopback, targets)):
-            _log.warning("the key for %s is sent in plain text; use TLS", self._connection.target)
 
     def score_file(
         self,
@@ -126,11 +96,11 @@ class PredictionClient:
             NotFoundError: there is no such file.
             StorageError: it cannot be read.
         """
-        return self.score_image(_file(path), input_name, outputs, timeout)
+        return finish(self._scoring.score_file(path, input_name, outputs, timeout))
 
     def score_image(
         self,
-        data: bytes | bytearray | memoryview,
+        data: Image,
         input_name: str = "images",
         outputs: Outputs = None,
         timeout: float = 10.0,
@@ -140,10 +110,24 @@ class PredictionClient:
         A single array comes without the batch dimension. Arrays in a list or a dict keep it, with size 1, as
         they did with the retired service's client: the SSD post-processing builds on it.
         """
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise InputError(f"the image is a {type(data).__name__}; give the bytes of its file")
-        scores = self.score_numpy_arrays({input_name: [bytes(data)]}, outputs, timeout)
-        return scores[0] if isinstance(scores, np.ndarray) else scores
+        return finish(self._scoring.score_image(data, input_name, outputs, timeout))
+
+    def score_images(
+        self,
+        images: Iterable[Image],
+        input_name: str = "images",
+        outputs: Outputs = None,
+        timeout: float = 30.0,
+        batch: int = 16,
+    ) -> Scores:
+        """Score any number of images, the bytes of JPEG or PNG files, in requests of ``batch`` of them.
+
+        The arrays have all images in their first dimension, in order.
+
+        Args:
+            timeout: seconds for each request.
+        """
+        return finish(self._scoring.score_images(images, input_name, outputs, timeout, batch))
 
     def score_numpy_arrays(
         self, input_map: Mapping[str, ArrayLike | bytes], outputs: Outputs = None, timeout: float = 30.0
@@ -152,9 +136,7 @@ class PredictionClient:
 
         Image files may be given as a list of their bytes.
         """
-        data = encode_request(input_map, output_names(outputs))
-        answer = call(self._connection, PREDICT, data, timeout)
-        return read_scores(answer, outputs, self._connection.target)
+        return finish(self._scoring.score_numpy_arrays(input_map, outputs, timeout))
 
     def detect_file(
         self,
@@ -169,11 +151,11 @@ class PredictionClient:
             NotFoundError: there is no such file.
             StorageError: it cannot be read.
         """
-        return self.detect_image(_file(path), input_name, threshold, timeout)
+        return finish(self._scoring.detect_file(path, input_name, threshold, timeout))
 
     def detect_image(
         self,
-        data: bytes | bytearray | memoryview,
+        data: Image,
         input_name: str = "images",
         threshold: float | None = None,
         timeout: float = 10.0,
@@ -189,17 +171,11 @@ class PredictionClient:
         Raises:
             InputError: the service has no detection network, or the threshold is not from 0 to 1.
         """
-        detector = self.detector(timeout)
-        if detector is None:
-            raise InputError(f"{self._connection.target} has no detection network; use score_image")
-        if threshold is not None:
-            detector = replace(detector, score_threshold=threshold)
-        outputs = self.score_image(data, input_name, list(detector.outputs), timeout)
-        return detect(outputs, detector, self.labels(timeout))[0]
+        return finish(self._scoring.detect_image(data, input_name, threshold, timeout))
 
     def score_tensors(
         self,
-        input_map: Mapping[str, tuple[bytes, Sequence[int], int | DTypeLike]],
+        input_map: Mapping[str, RawTensor],
         outputs: Outputs = None,
         timeout: float = 10.0,
     ) -> Scores:
@@ -208,8 +184,7 @@ class PredictionClient:
         The bytes are little-endian and row-major; the dtype is numpy's, ``"string"`` or a number of TensorFlow's
         ``DataType`` (1 is float32, 7 is string). A string tensor has one element, the bytes.
         """
-        arrays = {name: _raw_tensor(name, *tensor) for name, tensor in input_map.items()}
-        return self.score_numpy_arrays(arrays, outputs, timeout)
+        return finish(self._scoring.score_tensors(input_map, outputs, timeout))
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Return when the service says that it is ready.
@@ -217,12 +192,11 @@ class PredictionClient:
         Raises:
             ServiceError: it has not said so after ``timeout`` seconds.
         """
-        wait_until_serving(self._connection, timeout)
+        finish(self._scoring.wait_until_ready(timeout))
 
     def metadata(self, timeout: float = 10.0) -> ModelMetadata:
         """The model's name and version, and its inputs and outputs."""
-        answer = call(self._connection, GET_MODEL_METADATA, metadata_request(), timeout)
-        return read_metadata(answer, self._connection.target)
+        return finish(self._scoring.metadata(timeout))
 
     def manifest(self, timeout: float = 10.0) -> Mapping[str, Any]:
         """The ``manifest.json`` of the service's package: labels, preprocessing, digests.
@@ -232,23 +206,19 @@ class PredictionClient:
         Raises:
             TensorError: the service is none of Fieldwave's, and has no such thing.
         """
-        if self._manifest is None or time.monotonic() - self._manifest_at > _MANIFEST_SECONDS:
-            answer = call(self._connection, GET_MODEL_METADATA, manifest_request(), timeout)
-            self._manifest = read_manifest(answer, self._connection.target)
-            self._manifest_at = time.monotonic()
-        return self._manifest
+        return finish(self._scoring.manifest(timeout))
 
     def labels(self, timeout: float = 10.0) -> tuple[str, ...]:
         """The names of the classes, from the manifest; empty where it has none."""
-        return labels_of(self.manifest(timeout))
+        return finish(self._scoring.labels(timeout))
 
     def detector(self, timeout: float = 10.0) -> Detector | None:
         """How the outputs become objects, from the manifest; None where the network does not detect."""
-        return detector_of(self.manifest(timeout), self._connection.target)
+        return finish(self._scoring.detector(timeout))
 
     def close(self) -> None:
         """Close the connection; a later call opens another."""
-        self._connection.close()
+        finish(self._scoring.close())
 
     def __enter__(self) -> Self:
         return self
@@ -260,44 +230,3 @@ class PredictionClient:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _file(path: str | os.PathLike[str]) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        raise NotFoundError(f"no image {os.fspath(path)}; check the path") from None
-    except OSError as error:
-        raise StorageError(f"cannot read {os.fspath(path)}: {error.strerror or error}") from error
-
-
-def _raw_tensor(name: str, data: bytes, shape: Sequence[int], dtype: int | DTypeLike) -> NDArray[Any]:
-    wire_type = _wire_type(name, dtype)
-    sizes = [int(size) for size in shape]
-    if wire_type is STRING:
-        if math.prod(sizes) != 1:
-            raise TensorError(f"input {name!r}: a string tensor has one element here, but shape {sizes} does not")
-        strings = np.empty(sizes, dtype=object)
-        strings[...] = data
-        return strings
-    expected = math.prod(sizes) * wire_type.dtype.itemsize
-    if min(sizes, default=0) < 0 or len(data) != expected:
-        raise TensorError(
-            f"input {name!r}: shape {sizes} of {wire_type.name} takes {expected} bytes, but {len(data)} are given"
-        )
-    return np.frombuffer(data, wire_type.dtype).reshape(sizes)
-
-
-def _wire_type(name: str, dtype: int | DTypeLike) -> WireType:
-    if isinstance(dtype, int):
-        found = BY_ENUM.get(dtype)
-    elif dtype == STRING.name:
-        found = STRING
-    else:
-        try:
-            found = BY_NAME.get(np.dtype(dtype).name)
-        except TypeError:
-            found = None
-    if found is None:
-        raise TensorError(f"input {name!r}: dtype {dtype!r} is not supported; use one of {', '.join(BY_NAME)}")
-    return found

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import grpc
-
-from fieldwave.client.address import is_loopback
+from fieldwave.client.address import is_loopback, is_name
+from fieldwave.client.channels import BLOCKING, Channels
 from fieldwave.client.credentials import Bearer, Tls
 
 __all__ = ["Connection"]
 
-_OPTIONS = (
+Options = tuple[tuple[str, str | int], ...]
+_OPTIONS: Options = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     # A service that restarts is back in seconds: do not wait longer than that between attempts, and do not wait
@@ -24,9 +23,20 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.use_local_subchannel_pool", 1),
+    # A peer that vanished is noticed 10 s after something that it did not confirm, or 70 s after its last word; by
+    # calls that are open alone, and not more often, because a server counts three pings in five minutes as abuse.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # the same; newer versions of grpcio go by this one
+)
+# A name may stand for several replicas: calls go round them, and it is asked again when one of them hangs up, as
+# each does now and then (a server's max_connection_age), so that those that came later have their share.
+_OF_A_NAME: Options = (
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.dns_min_time_between_resolutions_ms", 1000),
 )
 
-Call = Callable[..., bytes]
+Call = Callable[..., Any]
 
 
 class Connection:
@@ -40,6 +50,7 @@ class Connection:
         metadata: sent with every call.
         connect_seconds: how long a service may take to accept a connection.
         bearer: the key or token that is sent with every call, too.
+        channels: how it waits.
 
     Attributes:
         closings: how often `close` was called; a call that finds it changed was ended by its own side.
@@ -53,8 +64,10 @@ class Connection:
         metadata: tuple[tuple[str, str], ...] = (),
         connect_seconds: float = 20.0,
         bearer: Bearer | None = None,
+        channels: Channels = BLOCKING,
     ) -> None:
         self.target = target
+        self.channels = channels
         self.tls = tls
         self.bearer = bearer or Bearer()
         self.closings = 0
@@ -62,59 +75,70 @@ class Connection:
         self._idle = idle.total_seconds()
         self._metadata = metadata
         # Its name says something else, but it is what bounds an attempt to connect.
-        self._options = (*_OPTIONS, ("grpc.min_reconnect_backoff_ms", round(connect_seconds * 1000)))
+        self._options: Options = (*_OPTIONS, ("grpc.min_reconnect_backoff_ms", round(connect_seconds * 1000)))
         self._lock = threading.Lock()
-        self._channel: grpc.Channel | None = None
+        self._channel: Any = None
+        self._home: object = None
         self._calls: dict[str, Call] = {}
         self._users = 0
         self._last_use = 0.0
 
-    def call(self, method: str, data: bytes, timeout: float) -> bytes:
+    async def call(self, method: str, data: bytes, timeout: float) -> bytes:
         """One attempt at a unary call, bytes in and bytes out.
 
         Raises:
             grpc.RpcError: it failed.
+            ValueError: the connection was closed meanwhile.
         """
+        if not self.bearer.known:
+            await self.channels.apart(self.bearer.metadata)
         metadata = self._metadata + self.bearer.metadata()
-        with self._in_use(method) as call:
-            return call(data, timeout=timeout, metadata=metadata)
+        call, stale = self._take(method)
+        try:
+            if stale is not None:
+                await self.channels.close(stale)
+            return await self.channels.call(call, data, timeout, metadata)
+        finally:
+            with self._lock:
+                self._users = max(self._users - 1, 0)
+                self._last_use = time.monotonic()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the channel; the next call makes another."""
         with self._lock:
             self.closings += 1
-            self._discard()
+            channel = self._discard()
+        if channel is not None:
+            await self.channels.close(channel)
 
-    @contextmanager
-    def _in_use(self, method: str) -> Iterator[Call]:
+    def _take(self, method: str) -> tuple[Call, Any]:
+        """The method to call, counted as in use; and the channel that was too old, for closing."""
         with self._lock:
-            if not self._users and time.monotonic() - self._last_use > self._idle:
-                self._discard()
+            home, stale = self.channels.home(), None
+            if self._home is not home:
+                self._discard()  # its event loop has ended, and it with it
+                self._home, self._users = home, 0
+            elif not self._users and time.monotonic() - self._last_use > self._idle:
+                stale = self._discard()
             if self._channel is None:
                 self._channel = self._connect()
             if method not in self._calls:
                 self._calls[method] = self._channel.unary_unary(method)
-            call = self._calls[method]
             self._users += 1
-        try:
-            yield call
-        finally:
-            with self._lock:
-                self._users -= 1
-                self._last_use = time.monotonic()
+            return self._calls[method], stale
 
     def _connect(self) -> Any:
-        # A proxy for the network (http_proxy in the environment) is no way to this very machine.
-        near = is_loopback(self.target)
-        options = (*self._options, ("grpc.enable_http_proxy", 0)) if near else self._options
-        if self._credentials is None:
-            return grpc.insecure_channel(self.target, options=options)
+        options = self._options
+        if is_loopback(self.target):
+            # A proxy for the network (http_proxy in the environment) is no way to this very machine.
+            options = (*options, ("grpc.enable_http_proxy", 0))
+        elif is_name(self.target):
+            options = (*options, *_OF_A_NAME)
         if self.tls is not None and self.tls.name:
             options = (*options, ("grpc.ssl_target_name_override", self.tls.name))
-        return grpc.secure_channel(self.target, self._credentials, options=options)
+        return self.channels.open(self.target, self._credentials, options)
 
-    def _discard(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
-        self._channel = None
+    def _discard(self) -> Any:
+        channel, self._channel = self._channel, None
         self._calls.clear()
+        return channel

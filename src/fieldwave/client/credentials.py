@@ -40,6 +40,11 @@ class Bearer:
         self._asked = self._ask is None
         self._metadata = () if callable(token) else _metadata(token)
 
+    @property
+    def known(self) -> bool:
+        """Whether `metadata` can be told without asking the function."""
+        return self._asked
+
     def metadata(self) -> Metadata:
         """The metadata of a call; empty without a token. Raises what the function raises."""
         if not self._asked:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import grpc
 
+from fieldwave.client.budget import RetryBudget
 from fieldwave.client.connection import Connection
 from fieldwave.client.diagnosis import diagnose
 
@@ -26,34 +27,39 @@ class Connections:
 
     Calls go round the replicas. One that is not available, or let a call's time run out, rests: 1 s, and twice as
     long each time that it fails again, up to 16 s. A call that one replica is too busy for, or is gone for, goes
-    to the next at once. While all of them rest, all are tried.
+    to the next at once, as the budget of tries allows. While all of them rest, all are tried.
 
     Attributes:
         target: the addresses, for messages.
         closings: how often `close` was called.
         bearer: what the calls show.
+        channels: how they wait.
+        budget: how often calls may be tried again.
     """
 
     def __init__(self, connections: Sequence[Connection]) -> None:
         self.target = ", ".join(connection.target for connection in connections)
         self.closings = 0
         self.bearer = connections[0].bearer
+        self.channels = connections[0].channels
+        self.budget = RetryBudget()
         self._replicas = [_Replica(connection) for connection in connections]
         self._turns = itertools.count()
         self._lock = threading.Lock()
 
-    def call(self, method: str, data: bytes, timeout: float) -> bytes:
+    async def call(self, method: str, data: bytes, timeout: float) -> bytes:
         """One attempt at a unary call, at each replica that may answer if need be.
 
         Raises:
             grpc.RpcError: it failed at the last of them, or was refused.
+            ValueError: the connections were closed meanwhile.
         """
         deadline = time.monotonic() + timeout
         closings = self.closings
         replicas = self._in_turn()
         for number, replica in enumerate(replicas, start=1):
             try:
-                answer = replica.connection.call(method, data, max(deadline - time.monotonic(), 0.001))
+                answer = await replica.connection.call(method, data, max(deadline - time.monotonic(), 0.001))
             except grpc.RpcError as error:
                 gone = error.code() in TRANSIENT
                 if gone or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -61,23 +67,28 @@ class Connections:
                 last = number == len(replicas) or time.monotonic() >= deadline or self.closings != closings
                 if last or not (gone or is_busy(error)):
                     raise
+                if self.budget.take():
+                    self.budget.give_back()  # nobody waits here
+                    raise
             else:
                 replica.wake()
+                self.budget.answered(retried=number > 1)
                 return answer
         raise AssertionError("there is at least one replica")
 
-    def diagnosis(self, error: grpc.RpcError, timeout: float) -> str:
+    async def diagnosis(self, error: grpc.RpcError, timeout: float) -> str:
         """Why no replica can be talked to, if TLS is the reason: trying again does not mend that; else empty."""
         if error.code() is not grpc.StatusCode.UNAVAILABLE:
             return ""
         connection = next((one.connection for one in self._replicas if one.rests()), self._replicas[0].connection)
-        return diagnose(connection.target, connection.tls, error.details() or "", timeout)
+        said = error.details() or ""
+        return await self.channels.apart(lambda: diagnose(connection.target, connection.tls, said, timeout))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close all; the next call opens what it needs."""
         self.closings += 1
         for replica in self._replicas:
-            replica.connection.close()
+            await replica.connection.close()
 
     def _in_turn(self) -> list[_Replica]:
         with self._lock:
