@@ -13,13 +13,16 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 
 import grpc
+import numpy as np
 import pytest
 
+from fieldwave.client import PredictionClient
 from fieldwave.client import connection as module
 from fieldwave.client.channels import AWAITING, BLOCKING, finish
 from fieldwave.client.connection import Connection
 from fieldwave.wire.methods import PREDICT
 from tests.scripted import scripted
+from tests.served import affine, serving, tensor
 
 NAME = "replicas.test"
 
@@ -116,6 +119,7 @@ class Proxy:
 
     def __init__(self, port: int) -> None:
         self.frozen = threading.Event()
+        self.accepted = 0
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         self._target = port
@@ -134,6 +138,7 @@ class Proxy:
                 near, _ = self._listening.accept()
             except OSError:
                 return
+            self.accepted += 1
             far = socket.create_connection(("127.0.0.1", self._target))
             self._sockets += [near, far]
             self._start(self._pass, near, far)
@@ -181,4 +186,15 @@ def test_a_peer_that_vanishes_in_a_call_is_noticed_long_before_the_deadline(
 
         waited = finish(use()) if channels is BLOCKING else asyncio.run(use())
         assert waited < 15
+        proxy.close()
+
+
+def test_no_call_is_lost_when_a_service_ends_connections_for_their_age() -> None:
+    with serving(max_connection_age_seconds=0.2) as server:
+        proxy = Proxy(server.port)
+        with PredictionClient("127.0.0.1", proxy.port) as client:
+            end = time.monotonic() + 20
+            while proxy.accepted < 3:
+                assert time.monotonic() < end, "the connection stays"
+                assert np.array_equal(client.score_numpy_arrays({"images": tensor()}), affine(tensor()))
         proxy.close()

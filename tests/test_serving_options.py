@@ -22,6 +22,10 @@ from tests.served import package
         ({"workers": 0}, "workers is 0; it must be at least 1"),
         ({"max_batch": 0}, "max_batch is 0; it must be at least 1"),
         ({"max_message_bytes": 0}, "max_message_bytes is 0; it must be at least 1"),
+        (
+            {"max_connection_age_seconds": 0},
+            "max_connection_age_seconds is 0; it must be more than 0",
+        ),
         ({"receive_seconds": 0}, "receive_seconds is 0; it must be more than 0"),
         ({"recovery_seconds": -1.0}, "recovery_seconds is -1.0; it must be more than 0"),
         ({"grace_seconds": float("nan")}, "grace_seconds is nan; it must be at least 0"),

@@ -36,6 +36,8 @@ class ServeOptions:
         workers: how many predictions are in hand at once: one on the device while others are received,
             decoded and answered. As many again may wait; whoever comes then is sent away at once.
         receive_seconds: how long a request may take to arrive, or a new connection to say hello.
+        max_connection_age_seconds: how long a connection lasts, more or less: its calls are finished, its client
+            makes another, and finds the replicas that have come since.
         device_seconds: how much longer than twenty times its usual time a run of the device may take, until it is
             taken for hung.
         recovery_seconds: how often a device that failed is tried again while nobody asks for it.
@@ -65,6 +67,7 @@ class ServeOptions:
     max_batch: int = 64
     workers: int = 4
     receive_seconds: float = 30.0
+    max_connection_age_seconds: float = 300.0
     device_seconds: float = 5.0
     recovery_seconds: float = 1.0
     grace_seconds: float = 10.0
@@ -90,7 +93,7 @@ class ServeOptions:
         for name in ("max_message_bytes", "max_batch", "workers"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("receive_seconds", "device_seconds", "recovery_seconds"):
+        for name in ("receive_seconds", "max_connection_age_seconds", "device_seconds", "recovery_seconds"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be more than 0")
         if not self.grace_seconds >= 0:

@@ -379,5 +379,7 @@ def _grpc_server(options: ServeOptions, authentication: Authentication | None) -
             ("grpc.server_handshake_timeout_ms", round(1000 * min(options.receive_seconds, 120.0))),
             ("grpc.keepalive_time_ms", 60_000),  # a peer that vanished in mid-call must not hold its place
             ("grpc.keepalive_timeout_ms", 20_000),
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # a client that asks after us does no harm
+            ("grpc.max_connection_age_ms", round(1000 * min(options.max_connection_age_seconds, 1e6))),
         ),
     )
