@@ -34,7 +34,7 @@ def memory_figure(facts: Facts, bank: int, x_range: Range1d) -> figure:
             "right": [time(one.end) for one in here],
             "bottom": [one.first / 1024 for one in here],
             "top": [one.last / 1024 for one in here],
-            "colour": [TENSORS[number % len(TENSORS)] for number in range(len(here))],
+            "colour": [TENSORS[one.layer % len(TENSORS)] for one in here],
             "hatch": ["/" if one.strip else " " for one in here],
             "layer": [facts.layers[one.layer].name for one in here],
             "bytes": [one.last - one.first for one in here],
@@ -44,7 +44,7 @@ def memory_figure(facts: Facts, bank: int, x_range: Range1d) -> figure:
     )
     rectangles = made.quad(
         "left", "right", "top", "bottom", source=source, fill_color="colour", fill_alpha=0.65,
-        line_color="white", hatch_pattern="hatch", hatch_alpha=0.35, hover_fill_alpha=0.95,
+        line_color="white", line_width=0.6, hatch_pattern="hatch", hatch_alpha=0.35, hover_fill_alpha=0.95,
     )  # fmt: skip
     made.add_tools(
         HoverTool(

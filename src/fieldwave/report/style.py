@@ -36,7 +36,7 @@ KINDS = {
 }
 """Of descriptors."""
 TENSORS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#0072b2", "#d55e00", "#999999", "#f0e442")
-"""Of buffers, one after the other."""
+"""Of buffers, by the layer that fills them."""
 
 
 def new_figure(title: str, height: int, x_range: Range1d | None = None, **options: Any) -> figure:
