@@ -19,6 +19,7 @@ from fieldwave.errors import InputError
         ("::1", 50051, False, "[::1]:50051"),
         ("[::1]", 50051, False, "[::1]:50051"),
         ("[::1]:50051", None, False, "[::1]:50051"),
+        ("unix:/run/fieldwave.sock", None, False, "unix:/run/fieldwave.sock"),
     ],
 )
 def test_a_port_comes_from_the_address_the_argument_or_the_kind(
@@ -36,6 +37,7 @@ def test_a_port_comes_from_the_address_the_argument_or_the_kind(
         ("a:1", 2, "address 'a:1' and port 2 contradict each other; give the port once"),
         ("a:x", None, "address 'a:x' has no number after the colon; give host:port or the host alone"),
         ("a:", None, "address 'a:' has no number after the colon; give host:port or the host alone"),
+        ("unix:/a", 80, "address 'unix:/a' is a Unix socket, which has no port and no TLS; leave them out"),
         ("a", 65536, "port 65536 does not exist; give one from 1 to 65535"),
         ("a:0", None, "port 0 does not exist; give one from 1 to 65535"),
         ("a", 0, "port 0 does not exist; give one from 1 to 65535"),

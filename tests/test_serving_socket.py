@@ -7,8 +7,10 @@ import stat
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 
+from fieldwave.client import PredictionClient
 from fieldwave.errors import ConflictError, InputError
 from fieldwave.serving import ServeOptions, Server
 from fieldwave.wire.messages import PredictResponse
@@ -29,6 +31,8 @@ def test_it_answers_only_its_user_and_is_gone_at_the_end(tmp_path: Path) -> None
         assert list(PredictResponse.FromString(data).outputs["output_alias"].float_val) == (
             affine(tensor())[0].tolist()
         )
+        with PredictionClient(f"unix:{path}") as client:
+            assert np.array_equal(client.score_numpy_arrays({"images": tensor()}), affine(tensor()))
         second = Server(ServeOptions(package=package(), grpc_port=0, socket=path), Affine())
         with pytest.raises(ConflictError) as caught:
             second.start()

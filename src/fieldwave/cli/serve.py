@@ -118,6 +118,10 @@ def serve(
             "FIELDWAVE_DEVICE_SECONDS", "How much longer than 20 times as usual the device may take for a run."
         ),
     ] = 5.0,
+    hung_seconds: Annotated[
+        float,
+        _limit("FIELDWAVE_HUNG_SECONDS", "How long the device may stay hung until the service ends."),
+    ] = 30.0,
     recovery_seconds: Annotated[
         float, _limit("FIELDWAVE_RECOVERY_SECONDS", "How often a device that failed is tried again.")
     ] = 1.0,
@@ -167,6 +171,7 @@ def serve(
         max_message_bytes=max_message_bytes,
         receive_seconds=receive_seconds,
         device_seconds=device_seconds,
+        hung_seconds=hung_seconds,
         recovery_seconds=recovery_seconds,
         grace_seconds=grace_seconds,
     )

@@ -9,6 +9,8 @@ from fieldwave.errors import InputError
 
 __all__ = ["is_loopback", "is_name", "target_of", "targets_of"]
 
+_SOCKET = "unix:"
+
 
 def targets_of(addresses: str | Sequence[str] | None, port: int | None, *, use_ssl: bool) -> tuple[str, ...]:
     """``host:port`` of each replica of a service, each once; see `target_of`.
@@ -24,11 +26,17 @@ def targets_of(addresses: str | Sequence[str] | None, port: int | None, *, use_s
 def target_of(address: str | None, port: int | None, *, use_ssl: bool) -> str:
     """``host:port`` of a service: the port in ``address``, or ``port``, or else 443 with TLS and 80 without.
 
+    An address that begins with ``unix:`` is a socket on this machine, and stays what it is.
+
     Raises:
         InputError: no address, a URL instead of a host, two different ports, or a port that does not exist.
     """
     if not address:
         raise InputError(f"address is {address!r}; give the host name or the IP address of the service")
+    if address.startswith(_SOCKET):
+        if port is not None or use_ssl:
+            raise InputError(f"address {address!r} is a Unix socket, which has no port and no TLS; leave them out")
+        return address
     if "/" in address:
         raise InputError(f"address {address!r} is no host name; leave out the scheme and the path")
     if port is not None and not hasattr(port, "__index__"):
@@ -44,6 +52,8 @@ def target_of(address: str | None, port: int | None, *, use_ssl: bool) -> str:
 
 def is_loopback(target: str) -> bool:
     """Whether ``target``, as `target_of` gives it, is on this machine."""
+    if target.startswith(_SOCKET):
+        return True
     host = target.rpartition(":")[0].strip("[]")
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -86,6 +86,7 @@ class Executor:
         self._patience = patience
         self._healthy = True
         self._hung = ""
+        self._hung_since = 0.0
         self._running: _Job | None = None
         self._watching = threading.Lock()
         self._usual: float | None = None  # seconds for one image
@@ -102,6 +103,12 @@ class Executor:
     def healthy(self) -> bool:
         """Whether the device answered its last run."""
         return self._healthy
+
+    @property
+    def hung_seconds(self) -> float:
+        """For how long the device has been given up; 0 if it has not."""
+        with self._watching:
+            return time.perf_counter() - self._hung_since if self._hung else 0.0
 
     @property
     def waiting(self) -> int:
@@ -133,13 +140,13 @@ class Executor:
                 raise ReplacedError
             return self._run(inputs, job)
 
-        if self._hung:
-            raise DeviceError(self._hung)
+        if hung := self._hung:
+            raise DeviceError(hung)
         job = _Job(work, caller, max((len(value) for value in inputs.values() if value.ndim), default=1))
         patience = caller.time_remaining()
         self._turns.put(job, caller.client)
-        if self._hung:
-            self._give_up()  # it may have been put after all others were told
+        if hung := self._hung:
+            self._give_up(hung)  # it may have been put after all others were told
         try:
             results: dict[str, NDArray[Any]] = job.outcome(patience)
         except CallerGoneError:
@@ -184,8 +191,8 @@ class Executor:
             self._usual = None
             self._note(healthy=True)
 
-        if self._hung:
-            raise DeviceError(self._hung)
+        if hung := self._hung:
+            raise DeviceError(hung)
         job = _Job(exchange)
         self._turns.put_first(job)
         job.outcome(None)
@@ -243,14 +250,16 @@ class Executor:
             job = self._running
             if job is None or self._hung or time.perf_counter() - job.begun <= job.limit:
                 return
-            self._hung = f"device {self._device.name} has not ended its run for {job.limit:.1f} s"
-            self._note(healthy=False)
-        job.settle(error=DeviceError(self._hung))
-        self._give_up()
+            self._hung = text = f"device {self._device.name} has not ended its run for {job.limit:.1f} s"
+            self._hung_since = time.perf_counter()
+        _log.error("%s; it is given up until it ends", self._hung)
+        job.settle(error=DeviceError(text))
+        self._give_up(text)
+        self._note(healthy=False)
 
-    def _give_up(self) -> None:
+    def _give_up(self, text: str) -> None:
         for job in self._turns.clear():
-            job.settle(error=DeviceError(self._hung))
+            job.settle(error=DeviceError(text))
 
     def _end(self, job: _Job) -> None:
         raise _End

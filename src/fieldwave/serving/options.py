@@ -40,6 +40,8 @@ class ServeOptions:
             makes another, and finds the replicas that have come since.
         device_seconds: how much longer than twenty times its usual time a run of the device may take, until it is
             taken for hung.
+        hung_seconds: how long the device may stay hung, until the process ends and whoever looks after it starts
+            another.
         recovery_seconds: how often a device that failed is tried again while nobody asks for it.
         grace_seconds: how long requests in hand may take when the service is told to stop.
         keys: a folder of keys (`fieldwave.keys`); callers must send one of them, or a token signed by one. Read
@@ -69,6 +71,7 @@ class ServeOptions:
     receive_seconds: float = 30.0
     max_connection_age_seconds: float = 300.0
     device_seconds: float = 5.0
+    hung_seconds: float = 30.0
     recovery_seconds: float = 1.0
     grace_seconds: float = 10.0
     keys: Path | None = None
@@ -93,7 +96,14 @@ class ServeOptions:
         for name in ("max_message_bytes", "max_batch", "workers"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("receive_seconds", "max_connection_age_seconds", "device_seconds", "recovery_seconds"):
+        seconds = (
+            "receive_seconds",
+            "max_connection_age_seconds",
+            "device_seconds",
+            "hung_seconds",
+            "recovery_seconds",
+        )
+        for name in seconds:
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be more than 0")
         if not self.grace_seconds >= 0:

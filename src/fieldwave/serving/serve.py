@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from fieldwave.devices import Device
-from fieldwave.errors import DeviceBusyError
+from fieldwave.errors import DeviceBusyError, DeviceError
 from fieldwave.serving.log import start_logging
 from fieldwave.serving.memory import keep_freed_memory
 from fieldwave.serving.options import ServeOptions
@@ -20,6 +20,8 @@ from fieldwave.serving.server import Server
 __all__ = ["serve"]
 
 _log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.5
 
 
 def serve(
@@ -41,6 +43,7 @@ def serve(
 
     Raises:
         FieldwaveError: as `Server.start`.
+        DeviceError: the device has hung for too long.
     """
     if options.log_json or options.log_requests:
         start_logging(json=options.log_json)
@@ -62,7 +65,9 @@ def serve(
             gc.freeze()
             if ready is not None:
                 ready(server)
-            told.wait()
+            while not told.wait(_LOOK_SECONDS):
+                if server.hung:
+                    raise DeviceError(f"the device has hung for {options.hung_seconds:g} s; the service ends")
             if server.replaced_by:
                 _log.info("service %s takes the NPU", server.replaced_by)
             _log.info("stopping; requests in hand get %g s", options.grace_seconds)

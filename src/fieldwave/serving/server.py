@@ -174,6 +174,11 @@ class Server:
         self._warm_up = partial(warm_up, executor, signature)
         _log.info("serving %s from now on, %s", signature.model, package.digest)
 
+    @property
+    def hung(self) -> bool:
+        """Whether the device has not ended a run for so long that only another process can help."""
+        return self._executor is not None and self._executor.hung_seconds > self._options.hung_seconds
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the server has stopped; False if it has not after ``timeout`` seconds."""
         return self._stopped.wait(timeout)
