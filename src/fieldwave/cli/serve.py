@@ -112,6 +112,10 @@ def serve(
     receive_seconds: Annotated[
         float, _limit("FIELDWAVE_RECEIVE_SECONDS", "How long a request may take to arrive.")
     ] = 30.0,
+    max_connection_age_seconds: Annotated[
+        float,
+        _limit("FIELDWAVE_MAX_CONNECTION_AGE_SECONDS", "How long a connection lasts, more or less."),
+    ] = 300.0,
     device_seconds: Annotated[
         float,
         _limit(
@@ -170,6 +174,7 @@ def serve(
         max_batch=max_batch,
         max_message_bytes=max_message_bytes,
         receive_seconds=receive_seconds,
+        max_connection_age_seconds=max_connection_age_seconds,
         device_seconds=device_seconds,
         hung_seconds=hung_seconds,
         recovery_seconds=recovery_seconds,
