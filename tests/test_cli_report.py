@@ -77,6 +77,16 @@ def test_a_page_of_its_own_name(digits: Conversion, tmp_path: Path, monkeypatch:
     assert [path.name for path in tmp_path.glob("*.html")] == ["digits-tiny.html"]
 
 
+def test_a_network_of_the_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run("digits", "--npu", "sim32", "--json")
+    found = json.loads(out)
+    assert (code, found["origin"], found["npu_macs"]) == (0, "estimated", found["macs"])
+    code, _, err = run("digits", "--npu", "sim32", "--image", "7.png")
+    said = " ".join(err.replace("│", " ").split())
+    assert code == 2 and "only a package says how an image becomes its input, not digits" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

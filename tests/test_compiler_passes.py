@@ -437,11 +437,29 @@ def test_explain_names_every_decision() -> None:
         "    bank 0: 64 of 65536 words\n"
         "    bank 1: 64 of 65536 words\n"
         "  descriptors\n"
-        "    transfer LOAD    x0\n"
-        f"    compute  CONV    {conv}\n"
-        f"    transfer STORE   {y.name}\n"
+        "    transfer LOAD    x0: 1024 bytes\n"
+        f"    compute  CONV    {conv}: 2496 bytes of the stream, after 1 transfers\n"
+        f"    transfer STORE   {y.name}: 1024 bytes, after 1 computations\n"
         "    image of 3264 bytes, memory of 5376 bytes\n"
     )
+
+
+def test_explain_says_how_inputs_are_folded_and_parts_joined() -> None:
+    b = Builder(16)
+    x = b.conv(b.input(3, 16, 16), 12, Window((7, 7), (2, 2), (3, 3, 3, 3)))
+    y = b.conv(x, 20, POINT)
+    compiled = compile_network(b.graph(b.conv(b.concat(x, y), 16, SAME)), SIM16)
+    lines = [line.strip() for line in explain(compiled).splitlines()]
+    joined, (fold,) = b.nodes[2].output, compiled.plans[0].folds.values()
+    (at,) = (number for number, line in enumerate(lines) if line == "folded inputs")
+    laid = compiled.plans[0].layouts["x0"].map
+    assert lines[at + 1] == f"x0: {fold.taps[0]} x {fold.taps[1]} taps of 16 x 16 x 3 side by side, {laid}"
+    assert lines[at + 2 : at + 6] == [
+        "layouts that are not plain",
+        f"{x.name}: 12 channels, 1 words from word 0 of {joined}, every 3 words",
+        f"{y.name}: 20 channels, 2 words from word 1 of {joined}, every 3 words",
+        f"{joined}: 32 channels, 3 words, every 3 words, 4 lanes between them empty",
+    ]
 
 
 def test_compiling_twice_gives_the_same_bytes() -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fieldwave.cli import output
+from fieldwave.cli.estimate import Bandwidth, Clock, Latency
 from fieldwave.cli.examples import examples
+from fieldwave.cli.network import read_network
 from fieldwave.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
@@ -22,23 +24,26 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 @app.command(
     epilog=examples(
         "fieldwave report rn50.zip --npu zcu104 --html rn50.html",
-        "fieldwave report rn50.zip --npu kv260 --clock 300 --bandwidth 9.6 --json",
+        "fieldwave report densenet121 --npu kv260 --clock 300 --bandwidth 9.6 --json",
         "fieldwave report rn50.zip --npu sim16 --image cat.jpg --html measured.html",
     )
 )
 def report(
-    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="What 'fieldwave convert' wrote.")],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A package, a quantized .onnx file, or a network of the zoo."),
+    ],
     npu: Annotated[str, typer.Option(help="The NPU. [dim]fieldwave npu list[/dim]", metavar="NAME")],
     image: Annotated[
         Path | None,
         typer.Option(help="JPEG or PNG: run it on the simulated NPU, and draw what was measured, not estimated."),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(help="The page to write; else the package's name and the NPU's.")
+        Path | None, typer.Option(help="The page to write; else the network's name and the NPU's.")
     ] = None,
-    clock: Annotated[float, typer.Option(help="Of the NPU, in MHz.", min=1)] = 200.0,
-    bandwidth: Annotated[float, typer.Option(help="Of its memory, in GB/s.", min=0.001)] = 19.2,
-    latency: Annotated[int, typer.Option(help="Of its memory, in cycles.", min=1)] = 100,
+    clock: Clock = 200.0,
+    bandwidth: Bandwidth = 19.2,
+    latency: Latency = 100,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -48,27 +53,30 @@ def report(
     """
     from fieldwave.compiler import compile_network
     from fieldwave.files import write_atomically
-    from fieldwave.graph import from_onnx
     from fieldwave.npu import configuration
-    from fieldwave.package import read_package
     from fieldwave.report import Board, collect, estimate, measure, page
 
     parameters = configuration(npu)
-    opened = read_package(package)
+    network = read_network(model, zoo=True)
+    package = network.package
+    if image is not None and package is None:
+        raise typer.BadParameter(
+            f"only a package says how an image becomes its input, not {model}", param_hint="'--image'"
+        )
+    inputs = package.image_input(_read(image)) if package is not None and image is not None else None
     board = Board(clock * 1e6, bandwidth * 1e9, latency)
-    inputs = opened.image_input(_read(image)) if image is not None else None
     with output.waiting(f"compiling for {npu}"):
-        compiled = compile_network(from_onnx(opened.model), parameters)
+        compiled = compile_network(network.graph, parameters)
     with output.waiting("estimating"):
         timelines = estimate(compiled, board)
-    if inputs is not None:
+    if package is not None and inputs is not None:
         estimated = sum(timeline.cycles for timeline in timelines)
         with output.waiting(f"simulating {npu}: minutes for a large network, and once to build it"):
-            timelines = measure(compiled, opened, inputs, board)
+            timelines = measure(compiled, package, inputs, board)
         off = estimated / sum(timeline.cycles for timeline in timelines) - 1
         output.note(f"estimated: {estimated:,} cycles, {100 * off:+.2f} %")
     facts = collect(compiled, timelines, board)
-    target = html or (None if as_json else Path(f"{package.stem}-{npu}.html"))
+    target = html or (None if as_json else Path(f"{Path(model).stem}-{npu}.html".replace(":", "-")))
     if target is not None:
         write_atomically(target, page(facts).encode())
     if as_json:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fieldwave.compiler.compiler import Compiled
 from fieldwave.compiler.emit import Image
 from fieldwave.compiler.operations import count_macs
+from fieldwave.compiler.records import read_records, stream_beats, transfer_bytes
 from fieldwave.compiler.schedule import Plan
 from fieldwave.compiler.tile import array_cycles
 from fieldwave.npu import Configuration
@@ -30,12 +31,14 @@ def explain(compiled: Compiled) -> str:
         plan, image = next(plans), next(images)
         for title, block in (
             ("operations", _operations(plan)),
+            ("folded inputs", _folds(plan)),
+            ("layouts that are not plain", _layouts(plan)),
             ("tiles", _tiles(plan)),
             ("activation memory", _memory(plan)),
-            ("descriptors", _descriptors(image)),
+            ("descriptors", _descriptors(plan, image)),
         ):
-            lines.append(f"  {title}")
-            lines.extend(f"    {line}" for line in block)
+            text = [f"    {line}" for line in block]
+            lines.extend([f"  {title}", *text] if text else [])
     return "\n".join(lines) + "\n"
 
 
@@ -53,6 +56,24 @@ def _operations(plan: Plan) -> Iterator[str]:
         text += f" -> {operation.output} ({plan.layouts[operation.output].map})"
         fused = ", ".join(operation.nodes)
         yield f"{text}  [{fused}]"
+
+
+def _folds(plan: Plan) -> Iterator[str]:
+    for name, fold in plan.folds.items():
+        (rows, columns), laid = fold.taps, plan.layouts[name].map
+        yield f"{name}: {rows} x {columns} taps of {plan.maps[name]} side by side, {laid}"
+
+
+def _layouts(plan: Plan) -> Iterator[str]:
+    """Tensors that share pixels with others, or have lanes without a channel between those with one."""
+    for name, layout in plan.layouts.items():
+        gaps = int(layout.lanes[-1]) + 1 - len(layout.lanes)
+        if layout.buffer == name and not gaps and layout.pitch == layout.words:
+            continue
+        text = f"{name}: {len(layout.lanes)} channels, {layout.words} words"
+        if layout.buffer != name:
+            text += f" from word {layout.offset} of {layout.buffer}"
+        yield f"{text}, every {layout.pitch} words" + (f", {gaps} lanes between them empty" if gaps else "")
 
 
 def _tiles(plan: Plan) -> Iterator[str]:
@@ -96,8 +117,18 @@ def _memory(plan: Plan) -> Iterator[str]:
         yield f"bank {bank}: {max(peaks, default=0)} of {words} words"
 
 
-def _descriptors(image: Image) -> Iterator[str]:
+def _descriptors(plan: Plan, image: Image) -> Iterator[str]:
+    """The queues, in an order in which they could run one by one: what each waits for, and what it moves."""
+    configuration = plan.configuration
+    records = read_records(image.data, configuration)
+    queues = {"compute": iter(records.compute), "transfer": iter(records.transfer)}
+    others = {"compute": "transfers", "transfer": "computations"}
     for task in image.tasks:
-        opcode = Opcode(task.fields["opcode"]).name
-        yield f"{task.queue:8} {opcode:7} {task.label}"
+        fields = next(queues[task.queue])
+        text = f"{task.queue:8} {Opcode(fields['opcode']).name:7} {task.label}"
+        if task.queue == "transfer":
+            text += f": {transfer_bytes(fields, configuration)} bytes"
+        elif stream := stream_beats(fields, configuration) * configuration.port_bytes:
+            text += f": {stream} bytes of the stream"
+        yield text + (f", after {fields['wait']} {others[task.queue]}" if fields["wait"] else "")
     yield f"image of {len(image.data)} bytes, memory of {image.arena_bytes} bytes"
