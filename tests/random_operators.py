@@ -147,7 +147,9 @@ def joined(draw: st.DrawFn) -> Case:
     whole = b.conv(x, draw(st.integers(1, 40)), Window((1, 1))) if draw(st.booleans()) else x
     parts = [whole]
     for _ in range(draw(st.integers(1, 3))):
-        new = b.conv(whole, draw(st.integers(1, 40)), Window((3, 3), pads=(1, 1, 1, 1)))
+        inner = b.conv(whole, draw(st.integers(1, 40)), Window((1, 1))) if draw(st.booleans()) else whole
+        maps = draw(st.integers(1, 40) | st.sampled_from([8, 16, 24]))
+        new = b.conv(inner, maps, Window((3, 3), pads=(1, 1, 1, 1)))
         parts.append(new)
         whole = b.concat(*parts) if draw(st.booleans()) else b.concat(whole, new)
     outputs = [whole]

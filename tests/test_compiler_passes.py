@@ -172,6 +172,44 @@ def test_parts_are_written_in_place_and_copied_where_two_joins_want_them() -> No
     assert (layout.buffer, layout.offset, layout.pitch) == (first.name, 2, 3)
 
 
+def dense_block(b: Builder, *growth: int) -> Graph:
+    """A small DenseNet: each layer narrows what is joined so far and joins its result."""
+    whole = b.conv(b.input(16, 5, 5), growth[0], POINT)
+    for maps in growth[1:]:
+        whole = b.concat(whole, b.conv(b.conv(whole, 12, POINT), maps, SAME))
+    return b.graph(b.conv(whole, 8, POINT))
+
+
+def joined_layouts(compiled: Compiled) -> list[tuple[int, list[int], bool]]:
+    """First word, lanes and merging of every part of the last concatenation."""
+    layouts = compiled.plans[0].layouts
+    widest = max(layouts.values(), key=lambda layout: layout.map.channels)
+    parts = [o.output for o in compiled.plans[0].operations if layouts[o.output].buffer == widest.buffer]
+    return [(layouts[n].offset, [int(layouts[n].lanes[i]) for i in (0, -1)], layouts[n].merged) for n in parts]
+
+
+def test_a_part_begins_at_any_tile_of_a_word() -> None:
+    """Words of 16 lanes, tiles of 8: 24 channels leave half a word, which the next 8 take; 9 more begin anew."""
+    b = Builder(23)
+    narrow = Configuration(16, 8, (1 << 15, 1 << 15), 4096, 16, 8)
+    compiled = check(dense_block(b, 24, 8, 9, 7), b.feeds(), narrow)
+    assert joined_layouts(compiled) == [
+        (0, [0, 23], False), (1, [8, 15], False), (2, [0, 8], False), (3, [0, 6], False),
+    ]  # fmt: skip
+    slices = [tilings[0].runs[0].output_slice for tilings in compiled.plans[0].tilings]
+    assert slices == [0, 0, 1, 0, 0, 0, 0, 0]
+
+
+def test_parts_of_one_word_are_merged_by_the_residual_adder() -> None:
+    """Words of 16 lanes written at once: 5 + 6 channels share one; 6 more would not end in it."""
+    b = Builder(24)
+    wide = Configuration(16, 16, (1 << 15, 1 << 15), 8192, 32, 16)
+    compiled = check(dense_block(b, 21, 6, 6, 4), b.feeds(), wide)
+    assert joined_layouts(compiled) == [
+        (0, [0, 20], False), (1, [5, 10], True), (2, [0, 5], False), (2, [6, 9], True),
+    ]  # fmt: skip
+
+
 # Tiling
 
 

@@ -114,7 +114,7 @@ def apart(cutting: Cutting, found: Sequence[Buffer]) -> dict[tuple[int, int], in
             words = strip.height * output.map.width * output.words
             if operation.residual is not None:
                 add(source, of(index, "residual", operation.residual.tensor, number), words)
-            if operation.pool is not None:
+            if operation.pool is not None or output.merged:
                 add(source, of(index, "output", operation.output, number), words)
             if before is not None:
                 add(source, before, found[before].words)

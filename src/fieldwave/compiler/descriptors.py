@@ -16,6 +16,7 @@ __all__ = ["AVERAGE_ONE", "compute_fields"]
 
 AVERAGE_ONE = 8
 """What the field ``average_shift`` holds where input and output have one scale."""
+STEPS = ("x_step", "y_step", "tile_step")
 ADDRESS = 1 << COMPUTE.positions["input_base"][0].bits
 
 
@@ -75,11 +76,14 @@ def compute_fields(
         "output_x_step": written.pitch,
         "output_y_step": written.step,
         "output_tile_step": 1,
+        "output_slice": run.output_slice,
         "clamp_low": -128,
         "clamp_high": 127,
     }
+    if tiling.words:
+        fields |= {"output_width": tiling.words, "stride_x": 0, "input_x_step": 1, "output_x_step": 1}
     if configuration.pixel_lanes > 1:
-        rows, columns = divmod(tiling.pixels, result.map.width)
+        rows, columns = divmod(tiling.pixels, fields["output_width"])
         fields |= {
             "lanes": tiling.lanes,
             "lane_pixels": tiling.pixels,
@@ -106,6 +110,15 @@ def compute_fields(
         }
     if operation.pool is not None:
         fields |= pool_fields(operation.pool, (strip.first, strip.last), (first, last), continues=strip.continues)
+    if result.merged:
+        # Where the word already holds channels, the sums are zero; where the sums are, the word is.
+        fields |= {
+            "residual": 1,
+            "residual_a_zero": -128,
+            "residual_b_zero": -128,
+            "output_zero": -128,
+            **{f"residual_{name}": fields[f"output_{name}"] for name in ("bank", "base", *STEPS)},
+        }
     if layouts[2] is not None and slabs[2] is not None:
         fields |= _residual_fields(operation, strip, run, slabs[2])
     return fields

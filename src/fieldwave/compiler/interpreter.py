@@ -142,7 +142,7 @@ class Interpreter:
         self._check_overlap(f, output, y, x)
         gathered: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
         for tile in range(f["tiles"]):
-            word, part = divmod(tile, c.slices)
+            word, part = divmod(f["output_slice"] + tile, c.slices)
             base = f["input_base"] + word * f["input_tile_step"]
             if base not in gathered:
                 vectors, padding = self._gather(f, base, y, x)

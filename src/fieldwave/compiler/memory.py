@@ -281,8 +281,10 @@ class _Search:
         ]
 
     def _can_stream(self, name: str) -> bool:
-        """A part of a joined tensor begins at a beat in memory only where words are whole beats."""
-        return len(self._group(name)) == 1 or self.configuration.input_lanes % self.configuration.port_bytes == 0
+        """A part of a joined tensor must begin at a beat in memory, and be stored without its neighbours."""
+        group = self._group(name)
+        whole = all(self.layouts[part].lanes[0] % self.configuration.input_lanes == 0 for part in group)
+        return len(group) == 1 or (whole and self.configuration.input_lanes % self.configuration.port_bytes == 0)
 
     def _strip_words(self, cutting: Cutting, index: int) -> int:
         """The most words that the strips of an operation hold of its streamed operands at once."""

@@ -134,6 +134,6 @@ def _weights(
 
 def _run_channels(run: Run, result: Layout, configuration: Configuration) -> NDArray[np.int64]:
     """The channel of every lane of a run's tiles, -1 where there is none."""
-    first = run.output_word * configuration.input_lanes
+    first = run.output_word * configuration.input_lanes + run.output_slice * configuration.output_lanes
     channels = result.channels(configuration.input_lanes)
     return channels[first : first + run.tiles * configuration.output_lanes]

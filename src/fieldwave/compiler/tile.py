@@ -23,6 +23,7 @@ from fieldwave.compiler.operations import Operation
 from fieldwave.compiler.pooled import results_width
 from fieldwave.compiler.strips import Strip, convolved
 from fieldwave.errors import ModelError
+from fieldwave.golden import Window
 from fieldwave.npu import Configuration
 from fieldwave.npu.isa import COMPUTE, Opcode
 
@@ -39,10 +40,11 @@ class Run:
 
     Attributes:
         output_word: the first.
-        tiles: tiles of output channels, from that word's first lane on.
+        tiles: tiles of output channels.
         input_word: first word of the input that the first output word needs.
         input_words: how many words it needs.
         input_step: words of the input from the need of one output word to that of the next.
+        output_slice: place of the first tile in its word.
     """
 
     output_word: int
@@ -50,6 +52,7 @@ class Run:
     input_word: int
     input_words: int
     input_step: int
+    output_slice: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Tiling:
         block_pixels: pixels of each block but the last.
         last_pixels: pixels of the last block.
         repeat: for each run, whether the stream holds the weights once per block.
+        words: of a global sum: the words of its one pixel, which take the place of output pixels; else 0.
     """
 
     runs: tuple[Run, ...]
@@ -71,6 +75,7 @@ class Tiling:
     block_pixels: int
     last_pixels: int
     repeat: tuple[bool, ...]
+    words: int = 0
 
     @property
     def pixels(self) -> int:
@@ -89,7 +94,8 @@ def tile(
     source, result = layouts[operation.input], layouts[operation.output]
     runs = tuple(_runs(operation, source, result, configuration))
     first, last = convolved(operation, strip)
-    everything = (last - first) * results_width(operation, result.map.width)
+    words = result.words if _is_uniform_sum(operation, source) else 0
+    everything = words or (last - first) * results_width(operation, result.map.width)
     pixels = _lane_pixels(everything, configuration)
     blocks = -(-pixels // configuration.block_pixels)
     block_pixels = -(-pixels // blocks)
@@ -108,7 +114,21 @@ def tile(
         for count in steps
     )
     lanes = -(-everything // pixels)
-    return Tiling(runs, lanes, blocks, block_pixels, pixels - (blocks - 1) * block_pixels, repeat)
+    return Tiling(runs, lanes, blocks, block_pixels, pixels - (blocks - 1) * block_pixels, repeat, words)
+
+
+def _is_uniform_sum(operation: Operation, source: Layout) -> bool:
+    """Whether an operation sums up a whole map, with the same constants for every channel.
+
+    A step of one pixel takes as long as one of four; with words as pixels none is that short, and the constants are
+    those of one word.
+    """
+    requantize = operation.requantize
+    if operation.opcode != Opcode.SUM or requantize is None:
+        return False
+    whole = operation.window == Window((source.map.height, source.map.width))
+    uniform = len(np.unique(requantize.bias)) == len(np.unique(requantize.scale)) == 1
+    return whole and uniform and operation.prescale is None and operation.residual is None
 
 
 def _lane_pixels(pixels: int, configuration: Configuration) -> int:
@@ -132,8 +152,16 @@ def array_cycles(operation: Operation, tiling: Tiling, run: Run, configuration: 
 
 
 def _runs(operation: Operation, source: Layout, result: Layout, configuration: Configuration) -> Iterator[Run]:
+    if _is_uniform_sum(operation, source):
+        yield Run(0, _tiles(result, 0, 1, configuration), 0, 1, 0)
+        return
     if operation.opcode != Opcode.CONV:
         yield Run(0, _tiles(result, 0, result.words, configuration), 0, 1, 1)
+        return
+    if operation.group == 1:
+        first = int(result.lanes[0]) // configuration.output_lanes
+        tiles = _tiles(result, 0, result.words, configuration) - first
+        yield Run(0, tiles, 0, source.words, 0, first)
         return
     needs = _needs(operation, source, result, configuration)
     start = 0

@@ -141,7 +141,7 @@ COMPUTE = Record(
         Field("output_y_step", 24, "words", "Between output rows."),
         Field("average_shift", 8, "bits", "AVERAGE: 8 - log2(input scale / output scale), 1 to 31."),
         Field("output_tile_step", 24, "words", "Between words of output channels: 1."),
-        Field("reserved_0", 8, "", "Zero."),
+        Field("output_slice", 8, "slices", "Place of the first tile in its word, of output and residual."),
         Field("residual_base", 24, "words", "Address of the first residual word."),
         Field("residual_bank", 8, "bank", "Bank of the residual."),
         Field("residual_x_step", 24, "words", "Between neighbours in a row: the residual has its own stride."),

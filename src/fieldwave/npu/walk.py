@@ -112,7 +112,7 @@ class Walk(wiring.Component):
             continues.eq(compute.pool & compute.pool_continues),
         ]
         with m.If(start):
-            m.d.sync += [running.eq(1), tile.eq(0), part.eq(0), *restart]
+            m.d.sync += [running.eq(1), tile.eq(0), part.eq(compute.output_slice[: len(part)]), *restart]
             m.d.sync += [tile_base.eq(self.base), row.eq(self.base + first.row)]
             m.d.sync += address.eq(self.base + first.offset)
             if self.configuration.pixel_lanes > 1:
