@@ -52,7 +52,10 @@ def stream(
             yield _scales(operation.prescale, run, source, configuration)
         if operation.requantize is None:
             continue
-        parameters = _parameters(operation, run, result, configuration)
+        channels = _run_channels(run, result, configuration)
+        if tiling.words:
+            channels = np.zeros(run.tiles * configuration.output_lanes, np.int64)  # all are like the first
+        parameters = _parameters(operation, channels, configuration)
         weights = _weights(operation, run, source, result, configuration)
         for tile in range(run.tiles):
             yield parameters[tile]
@@ -83,12 +86,11 @@ def _inner_table(table: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(table[np.arange(len(table)) ^ 0x80] ^ np.uint8(0x80))
 
 
-def _parameters(operation: Operation, run: Run, result: Layout, configuration: Configuration) -> list[bytes]:
+def _parameters(operation: Operation, channels: NDArray[np.int64], configuration: Configuration) -> list[bytes]:
     """The parameters of each tile. A lane without a channel yields zero."""
     requantize = operation.requantize
     assert requantize is not None
     lanes = configuration.output_lanes
-    channels = _run_channels(run, result, configuration)
     used = channels >= 0
     records = np.zeros(len(channels), _RECORD)
     records["scale"] = 1.0

@@ -120,8 +120,8 @@ def tile(
 def _is_uniform_sum(operation: Operation, source: Layout) -> bool:
     """Whether an operation sums up a whole map, with the same constants for every channel.
 
-    A step of one pixel takes as long as one of four; with words as pixels none is that short, and the constants are
-    those of one word.
+    A step of one pixel takes as long as one of four; with words as pixels none is that short. Every word gets the
+    same constants, whichever of its lanes hold channels.
     """
     requantize = operation.requantize
     if operation.opcode != Opcode.SUM or requantize is None:
@@ -153,7 +153,7 @@ def array_cycles(operation: Operation, tiling: Tiling, run: Run, configuration: 
 
 def _runs(operation: Operation, source: Layout, result: Layout, configuration: Configuration) -> Iterator[Run]:
     if _is_uniform_sum(operation, source):
-        yield Run(0, _tiles(result, 0, 1, configuration), 0, 1, 0)
+        yield Run(0, configuration.slices, 0, 1, 0)
         return
     if operation.opcode != Opcode.CONV:
         yield Run(0, _tiles(result, 0, result.words, configuration), 0, 1, 1)
