@@ -11,8 +11,8 @@ from fieldwave.errors import FieldwaveError, ImageError, NotFoundError, TensorEr
 from fieldwave.package import TensorSpec
 from fieldwave.preprocess import normalise, preprocess
 from fieldwave.serving.assemble import Prediction
+from fieldwave.serving.caller import CallerGoneError
 from fieldwave.serving.decode import UnknownSignatureError, decode
-from fieldwave.serving.execution import CallerGoneError
 from fieldwave.serving.signature import Signature
 from fieldwave.wire import to_tensor_proto
 from fieldwave.wire.messages import PredictRequest, TensorProto

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from fieldwave.errors import DeviceError
-from fieldwave.serving.execution import CallerGoneError, Executor
+from fieldwave.serving.caller import CallerGoneError
+from fieldwave.serving.execution import Executor
 from fieldwave.serving.timings import Timings
 from tests.served import Affine, affine, package, tensor
 

@@ -6,8 +6,8 @@ import grpc
 import pytest
 
 from fieldwave.errors import DeviceBusyError, ImageError, NotFoundError, TensorError
+from fieldwave.serving.caller import CallerGoneError
 from fieldwave.serving.decode import UnknownSignatureError
-from fieldwave.serving.execution import CallerGoneError
 from fieldwave.serving.status import BusyError, NotReadyError, status_of
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from fieldwave.serving.execution import Caller
+from fieldwave.serving.caller import Caller
 from fieldwave.serving.timings import Timings
 from fieldwave.wire.methods import REQUEST_ID_KEY, TIMINGS_KEY
 

@@ -10,18 +10,20 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from numpy.typing import NDArray
 
 from fieldwave.devices import Counters, Device
 from fieldwave.errors import DeviceError
 from fieldwave.package import Package
+from fieldwave.serving.caller import Caller, CallerGoneError, check_waiting
+from fieldwave.serving.job import End, Job
 from fieldwave.serving.periodic import Periodic
 from fieldwave.serving.timings import Timings
 from fieldwave.serving.turns import Turns
 
-__all__ = ["Caller", "CallerGoneError", "Executor", "ReplacedError", "check_waiting"]
+__all__ = ["Executor", "ReplacedError"]
 
 _log = logging.getLogger(__name__)
 
@@ -29,35 +31,8 @@ _LONGER = 20
 """A run that takes so many times as long as usual is on its way to be taken for one that never ends."""
 
 
-class Caller(Protocol):
-    """Who waits for a prediction.
-
-    Attributes:
-        client: what all the calls of one client have in common; turns are fair between clients.
-    """
-
-    client: str
-
-    def is_active(self) -> bool:
-        """Whether the caller still wants the answer."""
-
-    def time_remaining(self) -> float | None:
-        """Seconds until the caller gives up; None if never."""
-
-
-class CallerGoneError(Exception):
-    """The caller cancelled, or its deadline passed, before the device was free."""
-
-
 class ReplacedError(Exception):
     """Another network runs by now than the one that the tensors were made for; make them anew."""
-
-
-def check_waiting(caller: Caller) -> None:
-    """Raise `CallerGoneError` if ``caller`` waits no longer."""
-    patience = caller.time_remaining()
-    if not caller.is_active() or (patience is not None and patience <= 0):
-        raise CallerGoneError
 
 
 class Executor:
@@ -87,10 +62,10 @@ class Executor:
         self._healthy = True
         self._hung = ""
         self._hung_since = 0.0
-        self._running: _Job | None = None
+        self._running: Job | None = None
         self._watching = threading.Lock()
         self._usual: float | None = None  # seconds for one image
-        self._turns: Turns[_Job] = Turns()
+        self._turns: Turns[Job] = Turns()
         self.loads = 0
         self.counters: Counters = device.counters()
         self._thread = threading.Thread(target=self._work, name="fieldwave-device", daemon=True)
@@ -134,7 +109,7 @@ class Executor:
             DeviceError: the device failed, or does not end its run.
         """
 
-        def work(job: _Job) -> dict[str, NDArray[Any]]:
+        def work(job: Job) -> dict[str, NDArray[Any]]:
             check_waiting(caller)
             if loads is not None and loads != self.loads:
                 raise ReplacedError
@@ -142,7 +117,7 @@ class Executor:
 
         if hung := self._hung:
             raise DeviceError(hung)
-        job = _Job(work, caller, max((len(value) for value in inputs.values() if value.ndim), default=1))
+        job = Job(work, caller, max((len(value) for value in inputs.values() if value.ndim), default=1))
         patience = caller.time_remaining()
         self._turns.put(job, caller.client)
         if hung := self._hung:
@@ -178,7 +153,7 @@ class Executor:
         """
         network = self._device.prepare(package)
 
-        def exchange(job: _Job) -> None:
+        def exchange(job: Job) -> None:
             before = self._device.exchange(network)
             try:
                 self._device.run(first)
@@ -193,14 +168,14 @@ class Executor:
 
         if hung := self._hung:
             raise DeviceError(hung)
-        job = _Job(exchange)
+        job = Job(exchange)
         self._turns.put_first(job)
         job.outcome(None)
 
     def close(self, timeout: float) -> None:
         """Close the device, after the run under way if that ends within ``timeout`` seconds."""
         self._watchdog.stop()
-        self._turns.put_first(_Job(self._end))
+        self._turns.put_first(Job(self._end))
         self._thread.join(timeout)
         if self._thread.is_alive():
             _log.warning("the device is closed in the middle of a run that did not end in %g s", timeout)
@@ -214,13 +189,13 @@ class Executor:
             job.begun = job.ended = time.perf_counter()
             try:
                 job.settle(job.work(job))
-            except _End:
+            except End:
                 return
             except BaseException as error:
                 job.settle(error=error)
             del job  # with its tensors
 
-    def _run(self, inputs: Mapping[str, NDArray[Any]], job: _Job) -> dict[str, NDArray[Any]]:
+    def _run(self, inputs: Mapping[str, NDArray[Any]], job: Job) -> dict[str, NDArray[Any]]:
         if self._usual is not None:
             job.limit = self._patience + _LONGER * job.images * self._usual
         self._running = job
@@ -237,7 +212,7 @@ class Executor:
         self._usual = seconds if self._usual is None else 0.9 * self._usual + 0.1 * seconds
         return results
 
-    def _ended(self, job: _Job, *, healthy: bool) -> None:
+    def _ended(self, job: Job, *, healthy: bool) -> None:
         job.ended = time.perf_counter()
         with self._watching:
             self._running = None
@@ -261,56 +236,10 @@ class Executor:
         for job in self._turns.clear():
             job.settle(error=DeviceError(text))
 
-    def _end(self, job: _Job) -> None:
-        raise _End
+    def _end(self, job: Job) -> None:
+        raise End
 
     def _note(self, *, healthy: bool) -> None:
         if healthy != self._healthy:
             self._healthy = healthy
             self._report(healthy)
-
-
-class _End(Exception):
-    """The last job of the device's thread."""
-
-
-class _Job:
-    """Something that the device's thread does, once, and whose outcome another thread waits for."""
-
-    def __init__(self, work: Callable[[_Job], Any], caller: Caller | None = None, images: int = 1) -> None:
-        self.work: Callable[[_Job], Any] = work
-        self.caller = caller
-        self.images = max(images, 1)
-        self.limit = float("inf")
-        self.put = time.perf_counter()
-        self.begun = self.ended = self.put
-        self._result: Any = None
-        self._error: BaseException | None = None
-        self._once = threading.Lock()
-        self._done = threading.Lock()
-        self._done.acquire()
-
-    def settle(self, result: Any = None, error: BaseException | None = None) -> bool:
-        """Say how it came out; False if that has been said before, and is not changed."""
-        if not self._once.acquire(blocking=False):
-            return False
-        self._result, self._error = result, error
-        self._done.release()
-        return True
-
-    def outcome(self, patience: float | None) -> Any:
-        """Wait for the outcome.
-
-        Raises:
-            CallerGoneError: there is none after ``patience`` seconds.
-        """
-        timeout = -1 if patience is None else min(max(patience, 0), threading.TIMEOUT_MAX)
-        if not self._done.acquire(timeout=timeout) and self.settle():
-            raise CallerGoneError
-        error, self._error = self._error, None
-        if error is None:
-            return self._result
-        try:
-            raise error
-        finally:
-            del error  # its traceback holds this frame, and all the tensors of those before

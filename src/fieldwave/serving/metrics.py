@@ -45,19 +45,20 @@ class Metrics:
         self._stages = [(stage, stages.labels(stage).observe) for stage in STAGES]
         self._images = Counter("images", "Images predicted.", **common)
         self._healthy = Gauge("device_healthy", "1 if the device answered its last run, else 0.", **common)
+        self._info = Gauge(
+            "build_info",
+            "1, with what is served as labels.",
+            ("version", "model", "device", "package"),
+            **common,
+        )
         self._common = common
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
 
-    def describe(self, *, model: str, device: str, digest: str) -> None:
-        """Say what is served."""
-        info = Gauge(
-            "build_info",
-            "1, with what is served as labels.",
-            ("version", "model", "device", "package"),
-            **self._common,
-        )
-        info.labels(__version__, model, device, digest).set(1)
+    def describe(self, model: str, device: str, digest: str) -> None:
+        """Say what is served from now on."""
+        self._info.clear()
+        self._info.labels(__version__, model, device, digest).set(1)
 
     def watch(
         self, *, in_hand: Callable[[], int], waiting: Callable[[], int], counters: Callable[[], Counters | None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from fieldwave.serving.execution import Caller
+from fieldwave.serving.caller import Caller
 from fieldwave.serving.status import BusyError
 
 __all__ = ["Place", "Places"]

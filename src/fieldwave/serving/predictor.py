@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from fieldwave.serving.assemble import Prediction
 from fieldwave.serving.call import Call
-from fieldwave.serving.execution import CallerGoneError, Executor, ReplacedError, check_waiting
+from fieldwave.serving.caller import CallerGoneError, check_waiting
+from fieldwave.serving.execution import Executor, ReplacedError
 from fieldwave.serving.metrics import Metrics
 from fieldwave.serving.places import Place, Places
 from fieldwave.serving.signature import Signature

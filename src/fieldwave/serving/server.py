@@ -1,18 +1,14 @@
-"""The gRPC server: from a package to a service that answers, and back to nothing."""
+"""The server: from a package to a service that answers, and back to nothing."""
 
 from __future__ import annotations
 
 import logging
-import ssl
 import threading
 from collections.abc import Callable
-from concurrent import futures
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-
-import grpc
 
 from fieldwave.devices import Device, open_device
 from fieldwave.errors import DeviceError, ServiceError
@@ -20,21 +16,20 @@ from fieldwave.leases import Lease, acquire
 from fieldwave.package import Package, read_package
 from fieldwave.serving.answered import Answered
 from fieldwave.serving.authentication import Authentication
-from fieldwave.serving.certificates import server_context, server_credentials
-from fieldwave.serving.execution import CallerGoneError, Executor
+from fieldwave.serving.caller import CallerGoneError
+from fieldwave.serving.execution import Executor
 from fieldwave.serving.exposure import warn_if_exposed
+from fieldwave.serving.grpc_front import GrpcFront
 from fieldwave.serving.grpc_methods import GrpcMethods
 from fieldwave.serving.health import Health
+from fieldwave.serving.http_front import start_http
 from fieldwave.serving.inference_service import InferenceService
-from fieldwave.serving.listen import listen, listen_on_socket
 from fieldwave.serving.metrics import Metrics
 from fieldwave.serving.model_service import ModelService
 from fieldwave.serving.options import ServeOptions
 from fieldwave.serving.periodic import Periodic
 from fieldwave.serving.predictor import Model, Predictor
 from fieldwave.serving.probe import Probe
-from fieldwave.serving.receiving import Receiving
-from fieldwave.serving.reflect import add_reflection
 from fieldwave.serving.service import PredictionService
 from fieldwave.serving.signature import Signature
 from fieldwave.serving.warm_up import Nobody, first_inputs, warm_up
@@ -46,22 +41,10 @@ __all__ = ["Server"]
 
 _log = logging.getLogger(__name__)
 
-# Every call that is let in has a thread: whoever says nothing keeps nobody else waiting. So each kind has a limit,
-# and what remains beyond them answers those that are refused.
-_SPARE_RECEIVERS = 24
-_REFLECTIONS = 8
-_CHECKS = 24
-_SPARE_CALLS = 64
-
-_SPARE_THREADS = 4
-_HELD_MESSAGES = 8
-"""So many of the largest requests fit into the memory for what HTTP clients are sending."""
-
 _SWEEP_SECONDS = 1.0
 _KEYS_SECONDS = 1.0
 """How long a key that was regenerated still opens the service."""
-_LAST_REQUEST_SECONDS = 1.0
-"""How long a request that is on its way may take to arrive when the service stops."""
+_LAST_TASK_SECONDS = 1.0
 
 
 class Server:
@@ -95,16 +78,12 @@ class Server:
         self._probe_port = 0
         self._http: HttpServer | None = None
         self._http_port = 0
-        self._socket: Path | None = None
         self._probe: Probe | None = None
         self._authentication: Authentication | None = None
-        self._grpc: grpc.Server | None = None
+        self._grpc: GrpcFront | None = None
         self._metrics = Metrics()
         self._predictor: Predictor | None = None
         self._executor: Executor | None = None
-        self._predictions = Receiving(2 * options.workers + _SPARE_RECEIVERS, options.receive_seconds)
-        self._reflections = Receiving(_REFLECTIONS, options.receive_seconds)
-        self._checks = Receiving(_CHECKS, options.receive_seconds)
         self._sweep = Periodic("sweep", min(_SWEEP_SECONDS, options.receive_seconds), self._end_overdue)
         self._recovery = Periodic("recovery", options.recovery_seconds, self._recover)
         self._rotation = Periodic("rotation", _KEYS_SECONDS, self._refresh_keys)
@@ -169,6 +148,7 @@ class Server:
 
         def loaded() -> None:
             predictor.model = model
+            self._metrics.describe(model.signature.model, model.device, model.digest)
 
         executor.load(package, first_inputs(signature), loaded)
         self._warm_up = partial(warm_up, executor, signature)
@@ -201,12 +181,7 @@ class Server:
             if http is not None:
                 http.start()
             if self._grpc is not None:
-                done = self._grpc.stop(grace)
-                self._reflections.end()
-                if not done.wait(min(grace, _LAST_REQUEST_SECONDS)):
-                    self._predictions.end()
-                    self._checks.end()
-                done.wait()
+                self._grpc.stop(grace)
             if http is not None:
                 http.join()
             self._sweep.stop()
@@ -220,10 +195,8 @@ class Server:
                 self._lease.release()
             if self._probe is not None:
                 self._probe.stop()
-            if self._socket is not None:
-                self._socket.unlink(missing_ok=True)
             for task in (self._sweep, self._recovery, self._rotation):
-                task.join(_LAST_REQUEST_SECONDS)
+                task.join(_LAST_TASK_SECONDS)
             self._stopped.set()
 
     def __enter__(self) -> Self:
@@ -244,7 +217,6 @@ class Server:
         model = _model(package, options)
         self._predictor = predictor = Predictor(model, capacity=2 * options.workers, metrics=self._metrics)
         answered = Answered(self._metrics, log=options.log_requests)
-        methods = GrpcMethods(self._predictions, answered)
         services = (
             PredictionService(predictor, max_batch=options.max_batch),
             ModelService(predictor),
@@ -252,19 +224,15 @@ class Server:
         )
         if options.keys is not None:
             self._authentication = Authentication(options.keys)
-        credentials = _credentials(options)
-        self._grpc = _grpc_server(options, self._authentication)
-        self._grpc.add_generic_rpc_handlers(tuple(service.handlers(methods) for service in services))
-        self._health.add_to(self._grpc, self._checks)
-        add_reflection(self._grpc, self._reflections)
+        self._grpc = GrpcFront(options, self._authentication)
+        methods = GrpcMethods(self._grpc.receiving, answered)
         # The port first: that it is taken is said at once, and clients can wait for health while a device loads.
-        self._port = listen(self._grpc, options.host, options.grpc_port, credentials)
-        if options.socket is not None:
-            listen_on_socket(self._grpc, options.socket)
-            self._socket = options.socket
-        warn_if_exposed(options.host, keys=options.keys is not None, tls=credentials is not None)
+        self._port = self._grpc.listen((service.handlers(methods) for service in services), self._health)
+        warn_if_exposed(options.host, keys=options.keys is not None, tls=options.tls_cert is not None)
         if options.http_port is not None:
-            self._start_http(options.http_port, predictor, answered)
+            self._http, self._http_port = start_http(
+                options, options.http_port, predictor, answered, self._authentication
+            )
         if options.probe_port is not None:
             self._probe = Probe(self._health)
             self._probe_port = self._probe.start(options.host, options.probe_port)
@@ -285,7 +253,7 @@ class Server:
         self._device.load(package)
         model = _model(package, options, self._device.name)
         self._executor = executor = Executor(self._device, self._report, patience=options.device_seconds)
-        self._metrics.describe(model=model.signature.model, device=model.device, digest=model.digest)
+        self._metrics.describe(model.signature.model, model.device, model.digest)
         self._metrics.watch(
             in_hand=lambda: len(predictor.places),
             waiting=lambda: executor.waiting,
@@ -307,20 +275,6 @@ class Server:
             options.protection,
         )
 
-    def _start_http(self, port: int, predictor: Predictor, answered: Answered) -> None:
-        from fieldwave.serving.http import HttpServer
-        from fieldwave.serving.http.app import App
-
-        options = self._options
-        limits = {"max_batch": options.max_batch, "max_bytes": options.max_message_bytes}
-        self._http = HttpServer(
-            App(predictor, answered, self._authentication, **limits),
-            threads=2 * options.workers + _SPARE_THREADS,
-            patience=options.receive_seconds,
-            max_held_bytes=_HELD_MESSAGES * options.max_message_bytes,
-        )
-        self._http_port = self._http.start(options.host, port, _context(options))
-
     def _report(self, healthy: bool) -> None:
         self._health.report(healthy)
         self._metrics.healthy(healthy)
@@ -330,9 +284,8 @@ class Server:
         self._waiting(reason)
 
     def _end_overdue(self) -> None:
-        self._predictions.end_overdue()
-        self._reflections.end_overdue()
-        self._checks.end_overdue()
+        if self._grpc is not None:
+            self._grpc.end_overdue()
         if self._probe is not None:
             self._probe.end_overdue()
 
@@ -355,36 +308,3 @@ class Server:
 def _model(package: Package, options: ServeOptions, device: str = "") -> Model:
     signature = Signature.of(package, options.name)
     return Model(signature, package.manifest.to_json().decode(), device, package.digest)
-
-
-def _credentials(options: ServeOptions) -> grpc.ServerCredentials | None:
-    if options.tls_cert is None or options.tls_key is None:
-        return None
-    return server_credentials(options.tls_cert, options.tls_key, options.client_ca)
-
-
-def _context(options: ServeOptions) -> ssl.SSLContext | None:
-    if options.tls_cert is None or options.tls_key is None:
-        return None
-    return server_context(options.tls_cert, options.tls_key, options.client_ca)
-
-
-def _grpc_server(options: ServeOptions, authentication: Authentication | None) -> grpc.Server:
-    # Predictions are received first and then in hand, each kind up to its limit.
-    calls = 4 * options.workers + _SPARE_RECEIVERS + _REFLECTIONS + _CHECKS + _SPARE_CALLS
-    return grpc.server(
-        futures.ThreadPoolExecutor(calls, thread_name_prefix="fieldwave-grpc"),
-        interceptors=() if authentication is None else (authentication,),
-        maximum_concurrent_rpcs=calls,
-        options=(
-            ("grpc.so_reuseport", 0),  # or a second server would share the port without a word
-            ("grpc.max_receive_message_length", options.max_message_bytes),
-            ("grpc.max_send_message_length", -1),
-            # Who connects and says nothing, not even hello, is not kept for the two minutes that gRPC would.
-            ("grpc.server_handshake_timeout_ms", round(1000 * min(options.receive_seconds, 120.0))),
-            ("grpc.keepalive_time_ms", 60_000),  # a peer that vanished in mid-call must not hold its place
-            ("grpc.keepalive_timeout_ms", 20_000),
-            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # a client that asks after us does no harm
-            ("grpc.max_connection_age_ms", round(1000 * min(options.max_connection_age_seconds, 1e6))),
-        ),
-    )

@@ -8,8 +8,8 @@ import secrets
 import grpc
 
 from fieldwave.errors import DeviceError, InputError, NotFoundError
+from fieldwave.serving.caller import CallerGoneError
 from fieldwave.serving.decode import UnknownSignatureError
-from fieldwave.serving.execution import CallerGoneError
 
 __all__ = ["BusyError", "NotReadyError", "status_of"]
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave.serving.assemble import Prediction
+from fieldwave.serving.caller import Caller
 from fieldwave.serving.decode import decode
 from fieldwave.serving.encode import encode
-from fieldwave.serving.execution import Caller, Executor
+from fieldwave.serving.execution import Executor
 from fieldwave.serving.signature import Signature
 from fieldwave.wire.requests import encode_request
 
