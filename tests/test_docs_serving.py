@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fieldwave.serving.metrics import Metrics
+from tests.served import serving
+from tests.test_serving_http import ask
+from tests.test_serving_inference import tensor
+
+TEXT = (Path(__file__).parents[1] / "docs" / "serving.md").read_text()
+
+
+def test_every_metric_is_in_the_document_and_the_other_way_round() -> None:
+    with serving(http_port=0) as server:
+        ask(server, "/v1/models/affine:predict", {"instances": tensor().tolist()})
+        text = ask(server, "/metrics")[1].decode()
+    found = set(re.findall(r"^# TYPE (fieldwave_\w+)", text, re.MULTILINE))
+    table = TEXT[TEXT.index("| metric |") : TEXT.index("What was refused")]
+    named = set(re.findall(r"`(fieldwave_\w+)`", table))
+    named |= {f"fieldwave_device{rest}" for rest in re.findall(r"`(_\w+)`", table)}
+    # Of devices with a clock alone.
+    assert named - found == {"fieldwave_device_cycles_total", "fieldwave_device_macs_total"}
+    assert found <= named
+
+
+def test_a_series_of_metrics_begins_empty() -> None:
+    assert b"fieldwave_images_total 0.0" in Metrics().exposition()
