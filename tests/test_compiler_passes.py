@@ -255,15 +255,28 @@ def test_the_first_layer_takes_all_taps_at_once() -> None:
 
 
 def test_only_columns_are_folded_where_more_would_take_longer_to_load() -> None:
-    """One tile of 16 channels needs 10 cycles a pixel for all taps, but their 160 bytes 13; for its columns 14."""
+    """One tile of 16 channels needs 3 cycles a pixel for all taps and 4 for its columns, at 3 bytes a cycle."""
     b = Builder(17)
-    y = b.conv(b.input(3, 20, 20), 16, Window((7, 7), (2, 2), (3, 2, 3, 4), (1, 2)))
-    narrow = replace(SIM16, port_bytes=8, ring_bytes=1 << 16)
+    y = b.conv(b.input(3, 20, 20), 16, Window((2, 7), (1, 2), (0, 2, 0, 4), (1, 2)))
+    narrow = replace(SIM16, port_bytes=4, ring_bytes=1 << 16)
     compiled = check(b.graph(y), b.feeds(), narrow)
     (operation,) = compiled.plans[0].operations
-    assert operation.window == Window((7, 1), (2, 1), (3, 0, 3, 0))
+    assert operation.window == Window((2, 1))
     fold = compiled.images[0].inputs[0].fold
     assert fold == Fold((1, 7), (1, 2), (1, 2), (0, 2), (20, 7), b.inputs[0].zero)
+
+
+def test_rows_are_folded_in_groups_where_that_is_less_to_load() -> None:
+    """7 x 7 over 3 channels on 64 lanes: all taps take 3 words of a pixel, three rows of 21 take one of two."""
+    b = Builder(17)
+    y = b.conv(b.input(3, 20, 20), 64, Window((7, 7), (2, 2), (3, 2, 3, 4)))
+    wide = Configuration(64, 64, (1 << 16, 1 << 16), 1 << 16, 128, 64)
+    compiled = check(b.graph(y), b.feeds(), wide)
+    (operation,) = compiled.plans[0].operations
+    assert operation.window == Window((3, 1), (2, 1), dilations=(3, 1))
+    fold = compiled.images[0].inputs[0].fold
+    assert fold == Fold((3, 7), (1, 2), (1, 1), (3, 2), (25, 10), b.inputs[0].zero)
+    assert compiled.program.sections[0].macs == 100 * 64 * 147  # type: ignore[union-attr]
 
 
 def test_an_input_that_others_read_is_not_folded() -> None:

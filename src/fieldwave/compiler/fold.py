@@ -1,18 +1,19 @@
 """The first layer: three channels would leave most input lanes idle, so the kernel's taps are folded into them.
 
-A convolution over C channels whose window has ``kh x kw`` taps becomes one with fewer taps over more channels:
-its columns side by side (``kh`` taps over ``kw * C``), or all of them (one tap over ``kh * kw * C``). The host
-lays the input out when it hands it over::
+A convolution over C channels whose window has ``kh x kw`` taps becomes one with fewer taps over more channels: its
+columns side by side (``kh`` taps over ``kw * C``), all taps (one over ``kh * kw * C``), or groups of its rows. The
+host lays the input out when it hands it over::
 
     folded[y, x, (ky * kw + kx) * C + c] = input[y * stride + ky * dilation - above, x * stride + ..., c]
 
-or the zero point, outside. A 7 x 7 convolution over an RGB image takes 3 steps on 64 lanes instead of 49 (7 where
-only the columns are folded). A fold over rows and columns holds every pixel many times, so it is more to load:
-what costs least is chosen.
+or the zero point, outside. A 7 x 7 convolution over an RGB image takes 3 steps on 64 lanes instead of 49: all
+taps are 147 channels, three rows of them 63. A fold over all taps holds every pixel many times, so it is more to
+load: what costs least is chosen.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,10 @@ __all__ = ["Fold", "fold_first_layers", "folded_map"]
 
 MEMORY_SHARE = 0.75
 """Part of the port's width that memory is expected to deliver, for weighing loads against cycles of the array."""
+
+
+HIDDEN = 0.05
+"""What a load costs that overlaps with the array: of the time that it takes."""
 
 
 @dataclass(frozen=True)
@@ -144,13 +149,18 @@ def _fold(
 
 
 def _candidates(operation: Operation, source: FeatureMap, result: FeatureMap) -> Iterator[Fold]:
-    """Columns, then rows and columns."""
+    """Columns, then also groups of rows, then all rows."""
     window, zero = operation.window, operation.input_zero
     (rows, columns), (above, left) = window.kernel, window.pads[:2]
     strides, dilations = _pair(window.strides), _pair(window.dilations)
     if columns > 1:
         size = source.height, result.width
         yield Fold((1, columns), (1, strides[1]), (1, dilations[1]), (0, left), size, zero)
+    for group in range(2, rows):
+        step = math.gcd(strides[0], group * dilations[0])
+        reach = (result.height - 1) * strides[0] + (-(-rows // group) - 1) * group * dilations[0]
+        size = reach // step + 1, result.width
+        yield Fold((group, columns), (step, strides[1]), dilations, (above, left), size, zero)
     if rows > 1:
         yield Fold((rows, columns), strides, dilations, (above, left), (result.height, result.width), zero)
 
@@ -161,12 +171,13 @@ def _pair(values: Sequence[int]) -> tuple[int, int]:
 
 
 def _cost(operation: Operation, source: FeatureMap, result: FeatureMap, configuration: Configuration) -> float:
-    """Cycles of the array, or of the load where that takes longer."""
+    """Cycles of the array, or of the load where that takes longer; of two that take as long, the smaller load."""
     words = _words(source, configuration)
     taps = operation.window.kernel[0] * operation.window.kernel[1]
     tiles = -(-result.channels // configuration.output_lanes)
-    load = source.pixels * words * configuration.input_lanes / (configuration.port_bytes * MEMORY_SHARE)
-    return max(result.pixels * taps * words * tiles, load)
+    beats = words * configuration.input_lanes / (configuration.port_bytes * MEMORY_SHARE)
+    load = source.pixels * max(beats, words / configuration.pixel_lanes)
+    return max(result.pixels * taps * words * tiles / configuration.pixel_lanes, load) + load * HIDDEN
 
 
 def _words(size: FeatureMap, configuration: Configuration) -> int:
@@ -178,15 +189,22 @@ def _folded_operation(operation: Operation, fold: Fold) -> Operation:
     assert weights is not None
     maps, channels, height = weights.shape[:3]
     above, _, below, _ = window.pads
+    groups = -(-height // fold.taps[0])
     if fold.taps[0] == 1:
         left = Window((height, 1), (window.strides[0], 1), (above, 0, below, 0), (window.dilations[0], 1))
-    else:
+    elif groups == 1:
         left = Window((1, 1))
+    else:
+        stride, dilation = window.strides[0], fold.taps[0] * window.dilations[0]
+        left = Window((groups, 1), (stride // fold.strides[0], 1), dilations=(dilation // fold.strides[0], 1))
     depth = fold.taps[0] * fold.taps[1] * channels
+    spare = groups * fold.taps[0] - height  # rows of the last group that the kernel does not have
+    filled = np.pad(weights, ((0, 0), (0, 0), (0, spare), (0, 0)))
     return replace(
         operation,
         window=left,
-        weights=weights.reshape(maps, channels, *left.kernel, *fold.taps)
+        weights=filled.reshape(maps, channels, *left.kernel, *fold.taps)
         .transpose(0, 4, 5, 1, 2, 3)
         .reshape(maps, depth, *left.kernel),
+        macs=weights.size,
     )

@@ -163,6 +163,7 @@ class Operation:
         table: uint8 [256], applied to every result.
         prescale: what happens to every element of the input before the window takes it.
         pool: a max pool over the results.
+        macs: CONV: multiply-accumulates of the network for each pixel of the result, where weights were added.
     """
 
     nodes: tuple[str, ...]
@@ -180,6 +181,7 @@ class Operation:
     table: NDArray[np.uint8] | None = None
     prescale: Prescale | None = None
     pool: Pool | None = None
+    macs: int | None = None
 
     @property
     def name(self) -> str:
@@ -219,4 +221,5 @@ def count_macs(operation: Operation, output: FeatureMap) -> int:
     if operation.weights is None or operation.identity:
         return before
     results = output if operation.pool is None else operation.pool.source
-    return before + operation.weights.size * results.pixels
+    each = operation.weights.size if operation.macs is None else operation.macs
+    return before + each * results.pixels
