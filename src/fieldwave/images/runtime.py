@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fieldwave.errors import ArtifactError, NotFoundError
+from fieldwave.images import bytecode
 from fieldwave.images.base import CONFIG, Base
 from fieldwave.images.inside import GRPC_PORT, PACKAGE, PROBE_PORT, USER
 from fieldwave.images.layer import LAYER, LayerWriter, WrittenLayer
-from fieldwave.images.lock import lock_file
+from fieldwave.images.lock import PYTHON, lock_file
 from fieldwave.images.source_files import SourceFile, digest, source_files
 from fieldwave.images.wheel import wheel_files
 from fieldwave.images.wheels import Progress, wheels
@@ -27,10 +29,11 @@ from fieldwave.version import __version__
 
 __all__ = ["EPOCH", "FORMAT", "Runtime", "runtime"]
 
-FORMAT = 1
+FORMAT = 2
 """Counts up when the same inputs are to give another image."""
 _LIBRARIES = "fieldwave/lib"
 _PROGRAMS = "fieldwave/bin"
+_BYTECODE = "fieldwave/bytecode"
 _COMMAND = "#!{python}\nfrom fieldwave.cli import main\n\nmain()\n"
 EPOCH = "1970-01-01T00:00:00Z"
 _ENVIRONMENT = {
@@ -40,6 +43,7 @@ _ENVIRONMENT = {
     "PYTHONPATH": f"/opt/{_LIBRARIES}",
     "PYTHONUNBUFFERED": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONPYCACHEPREFIX": f"/opt/{_BYTECODE}",
     # glibc keeps freed tensors for the next request, instead of giving their pages back each time.
     "MALLOC_MMAP_THRESHOLD_": str(128 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
@@ -75,7 +79,8 @@ def runtime(
     """
     own = source_files()
     lock = lock_file(base.architecture).read_bytes()
-    key = hashlib.sha256(to_json([FORMAT, base.digest, hashlib.sha256(lock).hexdigest(), digest(own)])).hexdigest()
+    made_from = [FORMAT, base.digest, hashlib.sha256(lock).hexdigest(), digest(own), bytecode.compiler()]
+    key = hashlib.sha256(to_json(made_from)).hexdigest()
     repository = f"runtimes/{base.architecture}"
     try:
         _, manifest = store.manifest(repository, key[:32])
@@ -105,7 +110,8 @@ def _make(
     ]
     with tempfile.TemporaryDirectory() as scratch:
         progress("packing the runtime", 0.2)
-        libraries = _libraries(found, base.root, Path(scratch) / "libraries", progress)
+        modules = _standard_library(store, base, manifest, log)
+        libraries = _libraries(found, modules, base, Path(scratch) / "libraries", progress)
         log(f"layer {libraries.digest}: {len(found)} wheels, {libraries.size:,} bytes")
         fieldwave = _fieldwave(own, base, Path(scratch) / "fieldwave")
         log(f"layer {fieldwave.digest}: fieldwave {__version__}, {len(own)} files, {fieldwave.size:,} bytes")
@@ -115,9 +121,30 @@ def _make(
         store.push(repository, Artifact("", (*held, *new), Layer(CONFIG, to_json(config))), tag)
 
 
-def _libraries(found: Sequence[Path], root: str, path: Path, progress: Progress) -> WrittenLayer:
-    top = f"{root}/{_LIBRARIES}"
+def _standard_library(store: Store, base: Base, manifest: Manifest, log: Log) -> Mapping[str, bytes]:
+    """The modules to compile besides those of the wheels; none where this Python cannot."""
+    if bytecode.compiler():
+        return bytecode.standard_library(store, base, manifest)
+    log(f"no byte code: images have Python {PYTHON}, this is {platform.python_version()}; services start slower")
+    return {}
+
+
+def _add_bytecode(layer: LayerWriter, root: str, name: str, place: str, source: bytes) -> None:
+    """The byte code of the module ``name``, which is at ``/place`` in the image; nothing if there is none."""
+    found = bytecode.pyc(name, source) if bytecode.compiler() else None
+    if found is not None:
+        target = f"{root}/{_BYTECODE}/{bytecode.file_name(place)}"
+        layer.folder(target.rpartition("/")[0], above=root)
+        layer.file(target, found)
+
+
+def _libraries(
+    found: Sequence[Path], modules: Mapping[str, bytes], base: Base, path: Path, progress: Progress
+) -> WrittenLayer:
+    root, top = base.root, f"{base.root}/{_LIBRARIES}"
     with LayerWriter(path) as layer:
+        for name, source in modules.items():
+            _add_bytecode(layer, root, name, f"{bytecode.library_folder(base)}{name}", source)
         for number, wheel in enumerate(found):
             progress("packing the runtime", 0.2 + 0.4 * number / len(found))
             for file in wheel_files(wheel):
@@ -127,6 +154,9 @@ def _libraries(found: Sequence[Path], root: str, path: Path, progress: Progress)
                     layer.deflated_file(name, file.data, file.crc, file.size)
                 else:
                     layer.file(name, file.data)
+                if file.path.endswith(".py"):
+                    place = f"opt/{_LIBRARIES}/{file.path}"
+                    _add_bytecode(layer, root, file.path, place, bytecode.content(file))
         return layer.finish()
 
 
@@ -136,6 +166,7 @@ def _fieldwave(own: Sequence[SourceFile], base: Base, path: Path) -> WrittenLaye
             place = f"{base.root}/{_LIBRARIES}/{name}"
             layer.folder(place.rpartition("/")[0], above=f"{base.root}/{_LIBRARIES}")
             layer.file(place, data)
+            _add_bytecode(layer, base.root, name, f"opt/{_LIBRARIES}/{name}", data)
         layer.folder(f"{base.root}/{_PROGRAMS}", above=f"{base.root}/fieldwave")
         layer.file(f"{base.root}/{_PROGRAMS}/fieldwave", _COMMAND.format(python=base.python).encode(), 0o755)
         layer.link(f"{base.root}/{_PROGRAMS}/python3", base.python)
