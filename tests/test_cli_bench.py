@@ -7,19 +7,17 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 import fieldwave
-from fieldwave.bench import bench_service, example_input
 from fieldwave.cli import app
 from fieldwave.conversion import Conversion
 from fieldwave.deploy import LocalTarget, Service
 from fieldwave.workspace import Workspace
 from fieldwave.zoo import digit_png, digits_images
-
-FIGURES = ["p50", "p90", "p99", "best"]
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +44,14 @@ def inside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["bench", *arguments, "--seconds", "0.05"])
+    seconds = () if "--seconds" in arguments else ("--seconds", "0.05")
+    result = CliRunner().invoke(app, ["bench", *arguments, *seconds])
     return result.exit_code, result.stdout, result.stderr
 
 
-def check(out: str, target: str) -> None:
-    found = json.loads(out)
-    assert sorted(found) == sorted([*FIGURES, "count", "rate", "target"])
-    assert found["target"] == target
-    assert found["count"] >= 1 and found["rate"] > 0
-    assert 0 < found["best"] <= found["p50"] <= found["p90"] <= found["p99"]
+def check(found: dict[str, Any]) -> None:
+    assert found["answered"] > 0 and found["requests"] >= 1 and found["errors"] == {}
+    assert 0 < found["p50"] <= found["p90"] <= found["p99"] <= found["p999"] <= found["worst"]
 
 
 def test_a_package_on_a_device(digits: Conversion) -> None:
@@ -66,22 +62,47 @@ def test_a_package_on_a_device(digits: Conversion) -> None:
     assert re.fullmatch(r"(\d+\.\d{3} +){4}\d+\.\d +\d+", figures)
     code, out, err = run(str(digits.path), "--json")
     assert (code, err) == (0, "")
-    check(out, str(digits.path))
+    found = json.loads(out)
+    assert sorted(found) == sorted(["p50", "p90", "p99", "best", "count", "rate", "target"])
+    assert found["target"] == str(digits.path)
+    assert found["count"] >= 1 and found["rate"] > 0
+    assert 0 < found["best"] <= found["p50"] <= found["p90"] <= found["p99"]
 
 
 def test_a_service_by_its_name_and_by_its_address(service: Service) -> None:
-    for words in (["digits"], ["digits", "--image", "seven.png"], [service.address, "--image", "seven.png"]):
+    for words in (
+        ["digits"],
+        ["digits", "--image", "seven.png", "--batch", "2"],
+        [service.address],
+        [service.address, "--image", "seven.png", "--protocol", "oip"],
+        [service.address, "--concurrency", "2", "--protocol", "oip", "--model", "digits"],
+    ):
         code, out, err = run(*words, "--json")
         assert (code, err) == (0, "")
-        check(out, words[0])
+        found = json.loads(out)
+        assert found["target"] == words[0] and found["protocol"] == ("oip" if "oip" in words else "predict")
+        (one,) = found["loads"]
+        check(one)
+        assert one["offered"] == one["answered"] and one["stages"] == {}
 
 
-def test_a_service_in_python(service: Service, digits: Conversion) -> None:
-    with service.client() as client:
-        for inputs in (example_input(digits.package), {"images": Path("seven.png").read_bytes()}):
-            figures = bench_service(client, inputs, seconds=0.05)
-            assert figures.count >= 1
-            assert 0 < figures.best <= figures.p50 <= figures.p90 <= figures.p99
+def test_several_rates_in_turn_with_the_stages_of_the_service(service: Service) -> None:
+    code, out, err = run("digits", "--rate", "100", "--rate", "200", "--seconds", "0.3", "--stages", "--json")
+    assert code == 0, err
+    loads = json.loads(out)["loads"]
+    assert 60 < loads[0]["offered"] < 140 < loads[1]["offered"] < 260
+    for one in loads:
+        check(one)
+        assert sorted(one["stages"]) == ["decode", "device", "encode", "queue"]
+        assert 0 < sum(one["stages"].values()) < one["worst"]
+    code, out, _ = run("digits", "--rate", "100", "--arrivals", "constant", "--stages")
+    header, figures, stages = out.splitlines()
+    assert code == 0
+    assert re.split(r"  +", header) == [
+        *["OFFERED/S", "ANSWERED/S", "P50 MS", "P90 MS", "P99 MS", "P99.9 MS", "WORST MS", "CALLS", "ERRORS"]
+    ]
+    assert re.fullmatch(r"(\d+\.\d +){2}(\d+\.\d{3} +){5}\d+ +0", figures)
+    assert stages.startswith("at ") and "mean ms in the service: decode " in stages
 
 
 @pytest.mark.parametrize(
@@ -91,7 +112,15 @@ def test_a_service_in_python(service: Service, digits: Conversion) -> None:
             ["host:abc", "--image", "seven.png"],
             "address 'host:abc' has no number after the colon; give host:port or the host alone",
         ),
-        (["localhost:50051"], "localhost:50051 is an address: say what to send with --image FILE"),
+        (
+            ["localhost:50051", "--rate", "0"],
+            "rate is 0; give more than 0 and less than 1,000,000 requests a second",
+        ),
+        (
+            ["localhost:50051", "--rate", "1", "--arrivals", "often"],
+            "arrivals are 'often'; choose poisson or constant",
+        ),
+        (["localhost:50051", "--protocol", "http"], "protocol 'http' is not spoken; choose predict or oip"),
         (["localhost:50051", "--image", "x.png"], "cannot read x.png: No such file or directory"),
         (["rn50x.zip"], "no file rn50x.zip and no service 'rn50x.zip' in {project}; there are: digits"),
     ],

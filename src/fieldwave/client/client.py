@@ -16,6 +16,7 @@ from fieldwave.client.credentials import AccessToken
 from fieldwave.client.inputs import Image, RawTensor
 from fieldwave.client.metadata import ModelMetadata
 from fieldwave.client.scoring import Scoring
+from fieldwave.client.spread import Connections
 from fieldwave.postprocess import Detection, Detector
 
 __all__ = ["PredictionClient"]
@@ -82,6 +83,11 @@ class PredictionClient:
             client_key=client_key,
             server_name=server_name,
         )
+
+    @property
+    def connections(self) -> Connections:
+        """What it calls by, for tools that measure."""
+        return self._scoring.connections
 
     def score_file(
         self,

@@ -91,6 +91,11 @@ class Scoring:
         self._manifest: Mapping[str, Any] | None = None
         self._manifest_at = 0.0
 
+    @property
+    def connections(self) -> Connections:
+        """What it calls by, for tools that measure."""
+        return self._connection
+
     async def score_file(
         self,
         path: str | os.PathLike[str],

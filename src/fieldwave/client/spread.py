@@ -35,6 +35,7 @@ class Connections:
         bearer: what the calls show.
         channels: how they wait.
         budget: how often calls may be tried again.
+        each: the connections.
     """
 
     def __init__(self, connections: Sequence[Connection]) -> None:
@@ -43,6 +44,7 @@ class Connections:
         self.bearer = connections[0].bearer
         self.channels = connections[0].channels
         self.budget = RetryBudget()
+        self.each = tuple(connections)
         self._replicas = [_Replica(connection) for connection in connections]
         self._turns = itertools.count()
         self._lock = threading.Lock()
