@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +57,11 @@ def test_every_part_has_a_source() -> None:
     for one in PARTS.values():
         assert any(vendor in one.source for vendor in ("AMD", "Intel", "Lattice"))
         assert one.multipliers * one.products * one.megahertz > 0 and one.bandwidth > 0
+
+
+def test_the_page_has_the_table() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "estimates.md").read_text()
+    for name, one in PARTS.items():
+        blocks = ", ".join(f"{block.count} {block.name}" for block in one.blocks)
+        figures = f"{one.multipliers} | {blocks} | {one.bandwidth:g} | {one.megahertz:g}"
+        assert f"| `{name}` | {one.name} | {figures} | {one.source} |" in page

@@ -30,6 +30,7 @@ _MODULES = {
     "compile": "fieldwave.cli.compile",
     "report": "fieldwave.cli.report",
     "estimate": "fieldwave.cli.estimate",
+    "tune": "fieldwave.cli.tune",
     "jobs": "fieldwave.cli.jobs",
     "models": "fieldwave.cli.models",
     "images": "fieldwave.cli.images",

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 
 from fieldwave.errors import InputError, NotFoundError
 from fieldwave.npu import isa
@@ -163,11 +164,25 @@ CONFIGURATIONS: dict[str, Configuration] = {
 
 
 def configuration(name: str) -> Configuration:
-    """The configuration of that name.
+    """The configuration of that name, or the one in that ``.json`` file, as ``fieldwave tune`` writes it.
 
     Raises:
         NotFoundError: there is none; the message lists the names.
+        InputError: the file is no configuration.
     """
-    if name not in CONFIGURATIONS:
-        raise NotFoundError(f"no NPU configuration {name!r}; there are {', '.join(CONFIGURATIONS)}")
-    return CONFIGURATIONS[name]
+    if name in CONFIGURATIONS:
+        return CONFIGURATIONS[name]
+    if name.endswith(".json"):
+        return _read(Path(name))
+    raise NotFoundError(f"no NPU configuration {name!r}; there are {', '.join(CONFIGURATIONS)}")
+
+
+def _read(path: Path) -> Configuration:
+    try:
+        values = json.loads(path.read_text())
+        banks = values.pop("bank_bytes")
+        return Configuration(bank_bytes=(int(banks[0]), int(banks[1])), **values)
+    except FileNotFoundError:
+        raise NotFoundError(f"no NPU configuration {str(path)!r}: there is no such file") from None
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise InputError(f"{path} is no NPU configuration: {error}") from error
