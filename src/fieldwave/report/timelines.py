@@ -20,7 +20,7 @@ from fieldwave.report.facts import Board
 if TYPE_CHECKING:
     from fieldwave.devices.rtl import SimulatedCore
 
-__all__ = ["estimate", "measure"]
+__all__ = ["Recorder", "estimate", "measure"]
 
 
 def estimate(compiled: Compiled, board: Board) -> list[Timeline]:
@@ -61,14 +61,14 @@ def measure(
     memory = MemoryModel(latency=board.latency, bandwidth=board.bandwidth / board.clock)
     configuration = compiled.plans[0].configuration
     with Simulation(configuration) as simulation:
-        recorder = _Recorder(compiled, SimulatedCore(simulation, memory))
+        recorder = Recorder(compiled, SimulatedCore(simulation, memory))
         outputs = [spec.name for spec in package.manifest.outputs]
         Network(compiled.program, recorder, inputs=list(inputs), outputs=outputs).run(inputs)
     return recorder.timelines
 
 
 @dataclass
-class _Recorder:
+class Recorder:
     """A core that keeps the timeline of every program it executes; they come in the order of the sections."""
 
     compiled: Compiled

@@ -1,0 +1,191 @@
+"""Whole networks on the simulated NPU, cycle by cycle: latency, share of the array, error of the estimate.
+
+Run from the project's root, with the extras ``gateware`` and ``test`` installed and the packages in one folder::
+
+    fieldwave convert resnet50 --weights random:0 --calibration tests/data/images --output nets/resnet50.zip
+    .venv/bin/python benchmarks/npu.py resnet50 --npu 32x32 --npu 64x64 --packages nets --write
+
+Each network runs one real photograph from start to done with a cold weight ring: input and output pass through the
+same memory port, 96 bytes a cycle (19.2 GB/s at 200 MHz) with 100 cycles of latency. Only the multiply-accumulates
+of the ONNX graph count. The outputs are compared with ONNX Runtime's. ``--write`` keeps the rows
+in ``benchmarks/results/npu.json`` and puts the table into ``benchmarks/README.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldwave.compiler import Compiled, compile_network
+from fieldwave.compiler.estimate import Memory, estimate_network
+from fieldwave.compiler.operations import count_macs
+from fieldwave.compiler.timeline import Timeline
+from fieldwave.devices.cpu import CpuDevice
+from fieldwave.devices.rtl import SimulatedCore
+from fieldwave.devices.sections import Network
+from fieldwave.devices.simulator import MemoryModel, Simulation
+from fieldwave.graph import from_onnx
+from fieldwave.npu import Configuration, configuration
+from fieldwave.package import Package, read_package
+from fieldwave.preprocess import preprocess
+from fieldwave.report.timelines import Recorder
+
+ROOT = Path(__file__).resolve().parent.parent
+PHOTO = ROOT / "tests" / "data" / "images" / "cat_346.jpg"
+RESULTS = ROOT / "benchmarks" / "results" / "npu.json"
+DOCUMENT = ROOT / "benchmarks" / "README.md"
+BEGIN, END = "<!-- made by benchmarks/npu.py -->\n", "<!-- end -->\n"
+CLOCK, BANDWIDTH, LATENCY = 200.0, 19.2, 100
+NPUS: dict[str, Configuration] = {
+    "32x32": configuration("sim32"),
+    "64x32": replace(configuration("zcu104"), port_bytes=128),
+    "64x64": configuration("sim64"),
+}
+NAMES = {
+    "resnet50v15": "ResNet-50 v1.5",
+    "resnet50": "ResNet-50, slim",
+    "resnet152": "ResNet-152",
+    "densenet121": "DenseNet-121",
+    "vgg16": "VGG-16",
+    "ssd_vgg": "SSD-VGG-300",
+}
+GOALS = {
+    "resnet50v15": {"32x32": 97.0, "64x64": 94.0},
+    "resnet152": {"32x32": 98.0, "64x64": 96.0},
+    "vgg16": {"32x32": 97.0, "64x64": 96.0},
+    "densenet121": {"32x32": 95.0, "64x32": 91.0},
+    "ssd_vgg": {"32x32": 96.0, "64x64": 94.0},
+}
+"""Percent of the array; VGG-16's are for its convolutions."""
+
+
+def measure(package: Package, npu: Configuration) -> dict[str, Any]:
+    """One network on one NPU."""
+    inputs, truth = reference(package)
+    begin = time.perf_counter()
+    compiled = compile_network(from_onnx(package.model), npu)
+    compile_seconds = time.perf_counter() - begin
+    begin = time.perf_counter()
+    estimate = estimate_network(compiled, npu, Memory(BANDWIDTH * 1e3 / CLOCK, LATENCY))
+    estimate_seconds = time.perf_counter() - begin
+    timelines, outputs, seconds = run(compiled, package, inputs)
+    cycles = sum(timeline.cycles for timeline in timelines)
+    return {
+        "cycles": cycles,
+        "milliseconds": round(cycles / CLOCK / 1e3, 3),
+        "utilisation": round(100 * estimate.npu_macs / (cycles * npu.multipliers), 2),
+        "estimated_cycles": estimate.cycles,
+        "estimate_error": round(100 * (estimate.cycles / cycles - 1), 3),
+        "identical": all(np.array_equal(outputs[name], value) for name, value in truth.items()),
+        "macs": estimate.macs,
+        "macs_on_npu": round(100 * estimate.npu_macs / estimate.macs, 3),
+        "bytes_read": sum(timeline.bytes_read for timeline in timelines),
+        "bytes_written": sum(timeline.bytes_written for timeline in timelines),
+        "activation_bytes": sum(npu.bank_bytes),
+        "compile_seconds": round(compile_seconds, 1),
+        "estimate_seconds": round(estimate_seconds, 1),
+        "simulation_seconds": round(seconds, 1),
+        **fully_connected(compiled, timelines[0], npu),
+    }
+
+
+def reference(package: Package) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """The photograph as the network's input, and what ONNX Runtime makes of it."""
+    manifest = package.manifest
+    inputs = {manifest.inputs[0].name: preprocess(PHOTO.read_bytes(), manifest.preprocessing)[np.newaxis]}
+    with CpuDevice() as device:
+        device.load(package)
+        return inputs, device.run(inputs)
+
+
+def run(
+    compiled: Compiled, package: Package, inputs: Mapping[str, NDArray[Any]]
+) -> tuple[list[Timeline], dict[str, NDArray[Any]], float]:
+    """The gateware's own timelines, the tensors that it leaves, and the seconds that it took once built."""
+    memory = MemoryModel(latency=LATENCY, bandwidth=BANDWIDTH * 1e3 / CLOCK)
+    with Simulation(compiled.plans[0].configuration) as simulation:
+        recorder = Recorder(compiled, SimulatedCore(simulation, memory))
+        outputs = [spec.name for spec in package.manifest.outputs]
+        network = Network(compiled.program, recorder, inputs=list(inputs), outputs=outputs)
+        begin = time.perf_counter()
+        tensors, _ = network.run(inputs)
+        return recorder.timelines, tensors, time.perf_counter() - begin
+
+
+def fully_connected(compiled: Compiled, timeline: Timeline, npu: Configuration) -> dict[str, Any]:
+    """Where layers of one output pixel take more than a tenth of the time: the others by themselves, and those
+    against the bandwidth that they need."""
+    plan, image = compiled.plans[0], compiled.images[0]
+    tasks = [task for task in image.tasks if task.queue == "compute"]
+    pixels = [plan.layouts[operation.output].map.pixels for operation in plan.operations]
+    spans = timeline.of("compute")
+    first = next((n for n, task in enumerate(tasks) if pixels[task.operation] == 1), len(tasks))
+    if first in (0, len(tasks)) or any(pixels[task.operation] > 1 for task in tasks[first:]):
+        return {}
+    begin, end = spans[first - 1].end, spans[-1].end
+    if end - begin < 0.1 * timeline.cycles:
+        return {}
+    macs = sum(
+        count_macs(operation, plan.layouts[operation.output].map)
+        for operation, size in zip(plan.operations, pixels, strict=True)
+        if size > 1
+    )
+    needed = sum(span.bytes_read for span in spans[first:]) / (BANDWIDTH * 1e3 / CLOCK)
+    return {
+        "convolutions_utilisation": round(100 * macs / (begin * npu.multipliers), 2),
+        "fully_connected_cycles": end - begin,
+        "fully_connected_of_bandwidth": round((end - begin) / needed, 3),
+    }
+
+
+def table(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """The rows, in the order of NAMES."""
+    lines = [
+        "| network | array | cycles | ms at 200 MHz | of the array | goal | estimate | off by | outputs |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, label in NAMES.items():
+        for npu, one in sorted(figures.get(name, {}).items()):
+            goal = GOALS.get(name, {}).get(npu)
+            share = f"{one['utilisation']:.1f} %"
+            if "convolutions_utilisation" in one:
+                share += f", convolutions {one['convolutions_utilisation']:.1f} %"
+            same = "identical" if one["identical"] else "DIFFERENT"
+            lines.append(
+                f"| {label} | {npu} | {one['cycles']:,} | {one['milliseconds']:.2f} | {share} | "
+                f"{f'{goal:g} %' if goal else ''} | {one['estimated_cycles']:,} | "
+                f"{one['estimate_error']:+.2f} % | {same} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", nargs="+", choices=sorted(NAMES), help="packages to run, by their files' names")
+    parser.add_argument("--npu", action="append", choices=sorted(NPUS), required=True, help="arrays")
+    parser.add_argument("--packages", type=Path, required=True, help="folder with NETWORK.zip")
+    parser.add_argument("--write", action="store_true", help="keep these rows, and put the table in its place")
+    arguments = parser.parse_args()
+    for name in arguments.network:
+        package = read_package(arguments.packages / f"{name}.zip")
+        for npu in arguments.npu:
+            row = measure(package, NPUS[npu])
+            print(name, npu, json.dumps(row), flush=True)
+            if arguments.write:
+                figures = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+                figures.setdefault(name, {})[npu] = row
+                RESULTS.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
+                before, rest = DOCUMENT.read_text().split(BEGIN, 1)
+                DOCUMENT.write_text(before + BEGIN + table(figures) + END + rest.split(END, 1)[1])
+
+
+if __name__ == "__main__":
+    main()
