@@ -35,7 +35,6 @@ from fieldwave.devices.simulator import MemoryModel, Simulation
 from fieldwave.graph import from_onnx
 from fieldwave.npu import Configuration, configuration
 from fieldwave.package import Package, read_package
-from fieldwave.preprocess import preprocess
 from fieldwave.report.timelines import Recorder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,8 +98,7 @@ def measure(package: Package, npu: Configuration) -> dict[str, Any]:
 
 def reference(package: Package) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
     """The photograph as the network's input, and what ONNX Runtime makes of it."""
-    manifest = package.manifest
-    inputs = {manifest.inputs[0].name: preprocess(PHOTO.read_bytes(), manifest.preprocessing)[np.newaxis]}
+    inputs = package.image_input(PHOTO.read_bytes())
     with CpuDevice() as device:
         device.load(package)
         return inputs, device.run(inputs)
