@@ -406,8 +406,11 @@ def test_layers_run_one_after_another_and_the_traces_say_when(simulation: Simula
     pooled = windows(middle, (2, 2), (2, 2), (1, 1), (0, 0, 0, 0), -1).max((2, 3))
     assert np.array_equal(program.read(arena, tensors[3], offset), convolve(pooled, **second))
     compute, transfer = simulation.trace(0, 3), simulation.trace(1, 2)
-    times = [*transfer[0], *compute[0], *compute[1], *compute[2], *transfer[1]]
-    assert times == sorted(times) and times[0] > 0
+    starts, ends = zip(transfer[0], *compute, transfer[1], strict=True)
+    assert list(starts) == sorted(starts) and list(ends) == sorted(ends) and starts[0] > 0
+    assert all(start < end for start, end in zip(starts, ends, strict=True))
+    # The next layer is issued before the last results of this one are written.
+    assert compute[1][0] < compute[0][1] < transfer[1][0]
 
 
 def test_a_convolution_keeps_the_array_busy(simulation: Simulation) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fieldwave.compiler.early import with_early_steps
 from fieldwave.compiler.queues import Task, waits
 from fieldwave.compiler.schedule import Plan, schedule
 from fieldwave.compiler.stream import stream
@@ -58,7 +59,8 @@ def emit(plan: Plan) -> Image:
             end += tensor.pixel_step  # a part begins within its first pixel, and counts its rows from there
         end = _aligned(end + tensor.size, configuration)
 
-    tasks = list(schedule(plan, {name: _tensor(plan, name, name, offset) for name, offset in offsets.items()}))
+    placed = {name: _tensor(plan, name, name, offset) for name, offset in offsets.items()}
+    tasks = with_early_steps(list(schedule(plan, placed)), configuration)
     queues: dict[str, list[bytes]] = {"compute": [], "transfer": []}
     for task, wait in zip(tasks, waits(tasks), strict=True):
         record = COMPUTE if task.queue == "compute" else TRANSFER

@@ -8,11 +8,13 @@ gateware is compared with it and the compiler proved on it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice, product
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldwave.compiler.early import late_words, step_words
 from fieldwave.compiler.pooled import pool_results
 from fieldwave.errors import DeviceError
 from fieldwave.npu import Configuration
@@ -77,6 +79,7 @@ class Interpreter:
         start = header["stream_offset"]
         self.stream = memory[start : start + header["stream_beats"] * self.configuration.port_bytes]
         self.position = 0
+        self.before: Fields | None = None
         lists = {
             "compute": self._descriptors(header["compute_offset"], COMPUTE),
             "transfer": self._descriptors(header["transfer_offset"], TRANSFER),
@@ -126,7 +129,19 @@ class Interpreter:
             else:
                 cells[:] = bank[words].view(np.uint8) ^ 0x80
 
+    def _check_early(self, f: Fields) -> None:
+        """What a descriptor's early steps read, the one before it must have written long ago."""
+        if self.before is None or self.before["output_bank"] != f["input_bank"]:
+            return
+        late = late_words(self.before, self.configuration)
+        every = product(*(range(f[n]) for n in ("blocks", "kernel_height", "kernel_width", "input_tiles")))
+        for block, ky, kx, word in islice(every, f["early"]):
+            if np.isin(step_words(f, self.configuration, block, ky, kx, word), late).any():
+                raise DeviceError(f"an early step reads what the descriptor before it may not have written: {f}")
+
     def _compute(self, f: Fields) -> None:
+        self._check_early(f)
+        self.before = f
         opcode, c = Opcode(f["opcode"]), self.configuration
         pixels = f["output_height"] * f["output_width"]
         self._check_blocks(f, pixels)

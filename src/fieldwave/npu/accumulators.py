@@ -29,12 +29,13 @@ TAP_BITS = 16
 
 def result_layout(configuration: Configuration) -> data.StructLayout:
     """Complete results of one pixel; ``taps`` counts the values that were no padding, ``tile_end`` marks
-    the last pixel of a tile."""
+    the last pixel of a tile, ``end`` that of a descriptor."""
     return data.StructLayout(
         {
             "lanes": data.ArrayLayout(signed(32), configuration.output_lanes),
             "taps": unsigned(TAP_BITS),
             "tile_end": 1,
+            "end": 1,
         }
     )
 
@@ -43,8 +44,8 @@ class Accumulators(wiring.Component):
     """The block memory and the adders.
 
     Members:
-        valid, pixel, first, last, padding, tile_end: what enters the array now.
-        maximum: combine by maximum instead of by sum.
+        valid, pixel, first, last, padding, tile_end, end: what enters the array now.
+        maximum: combine ``values`` by maximum instead of by sum.
         values: one dot product per lane, ``value_latency`` cycles after its ``valid``; at least 2.
         result, result_valid: complete results; they cannot wait.
     """
@@ -60,6 +61,7 @@ class Accumulators(wiring.Component):
                 "last": In(1),
                 "padding": In(1),
                 "tile_end": In(1),
+                "end": In(1),
                 "maximum": In(1),
                 "values": In(data.ArrayLayout(signed(dot_bits(configuration)), configuration.output_lanes)),
                 "result": Out(result_layout(configuration)),
@@ -83,6 +85,7 @@ class Accumulators(wiring.Component):
                 "last": 1,
                 "padding": 1,
                 "tile_end": 1,
+                "end": 1,
             }
         )
         entering = Signal(control_layout)
@@ -103,7 +106,7 @@ class Accumulators(wiring.Component):
             m.d.sync += combined.lanes[lane].eq(
                 Mux(combining.first, value, Mux(self.maximum, larger, held + value))
             )
-        m.d.sync += combined.tile_end.eq(combining.tile_end)
+        m.d.sync += [combined.tile_end.eq(combining.tile_end), combined.end.eq(combining.end)]
         m.d.sync += combined.taps.eq(Mux(combining.first, 0, partial.taps) + ~combining.padding)
 
         writing = Signal(control_layout)

@@ -50,17 +50,22 @@ class Activations(wiring.Component):
     Parameters:
         readers: the pixel lane of each reader.
         writers: how many.
+        inputs: which readers fetch what is multiplied.
 
     Members:
         reads: requests, the first of a lane has priority; ``words[i]`` answers ``reads[i]`` READ_LATENCY cycles
             later.
         writes: words to write, the first has priority.
         outside: an address was beyond its bank (nothing was written); ``outside_address`` says
-            which, ``outside_transfer`` that it was the first reader or writer.
+            which, ``outside_transfer`` that it was the first reader or writer, ``outside_input`` one
+            of ``inputs``.
     """
 
-    def __init__(self, configuration: Configuration, *, readers: Sequence[int], writers: int) -> None:
+    def __init__(
+        self, configuration: Configuration, *, readers: Sequence[int], writers: int, inputs: Sequence[int] = ()
+    ) -> None:
         self.configuration = configuration
+        self.inputs = tuple(inputs)
         self.readers = tuple(readers)
         self.writers = writers
         super().__init__(
@@ -71,6 +76,7 @@ class Activations(wiring.Component):
                 "outside": Out(1),
                 "outside_address": Out(ADDRESS_BITS),
                 "outside_transfer": Out(1),
+                "outside_input": Out(1),
             }
         )
 
@@ -112,6 +118,7 @@ class Activations(wiring.Component):
                         self.outside.eq(1),
                         self.outside_address.eq(port.payload.address),
                         self.outside_transfer.eq(index == 0),
+                        self.outside_input.eq(ports is self.reads and index in self.inputs),
                     ]
         return m
 

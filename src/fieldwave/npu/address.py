@@ -39,6 +39,7 @@ def token_layout(configuration: Configuration) -> data.StructLayout:
             "padding": 1,  # outside the image: do not read, inject the pad value
             "present": 1,  # the lane has this pixel
             "tile_end": 1,  # its last pixel of the tile: parameters change after it
+            "end": 1,  # its last pixel of the descriptor
         }
     )
     return data.StructLayout(
@@ -182,6 +183,7 @@ class AddressGenerator(wiring.Component):
                     summed.lanes[lane].address.eq(place.address + tap),
                     summed.lanes[lane].present.eq(place.line < compute.output_height if len(lanes) > 1 else 1),
                     summed.lanes[lane].tile_end.eq(ends),
+                    summed.lanes[lane].end.eq(ends & (tile == compute.tiles - 1)),
                     token.lanes[lane].padding.eq(
                         (y < 0) | (y >= compute.input_height) | (x < 0) | (x >= compute.input_width)
                     ),

@@ -122,6 +122,7 @@ class Npu(wiring.Component):
             m.d.comb += [
                 trace.cycle.eq(registers.counters[0]),
                 trace.launch.eq(engine.launch[queue]),
+                trace.launched.eq(engine.launched[queue]),
                 trace.done.eq(engine.finish[queue]),
                 trace.index.eq(engine.completed[queue]),
                 trace.read_index.eq(registers.trace_index),

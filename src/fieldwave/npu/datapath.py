@@ -13,7 +13,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -30,17 +30,31 @@ from fieldwave.npu.weights import weight_latency
 
 __all__ = ["Datapath"]
 
+_SETTINGS = data.StructLayout(
+    {
+        "opcode": unsigned(8),
+        "pad_value": signed(8),
+        "prescale": 1,
+        "prescale_input_zero": signed(8),
+        "prescale_zero": signed(8),
+        "prescale_low": signed(8),
+        "prescale_high": signed(8),
+    }
+)
+"""What a descriptor says of its vectors after they have been issued."""
+
 
 class Datapath(wiring.Component):
-    """One compute descriptor at a time, up to its complete int32 results.
+    """Compute descriptors one after the other, up to their complete int32 results.
 
     ``reads``, ``words`` and ``results`` have an entry for each pixel lane; their vectors are issued together.
 
     Members:
-        start, compute: begin; the descriptor is stable until the last result has been taken.
+        start, compute: begin; the descriptor is stable until the last vector has been issued.
         busy: vectors are still to be issued.
+        clear: the descriptor before this one has completed, so that all steps may begin.
         reads, words: to and from activation memory.
-        tile_ready, tile_take, load, load_index, load_beat, preparing: from the weight stream.
+        tile_ready, tile_take, load, load_index, load_beat: from the weight stream.
         scale_valid, scale_index, scale: constants of one input channel for the scale-shift.
         results: complete results in order.
         array_used, weight_wait, output_wait, bank_wait: what this cycle was spent on.
@@ -53,11 +67,11 @@ class Datapath(wiring.Component):
                 "start": In(1),
                 "compute": In(isa.COMPUTE.layout()),
                 "busy": Out(1),
+                "clear": In(1),
                 "reads": Out(stream.Signature(read_layout(configuration))).array(configuration.pixel_lanes),
                 "words": In(configuration.input_lanes * 8).array(configuration.pixel_lanes),
                 "tile_ready": In(1),
                 "tile_take": Out(1),
-                "preparing": In(1),
                 "scale_valid": In(1),
                 "scale_index": In(16),
                 "scale": In(isa.SCALE.layout()),
@@ -92,6 +106,9 @@ class Datapath(wiring.Component):
         age = Signal(range(MINIMUM_STEP + 1), init=MINIMUM_STEP)
         long_step, settled = Signal(), Signal()
         m.d.comb += settled.eq(long_step | (age == MINIMUM_STEP))
+        # What the descriptor before this one has still to write is read by later steps than ``early``.
+        steps, free = Signal(16), Signal()
+        m.d.comb += free.eq(self.clear | (steps != compute.early))
         weights, output, bank = Signal(), Signal(), Signal()
         reading = [
             (port, place.present & ~place.padding) for port, place in zip(self.reads, token.lanes, strict=True)
@@ -103,7 +120,7 @@ class Datapath(wiring.Component):
                 port.payload.address.eq(place.address),
             ]
         m.d.comb += [
-            weights.eq(~token.swap | (Mux(uses_weights, self.tile_ready, 1) & settled & ~self.preparing)),
+            weights.eq(~token.swap | (Mux(uses_weights, self.tile_ready, 1) & settled & free)),
             output.eq(~token.last | Cat(rooms).all()),
             bank.eq(Cat(port.ready | ~wanted for port, wanted in reading).all()),
             addresses.tokens.ready.eq(weights & output & bank),
@@ -114,6 +131,10 @@ class Datapath(wiring.Component):
             self.output_wait.eq(addresses.tokens.valid & weights & ~output),
             self.bank_wait.eq(addresses.tokens.valid & weights & output & ~bank),
         ]
+        with m.If(self.start):
+            m.d.sync += steps.eq(0)
+        with m.Elif(issue & token.swap & ~self.clear):
+            m.d.sync += steps.eq(steps + 1)
         with m.If(issue):
             m.d.sync += [age.eq(1), long_step.eq(token.pixel >= MINIMUM_STEP - 1)]
         with m.Elif(age != MINIMUM_STEP):
@@ -129,31 +150,39 @@ class Datapath(wiring.Component):
         m.d.comb += [on_its_way[0].eq(token), valid[0].eq(issue)]
         m.d.sync += [later.eq(earlier) for earlier, later in pairwise(on_its_way)]
         m.d.sync += valid[1:].eq(valid)
-        pads = compute.pad_value.replicate(configuration.input_lanes)
+        # So does what the descriptor says of it: the next one may be issued right behind.
+        settings = [Signal(_SETTINGS, name="settings_0")]
+        m.d.comb += [settings[0][name].eq(compute[name]) for name in _SETTINGS.members]
+        for cycle in range(scaled + 1 + array.latency):
+            settings.append(Signal(_SETTINGS, name=f"settings_{cycle + 1}", reset_less=True))
+            m.d.sync += settings[-1].eq(settings[-2])
+        pads = settings[scaled].pad_value.replicate(configuration.input_lanes)
         entering, entered = on_its_way[-1], valid[-1]
         m.d.comb += [
-            array.swap.eq(entered & entering.swap & uses_weights),
+            array.swap.eq(entered & entering.swap & (settings[scaled + 1].opcode == Opcode.CONV)),
             array.load.eq(self.load),
             array.load_index.eq(self.load_index),
             array.load_beat.eq(self.load_beat),
         ]
         for lane, accumulators in enumerate(sums):
-            word = self._prescale(m, lane, on_its_way[READ_LATENCY], valid[READ_LATENCY])
+            word = self._prescale(m, lane, on_its_way[READ_LATENCY], valid[READ_LATENCY], settings)
             vector = Signal(data.ArrayLayout(signed(8), configuration.input_lanes), reset_less=True)
             m.d.sync += vector.eq(Mux(on_its_way[scaled].lanes[lane].padding, pads, word))
             m.d.comb += [
                 array.vectors[lane].eq(vector),
                 accumulators.valid.eq(entered & entering.lanes[lane].present),
-                accumulators.maximum.eq(compute.opcode == Opcode.MAX),
+                accumulators.maximum.eq(settings[-1].opcode == Opcode.MAX),
             ]
             m.d.comb += [getattr(accumulators, name).eq(entering[name]) for name in ("pixel", "first", "last")]
             m.d.comb += [
-                getattr(accumulators, name).eq(entering.lanes[lane][name]) for name in ("padding", "tile_end")
+                getattr(accumulators, name).eq(entering.lanes[lane][name])
+                for name in ("padding", "tile_end", "end")
             ]
             # Pools take the channels themselves, less the pad value, so that padding counts as nothing.
-            values = _channels(m, configuration, vector, entering.slice, compute.pad_value, array.latency)
+            zero, multiplied = settings[scaled + 2].pad_value, settings[-1].opcode == Opcode.CONV
+            values = _channels(m, configuration, vector, entering.slice, zero, array.latency)
             for index, value in enumerate(values):
-                m.d.comb += accumulators.values[index].eq(Mux(uses_weights, array.dots[lane][index], value))
+                m.d.comb += accumulators.values[index].eq(Mux(multiplied, array.dots[lane][index], value))
         return m
 
     def _queue(self, m: Module, lane: int, accumulators: Accumulators, taken: Any) -> Any:
@@ -174,23 +203,23 @@ class Datapath(wiring.Component):
         ]
         return room != 0
 
-    def _prescale(self, m: Module, lane: int, token: Any, valid: Any) -> Any:
+    def _prescale(self, m: Module, lane: int, token: Any, valid: Any, settings: list[Any]) -> Any:
         """The word from activation memory, scaled or delayed; the unit never waits, so its latency is fixed."""
-        configuration, compute = self.configuration, self.compute
+        configuration, now = self.configuration, settings[READ_LATENCY]
         if not configuration.prescale_words:
             return self.words[lane]
         prescale = Prescale(configuration.input_lanes, configuration.prescale_words)
         m.submodules[f"prescale_{lane}"] = prescale
         work, load = prescale.input.payload, prescale.load.payload
         m.d.comb += [
-            prescale.input.valid.eq(valid & compute.prescale),
+            prescale.input.valid.eq(valid & now.prescale),
             work.data.eq(self.words[lane]),
             work.tile.eq(token.channel_word),
             work.scale.enabled.eq(1),
-            work.scale.zero_in.eq(compute.prescale_input_zero),
-            work.scale.target.zero_point.eq(compute.prescale_zero),
-            work.scale.target.low.eq(compute.prescale_low),
-            work.scale.target.high.eq(compute.prescale_high),
+            work.scale.zero_in.eq(now.prescale_input_zero),
+            work.scale.target.zero_point.eq(now.prescale_zero),
+            work.scale.target.low.eq(now.prescale_low),
+            work.scale.target.high.eq(now.prescale_high),
             prescale.load.valid.eq(self.scale_valid),
             load.channel.eq(self.scale_index),
             load.weight.eq(self.scale.weight),
@@ -199,7 +228,8 @@ class Datapath(wiring.Component):
             prescale.output.ready.eq(1),
         ]
         plain = delay(m, self.words[lane], prescale_latency(configuration))
-        return Mux(compute.prescale, prescale.output.payload.as_value(), plain)
+        late = settings[READ_LATENCY + prescale_latency(configuration)]
+        return Mux(late.prescale, prescale.output.payload.as_value(), plain)
 
 
 def _channels(m: Module, configuration: Configuration, vector: Any, part: Any, zero: Any, latency: int) -> Any:

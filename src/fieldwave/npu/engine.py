@@ -14,6 +14,7 @@ from amaranth.lib.wiring import In, Out
 from fieldwave.npu import isa
 from fieldwave.npu.activations import Activations
 from fieldwave.npu.bursts import burst_layout
+from fieldwave.npu.compute_queue import ComputeQueue
 from fieldwave.npu.config import Configuration
 from fieldwave.npu.datapath import Datapath
 from fieldwave.npu.dma import Dma
@@ -40,7 +41,8 @@ class Engine(wiring.Component):
         failed, code, queue, index, address: the error that stopped the program (address: word, for
             ACTIVATION_ADDRESS).
         bus_error, bus_code: memory answered with an error.
-        launch, finish, completed: per queue, for the trace.
+        launch, launched, finish, completed: per queue, for the trace: a descriptor starts, and its number; it
+            ends, and its number. A compute descriptor starts when the datapath begins with it.
         array_used, weight_wait, output_wait, bank_wait: for the counters.
     """
 
@@ -66,6 +68,7 @@ class Engine(wiring.Component):
                 "bus_error": In(1),
                 "bus_code": In(8),
                 "launch": Out(1).array(2),
+                "launched": Out(16).array(2),
                 "finish": Out(1).array(2),
                 "completed": Out(16).array(2),
                 "array_used": Out(1),
@@ -97,33 +100,32 @@ class Engine(wiring.Component):
 
         m.submodules.compute_fetch = compute_fetch = RecordFetch(configuration)
         m.submodules.transfer_fetch = transfer_fetch = RecordFetch(configuration)
-        m.submodules.compute_queue = compute_queue = Queue(configuration)
+        m.submodules.compute_queue = compute_queue = ComputeQueue(configuration)
         m.submodules.transfer_queue = transfer_queue = Queue(configuration)
-        compute = data.View(isa.COMPUTE.layout(), compute_queue.record)
         transfer = data.View(isa.TRANSFER.layout(), transfer_queue.record)
-        for queue, other, fetch, offset, legal in (
+        for runner, other, fetch, offset, legal in (
             (compute_queue, transfer_queue, compute_fetch, header.compute_offset,
-             compute_is_legal(configuration, compute)),
+             compute_is_legal(configuration, compute_queue.loading)),
             (transfer_queue, compute_queue, transfer_fetch, header.transfer_offset,
              transfer_is_legal(configuration, transfer)),
         ):  # fmt: skip
             m.d.comb += [
-                queue.start.eq(begin),
-                queue.offset.eq(offset),
-                fetch.start.eq(queue.fetch_start),
-                fetch.offset.eq(queue.fetch_offset),
-                queue.fetch_record.eq(fetch.record),
-                queue.fetch_valid.eq(fetch.valid),
-                queue.others.eq(other.completed),
-                queue.legal.eq(legal),
-                queue.halt.eq(self.failed),
+                runner.start.eq(begin),
+                runner.offset.eq(offset),
+                fetch.start.eq(runner.fetch_start),
+                fetch.offset.eq(runner.fetch_offset),
+                runner.fetch_record.eq(fetch.record),
+                runner.fetch_valid.eq(fetch.valid),
+                runner.others.eq(other.completed),
+                runner.legal.eq(legal),
+                runner.halt.eq(self.failed),
             ]
 
         # The units.
         lanes = range(configuration.pixel_lanes)
         readers = (0, *(lane for lane in lanes for _ in ("output", "datapath")))
         m.submodules.activations = activations = Activations(
-            configuration, readers=readers, writers=1 + len(lanes)
+            configuration, readers=readers, inputs=[2 + 2 * lane for lane in lanes], writers=1 + len(lanes)
         )
         m.submodules.weights = weights = WeightStream(configuration)
         m.submodules.tables = tables = TableWriter(configuration)
@@ -145,16 +147,16 @@ class Engine(wiring.Component):
                 output.table_index.eq(tables.table_index),
                 output.table_value.eq(tables.table_value),
             ]
-        finished = self._join_lanes(m, weights.parameters, outputs, compute_queue.launch, compute)
+        finished = self._join_lanes(m, weights.parameters, outputs, compute_queue)
         m.d.comb += [
             dma.word.eq(activations.words[0]),
             datapath.tile_ready.eq(weights.tile_ready),
             weights.tile_take.eq(datapath.tile_take),
-            datapath.preparing.eq(weights.preparing),
+            datapath.clear.eq(compute_queue.clear),
             datapath.load.eq(weights.load),
             datapath.load_index.eq(weights.load_index),
             datapath.load_beat.eq(weights.load_beat),
-            tables.start.eq(compute_queue.launch),
+            tables.start.eq(compute_queue.load),
             tables.table_beat.eq(weights.table_beat),
             tables.scale_beat.eq(weights.scale_beat),
             tables.beat.eq(weights.load_beat),
@@ -168,10 +170,16 @@ class Engine(wiring.Component):
             dma.transfer.eq(transfer),
             transfer_queue.done.eq(dma.done),
             compute_queue.done.eq(finished),
+            compute_queue.loader_busy.eq(weights.busy),
+            compute_queue.preparing.eq(weights.preparing),
+            compute_queue.issue_busy.eq(datapath.busy),
+            weights.start.eq(compute_queue.load),
+            weights.compute.eq(compute_queue.loading),
+            datapath.start.eq(compute_queue.launch),
+            datapath.compute.eq(compute_queue.issuing),
         ]
-        units: tuple[Any, ...] = (datapath, weights, *outputs)
-        for unit in units:
-            m.d.comb += [unit.start.eq(compute_queue.launch), unit.compute.eq(compute)]
+        for output in outputs:
+            m.d.comb += [output.start.eq(compute_queue.finish), output.compute.eq(compute_queue.finishing)]
 
         # Memory.
         readers = (header_fetch.burst, compute_fetch.burst, transfer_fetch.burst, dma.load_bursts, weights.bursts)
@@ -189,7 +197,7 @@ class Engine(wiring.Component):
             (compute_queue.illegal, ErrorCode.ILLEGAL_DESCRIPTOR, 0),
             (transfer_queue.illegal, ErrorCode.ILLEGAL_DESCRIPTOR, 1),
             (activations.outside, ErrorCode.ACTIVATION_ADDRESS, activations.outside_transfer),
-            (weights.overflow, ErrorCode.RING, 0),
+            (weights.overflow & compute_queue.oldest, ErrorCode.RING, 0),
         )
         with m.If(~self.failed):
             with m.If(self.bus_error):
@@ -203,15 +211,19 @@ class Engine(wiring.Component):
                         self.address.eq(activations.outside_address),
                     ]
             m.d.sync += self.index.eq(compute_queue.completed)
+            with m.If(activations.outside & activations.outside_input & ~compute_queue.clear):
+                m.d.sync += self.index.eq(compute_queue.completed + 1)
             with m.If(transfer_queue.illegal | (activations.outside & activations.outside_transfer)):
                 m.d.sync += self.index.eq(transfer_queue.completed)
 
         m.d.comb += self.done.eq(
             Cat(compute_queue.ended, transfer_queue.ended).all() & ~self.writing & ~self.failed
         )
-        for index, queue in enumerate((compute_queue, transfer_queue)):
+        queues: tuple[Any, ...] = (compute_queue, transfer_queue)
+        for index, queue in enumerate(queues):
             m.d.comb += [
                 self.launch[index].eq(queue.launch),
+                self.launched[index].eq(queue.launched),
                 self.finish[index].eq(queue.done),
                 self.completed[index].eq(queue.completed),
             ]
@@ -219,7 +231,7 @@ class Engine(wiring.Component):
             m.d.comb += getattr(self, name).eq(getattr(datapath, name))
         return m
 
-    def _join_lanes(self, m: Module, parameters: Any, outputs: list[OutputPipe], launch: Any, compute: Any) -> Any:
+    def _join_lanes(self, m: Module, parameters: Any, outputs: list[OutputPipe], queue: ComputeQueue) -> Any:
         """Gives a tile's parameters to the output pipe of every pixel lane, and returns when the last is done.
 
         A lane without pixels takes no parameters and is never done.
@@ -227,23 +239,29 @@ class Engine(wiring.Component):
         if len(outputs) == 1:
             wiring.connect(m, parameters, outputs[0].parameters)
             return outputs[0].done
-        used = Cat(lane < compute.lanes for lane in range(len(outputs)))
+        # The parameters of the next descriptor wait until it finishes: it may use other lanes.
+        used = Cat(lane < queue.finishing.lanes for lane in range(len(outputs)))
+        tiles = Signal(16)
+        with m.If(queue.finish):
+            m.d.sync += tiles.eq(queue.finishing.tiles)
+        with m.Elif(parameters.valid & parameters.ready):
+            m.d.sync += tiles.eq(tiles - 1)
         given, done = Signal(len(outputs)), Signal(len(outputs))
         gives, ends = Signal(len(outputs)), Signal(len(outputs))
         finished = Signal()
         for lane, output in enumerate(outputs):
             m.d.comb += [
                 output.parameters.payload.eq(parameters.payload),
-                output.parameters.valid.eq(parameters.valid & used[lane] & ~given[lane]),
+                output.parameters.valid.eq(parameters.valid & used[lane] & ~given[lane] & (tiles != 0)),
                 gives[lane].eq(output.parameters.valid & output.parameters.ready),
                 ends[lane].eq(output.done),
             ]
         m.d.comb += [
-            parameters.ready.eq((given | gives | ~used).all()),
+            parameters.ready.eq((given | gives | ~used).all() & (tiles != 0)),
             finished.eq(ends.any() & (done | ends | ~used).all()),
         ]
         m.d.sync += [
             given.eq(Mux(parameters.valid & parameters.ready, 0, given | gives)),
-            done.eq(Mux(launch | finished, 0, done | ends)),
+            done.eq(Mux(queue.finish | finished, 0, done | ends)),
         ]
         return finished

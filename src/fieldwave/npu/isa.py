@@ -162,6 +162,7 @@ COMPUTE = Record(
         Field("pool_start_x", 8, "columns", "pool: columns of the first window left of the first result."),
         Field("pool_rows", 16, "windows", "pool: rows of windows; the last may be cut off by the last result."),
         Field("pool_columns", 16, "windows", "pool: windows per row; the last result of a row ends the last one."),
+        Field("early", 16, "steps", "Steps that may begin before the descriptor before this one has completed."),
         Field("pool_overlap_y", 1, "rows", "pool: rows that a window shares with the next, 0 or 1."),
         Field("pool_overlap_x", 1, "columns", "pool: columns that a window shares with the next, 0 or 1."),
         Field("pool_continues", 1, "flag", "pool: the first row of windows has been begun; go on with it."),

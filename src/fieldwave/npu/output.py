@@ -81,9 +81,14 @@ class OutputPipe(wiring.Component):
 
         # Bias.
         biased, biased_valid, biased_leaves = Signal(result_layout(configuration)), Signal(), Signal()
+        open_ = Signal()  # the next result is this descriptor's
         m.d.comb += self.results.ready.eq(
-            Mux(biased_valid, biased_leaves & ~biased.tile_end, have_parameters | ~requantized)
+            open_ & Mux(biased_valid, biased_leaves & ~biased.tile_end, have_parameters | ~requantized)
         )
+        with m.If(self.start):
+            m.d.sync += open_.eq(self.lane < compute.lanes if configuration.pixel_lanes > 1 else 1)
+        with m.Elif(self.results.valid & self.results.ready & self.results.payload.end):
+            m.d.sync += open_.eq(0)
         with m.If(biased_leaves):
             m.d.sync += biased_valid.eq(0)
             with m.If(biased.tile_end & requantized):

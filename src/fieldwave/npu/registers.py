@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -141,8 +141,8 @@ class Trace(wiring.Component):
 
     Members:
         cycle: now.
-        launch, done: the running descriptor starts, ends.
-        index: its number; those from TRACE_ENTRIES on are not recorded.
+        launch, launched: a descriptor starts, and its number; those from TRACE_ENTRIES on are not recorded.
+        done, index: a descriptor ends, and its number.
         read_index, cycles: read port, two cycles later.
     """
 
@@ -151,6 +151,7 @@ class Trace(wiring.Component):
             {
                 "cycle": In(32),
                 "launch": In(1),
+                "launched": In(16),
                 "done": In(1),
                 "index": In(16),
                 "read_index": In(range(isa.TRACE_ENTRIES)),
@@ -160,16 +161,15 @@ class Trace(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.store = store = memory.Memory(shape=64, depth=isa.TRACE_ENTRIES, init=[])
-        write, read = store.write_port(), store.read_port()
-        started = Signal(32)
-        with m.If(self.launch):
-            m.d.sync += started.eq(self.cycle)
-        m.d.comb += [
-            write.addr.eq(self.index),
-            write.data.eq(Cat(started, self.cycle)),
-            write.en.eq(self.done & (self.index < isa.TRACE_ENTRIES)),
-            read.addr.eq(self.read_index),
-        ]
-        m.d.sync += self.cycles.eq(read.data)
+        for part, (event, number) in enumerate(((self.launch, self.launched), (self.done, self.index))):
+            store = memory.Memory(shape=32, depth=isa.TRACE_ENTRIES, init=[])
+            m.submodules[("starts", "ends")[part]] = store
+            write, read = store.write_port(), store.read_port()
+            m.d.comb += [
+                write.addr.eq(number),
+                write.data.eq(self.cycle),
+                write.en.eq(event & (number < isa.TRACE_ENTRIES)),
+                read.addr.eq(self.read_index),
+            ]
+            m.d.sync += self.cycles.word_select(part, 32).eq(read.data)
         return m

@@ -1,4 +1,4 @@
-"""Two in-order queues of descriptors, compute and transfer, and the errors that stop them.
+"""What both queues of descriptors have in common, the transfer queue, and which descriptors are legal.
 
 A queue reads one descriptor ahead of the one that runs, so that fetching costs no time. A descriptor starts when
 its unit is free and the other queue has completed as many descriptors as it waits for.
@@ -77,7 +77,8 @@ class Queue(wiring.Component):
         others: descriptors that the other queue has completed.
         legal: the fetched ``record`` may run.
         halt: start nothing more.
-        launch, record: one pulse for the unit, and its descriptor, stable until ``done``.
+        launch, launched, record: one pulse for the unit, its descriptor's number, and the descriptor, stable until
+            ``done``.
         done: the unit has finished.
         completed, ended: descriptors finished; END was reached.
         illegal: the descriptor number ``completed`` is illegal.
@@ -97,6 +98,7 @@ class Queue(wiring.Component):
                 "legal": In(1),
                 "halt": In(1),
                 "launch": Out(1),
+                "launched": Out(16),
                 "record": Out(isa.RECORD_BYTES * 8),
                 "done": In(1),
                 "completed": Out(16),
@@ -110,6 +112,7 @@ class Queue(wiring.Component):
         common = data.View(data.StructLayout({"opcode": 8, "other": 8, "wait": 16}), self.record[:32])
         stride = self.configuration.record_stride
         following = Signal(32)
+        m.d.comb += self.launched.eq(self.completed)
         with m.FSM():
             with m.State("IDLE"), m.If(self.start):
                 m.d.comb += [self.fetch_start.eq(1), self.fetch_offset.eq(self.offset)]

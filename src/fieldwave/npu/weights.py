@@ -55,7 +55,7 @@ class WeightStream(wiring.Component):
     Members:
         stream_start, stream_offset, stream_beats: begin to read a program's stream.
         bursts, beat, beat_valid: to and from memory.
-        start, compute: begin to load for a descriptor; ``busy`` until all of it has left the ring.
+        start, compute: begin to load for a descriptor, stable while ``busy``: until all of it has left the ring.
         load, load_index, load_beat: into the array's shadow weights.
         tile_ready, tile_take: the handshake described above.
         parameters: the next tile's parameters.
@@ -150,7 +150,10 @@ class WeightStream(wiring.Component):
         with m.FSM() as loader:
             with m.State("IDLE"), m.If(self.start):
                 m.d.sync += [tile.eq(0), block.eq(0), step.eq(0), index.eq(0), pace.eq(0)]
-                m.next = "TABLE"
+                with m.If(compute.lookup | compute.prescale):
+                    m.next = "TABLE"
+                with m.Elif(has_parameters):
+                    m.next = "PARAMETERS"
             with m.State("TABLE"):
                 with m.If(~compute.lookup | (index == configuration.table_beats)):
                     m.d.sync += index.eq(0)
@@ -167,7 +170,7 @@ class WeightStream(wiring.Component):
                     m.d.comb += leave_scales.eq(available)
                     with m.If(available):
                         m.d.sync += pace.eq(max(configuration.port_bytes // isa.SCALE.size, 1) - 1)
-            with m.State("WRITTEN"), m.If(~(compute.lookup | compute.prescale) | (pace == 0)):
+            with m.State("WRITTEN"), m.If(pace == 0):
                 m.next = "IDLE"
                 with m.If(has_parameters):
                     m.next = "PARAMETERS"

@@ -15,8 +15,10 @@ from fieldwave.npu.isa import SCALE, Opcode
 
 __all__ = ["Computes", "Run"]
 
-FIRST_TOKEN = 4
+FIRST_TOKEN = 3
 """Cycles from a descriptor's launch to its first vector, where no weights are needed."""
+OPEN = 3
+"""Cycles from a descriptor's last word to the first result of the next one leaving its queue."""
 FIRST_STATE = 1
 """Cycles from a descriptor's launch to the loader's first state."""
 
@@ -28,6 +30,7 @@ class Run:
     Attributes:
         start, first, issued, done: its launch, its first vector, the cycle after its last one, its last word.
         output, bank: cycles that its vectors waited for room behind the accumulators, and for their bank.
+        written: the last word of the descriptor before it.
     """
 
     start: float
@@ -36,10 +39,15 @@ class Run:
     done: float = 0.0
     output: float = 0.0
     bank: float = 0.0
+    written: float = 0.0
 
 
 class Computes:
-    """The unit that runs compute descriptors, one at a time; it takes the stream's beats in order."""
+    """The unit that runs compute descriptors; it takes the stream's beats in order.
+
+    Attributes:
+        idle: from this cycle on the loader takes another descriptor.
+    """
 
     def __init__(
         self, clock: Clock, ring: Ring, banks: Banks, configuration: Configuration, delays: Delays
@@ -50,21 +58,32 @@ class Computes:
         self._loader = 0.0  # from this cycle on
         self._shadow = 0.0  # from this cycle on weights may go to the shadow registers
         self._slot = 0.0  # from this cycle on there is a place for a tile's parameters
+        self._emptied = 0.0  # from this cycle on the parameters of the descriptor before this one are not in use
+        self.idle = 0.0
+
+    def load(self, fields: Mapping[str, int], start: float) -> Process:
+        """The loader begins with a descriptor."""
+        self._loader = start + FIRST_STATE
+        yield from self._tables(fields)
+
+    @property
+    def prepared(self) -> float:
+        """The cycle from which the tables of the descriptor that was loaded last are there."""
+        return self._loader
 
     def run(self, fields: Mapping[str, int], run: Run) -> Process:
-        """One descriptor, from its launch on; fills in ``run``."""
+        """One descriptor, from its launch to its last vector; fills in ``run``."""
         opcode, delays = fields["opcode"], self._delays
         weighted, scaled = opcode == Opcode.CONV, opcode in (Opcode.CONV, Opcode.SUM)
         results = Results(self._configuration, delays, delays.occupied(opcode), parameters=scaled)
         issue = run.start + FIRST_TOKEN
-        self._loader = self._shadow = run.start + FIRST_STATE
-        yield from self._tables(fields)
-        if fields["lookup"] or fields["prescale"]:
-            issue = max(issue, self._loader)
-        parameters = 0.0
+        parameters = opened = run.written + OPEN if run.written else 0.0
+        early = fields["early"]
         for tile in range(fields["tiles"]):
             if scaled:
-                parameters = yield from self._parameters(results.left + results.pace + 1 if tile else 0.0)
+                emptied = results.left + results.pace + 1 if tile else self._emptied
+                parameters = yield from self._parameters(emptied)
+                parameters = max(parameters, opened)
             for block in range(fields["blocks"]):
                 pixels = fields["last_pixels"] if block == fields["blocks"] - 1 else fields["block_pixels"]
                 period = pixels if pixels >= MINIMUM_STEP else pixels + MINIMUM_STEP - 1
@@ -73,6 +92,12 @@ class Computes:
                     first, last_step = yield from self._weights(fields, block, period, issue)
                 else:
                     first, last_step = issue, issue + (fields["steps"] - 1) * period
+                if 0 <= early < fields["steps"] and run.written:
+                    at = first + early * max(1.0, (last_step - first) / max(1, fields["steps"] - 1))
+                    late = max(0.0, run.written + 1 - at)
+                    first, last_step = first + (late if early == 0 else 0.0), last_step + late
+                    self._shadow += late
+                early -= fields["steps"]
                 if tile == block == 0:
                     run.first = begun = first
                 last = results.issue(last_step, pixels, parameters)
@@ -85,11 +110,16 @@ class Computes:
                 self._shadow += lost
             results.end_tile()
         run.issued = issue - (period - pixels)
-        run.done = results.left + delays.finish(opcode, residual=bool(fields["residual"]))
-        yield run.done
+        way = delays.finish(opcode, residual=bool(fields["residual"]))
+        run.done = max(results.left, run.issued - 1 + delays.result) + way
+        self._emptied = results.left + results.pace + 1 if scaled else self._emptied
+        self.idle = self._loader
+        yield run.issued
 
     def _tables(self, fields: Mapping[str, int]) -> Generator[Wait, None, None]:
         """The lookup table, byte by byte, and the constants of the scale-shift, record by record."""
+        if not (fields["lookup"] or fields["prescale"]):
+            return
         configuration = self._configuration
         tables = (
             (fields["lookup"] * configuration.table_beats, configuration.port_bytes),
@@ -105,9 +135,8 @@ class Computes:
                 self._loader, pace = left + 1, left + cycles
             self._loader += 1
         self._loader += 1  # the tables are written
-        if any(beats for beats, _ in tables):
-            self._loader += configuration.port_bytes + RING + self._delays.late
-        self._shadow = self._loader
+        self._loader += configuration.port_bytes + RING + self._delays.late
+        self._shadow = max(self._shadow, self._loader)
 
     def _parameters(self, emptied: float) -> Generator[Wait, None, float]:
         """A tile's parameters; the cycle from which results find them. ``emptied``: the tile before has left."""

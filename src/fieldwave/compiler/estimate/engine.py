@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 
 from fieldwave.compiler.estimate.banks import Banks
 from fieldwave.compiler.estimate.clock import Clock, Event, Process, Wait
@@ -67,8 +68,8 @@ class Engine:
         valid = yield from self._fetch(HEADER)
         yield valid + 1
         header = self._records.header
-        self._clock.start(self._work(self.compute, self.transfer))
-        self._clock.start(self._work(self.transfer, self.compute))
+        self._clock.start(self._compute())
+        self._clock.start(self._transfer())
         self._clock.start(self.ring.read(header["stream_offset"], header["stream_beats"]))
 
     def _fetch(self, reader: int) -> Generator[Wait, None, float]:
@@ -83,7 +84,43 @@ class Engine:
                 return float(granted.value[1]) + 1
             yield self._clock.now + 1
 
-    def _work(self, queue: Queue, other: Queue) -> Process:
+    def _compute(self) -> Process:
+        """Three descriptors at work: the loader and the datapath begin with the next one as soon as they can."""
+        queue, other = self.compute, self.transfer
+        valid = yield from self._fetch(queue.reader)
+        tables = {"lookup": 0.0, "prescale": 0.0}  # from these cycles on they are not in use
+        before, written = Run(0), 0.0
+        for fields in queue.descriptors:
+            # Both may be past by now: that is known only when the vectors of the last one have been issued.
+            load = max(valid, self._computes.idle, before.start) + 2
+            yield load
+            fetching = _Fetching(self._clock, self._fetch(queue.reader))
+            load = max(load, *(free * fields[name] for name, free in tables.items()))
+            yield from self._computes.load(fields, load)
+            start = max(load + 3, written + 3, before.issued + 1)
+            if _has_tables(fields):
+                start = max(start, self._computes.prepared + 1)
+            queue.free.append(start)
+            yield start - 1
+            while len(other.ends) < fields["wait"]:
+                yield other.advanced
+            queue.starts.append(max(start, self._clock.now + 1))
+            run = Run(queue.starts[-1], written=before.done)
+            self.runs.append(run)
+            yield from self._computes.run(fields, run)
+            self._clock.at(run.done, partial(self._clock.start, self._end(queue, run.done)))
+            before, written = run, before.done
+            if fields["lookup"]:
+                tables["lookup"] = run.done + 1
+            if fields["prescale"]:
+                tables["prescale"] = run.issued + 1
+            if not fetching.record.happened:
+                yield fetching.record
+            valid = max(fetching.record.value, run.start)
+        self.cycles = max(self.cycles, valid + 3, before.done + 2)
+
+    def _transfer(self) -> Process:
+        queue, other = self.transfer, self.compute
         valid = yield from self._fetch(queue.reader)
         for fields in queue.descriptors:
             yield valid + 2  # taken, and looked at
@@ -92,19 +129,24 @@ class Engine:
             while len(other.ends) < fields["wait"]:
                 yield other.advanced
             queue.starts.append(self._clock.now)
-            if queue is self.compute:
-                self.runs.append(Run(self._clock.now))
-                yield from self._computes.run(fields, self.runs[-1])
-            else:
-                yield from self._transfers.run(fields)
-            queue.ends.append(self._clock.now)
-            yield self._clock.now + 1
-            advanced, queue.advanced = queue.advanced, Event()
-            self._clock.happen(advanced)
+            yield from self._transfers.run(fields)
+            yield from self._end(queue, self._clock.now)
             if not fetching.record.happened:
                 yield fetching.record
             valid = max(fetching.record.value, self._clock.now)
         self.cycles = max(self.cycles, valid + 3)
+
+    def _end(self, queue: Queue, cycle: float) -> Process:
+        """A descriptor is done in ``cycle``; the other queue sees it one later."""
+        yield cycle
+        queue.ends.append(cycle)
+        yield cycle + 1
+        advanced, queue.advanced = queue.advanced, Event()
+        self._clock.happen(advanced)
+
+
+def _has_tables(fields: Mapping[str, int]) -> bool:
+    return bool(fields["lookup"] or fields["prescale"])
 
 
 class _Fetching:
