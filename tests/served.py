@@ -88,13 +88,16 @@ def affine(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def package(
-    *outputs: TensorSpec, inputs: tuple[TensorSpec, ...] = (INPUT,), images: Preprocessing | None = IMAGES
+    *outputs: TensorSpec,
+    inputs: tuple[TensorSpec, ...] = (INPUT,),
+    images: Preprocessing | None = IMAGES,
+    network: str = "affine",
 ) -> Package:
     """A package of that network, by default with the scores alone."""
     with tempfile.TemporaryDirectory() as folder:
         return write_package(
             Path(folder) / "affine.zip",
-            network="affine",
+            network=network,
             model=b"none",
             inputs=inputs,
             outputs=outputs or (SCORES,),

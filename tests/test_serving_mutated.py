@@ -23,6 +23,8 @@ from fieldwave.serving.http.app import App
 from fieldwave.serving.http.exchange import Head, HttpCall
 from fieldwave.serving.inference_service import InferenceService
 from fieldwave.serving.metrics import Metrics
+from fieldwave.serving.models import Models
+from fieldwave.serving.places import Places
 from fieldwave.serving.predictor import Model, Predictor
 from fieldwave.serving.receiving import Receiving
 from fieldwave.serving.service import PredictionService
@@ -86,11 +88,11 @@ def answers() -> Iterator[dict[str, Callable[[bytes], tuple[str, Any]]]]:
     """What answers a request of each protocol, without a network: status, and answer or text."""
     loaded, device, metrics = package(), Affine(), Metrics()
     device.load(loaded)
-    predictor = Predictor(Model(Signature.of(loaded)), capacity=8, metrics=metrics)
+    predictor = Predictor(Model(Signature.of(loaded)), places=Places(8), metrics=metrics)
     predictor.executor = executor = Executor(device)
     answered = Answered(metrics)
     methods = GrpcMethods(Receiving(8, 30.0), answered)
-    app = App(predictor, answered, None, max_batch=64, max_bytes=1 << 20)
+    app = App(Models([predictor]), answered, None, max_batch=64, max_bytes=1 << 20)
 
     def grpc_answer(service: Any, method: str) -> Callable[[bytes], tuple[str, Any]]:
         call = service.handlers(methods).service(SimpleNamespace(method=method)).stream_unary
@@ -111,8 +113,8 @@ def answers() -> Iterator[dict[str, Callable[[bytes], tuple[str, Any]]]]:
         return response.code, body if response.code == "OK" else json.loads(body)["error"]
 
     yield {
-        "predict": grpc_answer(PredictionService(predictor, max_batch=64), PREDICT),
-        "infer": grpc_answer(InferenceService(predictor, max_batch=64), INFER),
+        "predict": grpc_answer(PredictionService(Models([predictor]), max_batch=64), PREDICT),
+        "infer": grpc_answer(InferenceService(Models([predictor]), max_batch=64), INFER),
         "rest": rest_answer,
     }
     executor.close(1)

@@ -10,6 +10,8 @@ from fieldwave.serving.answered import Answered
 from fieldwave.serving.execution import Executor
 from fieldwave.serving.grpc_methods import GrpcMethods
 from fieldwave.serving.metrics import Metrics
+from fieldwave.serving.models import Models
+from fieldwave.serving.places import Places
 from fieldwave.serving.predictor import Model, Predictor
 from fieldwave.serving.receiving import Receiving
 from fieldwave.serving.service import PredictionService
@@ -53,12 +55,12 @@ def test_images_are_decoded_only_while_the_caller_waits(questions: int, code: gr
     loaded, device = package(), Affine()
     device.load(loaded)
     metrics = Metrics()
-    predictor = Predictor(Model(Signature.of(loaded)), capacity=1, metrics=metrics)
+    predictor = Predictor(Model(Signature.of(loaded)), places=Places(1), metrics=metrics)
     predictor.executor = Executor(device)
     methods = GrpcMethods(Receiving(1, 30.0), Answered(metrics))
     method = "/tensorflow.serving.PredictionService/Predict"
     predict = (
-        PredictionService(predictor, max_batch=64)
+        PredictionService(Models([predictor]), max_batch=64)
         .handlers(methods)
         .service(SimpleNamespace(method=method))
         .stream_unary

@@ -34,7 +34,7 @@ def test_what_is_removed_is_not_taken() -> None:
     turns: Turns[int] = Turns()
     for item in (1, 2, 3):
         turns.put(item, "a")
-    assert turns.of("a") == [1, 2, 3]
+    assert turns.waiting() == [("a", 1), ("a", 2), ("a", 3)]
     assert turns.remove(2, "a")
     assert not turns.remove(2, "a")
     assert not turns.remove(1, "b")

@@ -50,6 +50,14 @@ def serve(
             envvar="FIELDWAVE_SOCKET", metavar="FILE", help="A Unix socket to listen on as well, for this user."
         ),
     ] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            envvar="FIELDWAVE_ALSO",
+            metavar="PACKAGE",
+            help="Another package that takes turns on the device; repeat.",
+        ),
+    ] = None,
     device: Annotated[
         str,
         typer.Option(envvar="FIELDWAVE_DEVICE", help="What computes: cpu, rtl, rtl:NPU, board, board:NAME."),
@@ -156,6 +164,7 @@ def serve(
     options = ServeOptions(
         package=package,
         name=name,
+        also=tuple(also or ()),
         device=device,
         when_busy=when_busy,
         host=host,

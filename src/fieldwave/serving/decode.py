@@ -14,7 +14,7 @@ from fieldwave.wire import from_tensor_proto
 from fieldwave.wire.contents import parse_request
 from fieldwave.wire.methods import DEFAULT_SIGNATURE, MODEL_VERSION
 
-__all__ = ["UnknownSignatureError", "check_model", "decode"]
+__all__ = ["UnknownSignatureError", "asked_model", "check_model", "decode"]
 
 
 class UnknownSignatureError(InputError):
@@ -45,6 +45,16 @@ def decode(
         (name, partial(from_tensor_proto, proto, contents.get(name))) for name, proto in request.inputs.items()
     ]
     return assemble(tensors, tuple(request.output_filter), signature, max_batch=max_batch, go_on=go_on)
+
+
+def asked_model(data: bytes) -> str:
+    """The name of the model that a ``PredictRequest`` asks for; empty if it says none, or is none."""
+    try:
+        request, _ = parse_request(data)
+    except DecodeError:
+        return ""
+    name: str = request.model_spec.name
+    return name
 
 
 def check_model(model_spec: Message, signature: Signature) -> None:

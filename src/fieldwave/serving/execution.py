@@ -23,7 +23,7 @@ from fieldwave.serving.periodic import Periodic
 from fieldwave.serving.timings import Timings
 from fieldwave.serving.turns import Turns
 
-__all__ = ["Executor", "ReplacedError"]
+__all__ = ["Executor", "Network", "ReplacedError"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +33,23 @@ _LONGER = 20
 
 class ReplacedError(Exception):
     """Another network runs by now than the one that the tensors were made for; make them anew."""
+
+
+class Network:
+    """A package's network on a device that others share: it is there, or has been prepared and waits.
+
+    Attributes:
+        loads: how often another package has taken its place.
+        prepared: what the device has made of it; None while it is the one that is there.
+        usual: how many seconds a run takes for an image; None if it has not run.
+        number: of those on one device.
+    """
+
+    def __init__(self, number: int = 0, prepared: Any = None) -> None:
+        self.number = number
+        self.prepared = prepared
+        self.loads = 0
+        self.usual: float | None = None
 
 
 class Executor:
@@ -45,7 +62,7 @@ class Executor:
             then, until the run ends after all: whoever waits, and whoever comes, is told so at once.
 
     Attributes:
-        loads: how often another package has taken the place of the one before.
+        first: the network that is loaded; `add` adds others.
         counters: of the device, after its last run.
     """
 
@@ -64,9 +81,9 @@ class Executor:
         self._hung_since = 0.0
         self._running: Job | None = None
         self._watching = threading.Lock()
-        self._usual: float | None = None  # seconds for one image
         self._turns: Turns[Job] = Turns()
-        self.loads = 0
+        self.first = self._current = Network()
+        self._number = 0
         self.counters: Counters = device.counters()
         self._thread = threading.Thread(target=self._work, name="fieldwave-device", daemon=True)
         self._thread.start()
@@ -96,12 +113,14 @@ class Executor:
         caller: Caller,
         loads: int | None = None,
         timings: Timings | None = None,
+        network: Network | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Wait for the device and run it.
 
         Args:
-            loads: what `loads` was when the inputs were made; None to run them on whatever is loaded.
+            loads: what the network's ``loads`` was when the inputs were made; None to run them in any case.
             timings: where to add what the waiting and the run took.
+            network: which is to run; None for the first.
 
         Raises:
             CallerGoneError: the caller went away while it waited; the device has not been used.
@@ -111,21 +130,25 @@ class Executor:
 
         def work(job: Job) -> dict[str, NDArray[Any]]:
             check_waiting(caller)
-            if loads is not None and loads != self.loads:
+            if loads is not None and loads != wanted.loads:
                 raise ReplacedError
-            return self._run(inputs, job)
+            return self._run(inputs, job, wanted)
+
+        wanted = network or self.first
+        # Networks take turns as clients do.
+        whose = f"{wanted.number} {caller.client}"
 
         if hung := self._hung:
             raise DeviceError(hung)
         job = Job(work, caller, max((len(value) for value in inputs.values() if value.ndim), default=1))
         patience = caller.time_remaining()
-        self._turns.put(job, caller.client)
+        self._turns.put(job, whose)
         if hung := self._hung:
             self._give_up(hung)  # it may have been put after all others were told
         try:
             results: dict[str, NDArray[Any]] = job.outcome(patience)
         except CallerGoneError:
-            self._turns.remove(job, caller.client)
+            self._turns.remove(job, whose)
             raise
         if timings is not None:
             timings.queue += job.begun - job.put
@@ -134,27 +157,45 @@ class Executor:
 
     def withdraw(self, caller: Caller) -> None:
         """Let nobody wait for the device who waits for ``caller``: it has been sent away."""
-        for job in self._turns.of(caller.client):
-            if job.caller is caller and self._turns.remove(job, caller.client):
+        for whose, job in self._turns.waiting():
+            if job.caller is caller and self._turns.remove(job, whose):
                 job.settle(error=CallerGoneError())
 
-    def load(self, package: Package, first: Mapping[str, NDArray[Any]], loaded: Callable[[], None]) -> None:
-        """Have another package take the place of the one that runs, between two runs.
+    def add(self, package: Package) -> Network:
+        """Let another package share the device; it is there when it is first run.
+
+        Raises:
+            DeviceError: the device cannot take it.
+            PackageError: the package contradicts itself.
+        """
+        self._number += 1
+        return Network(self._number, self._device.prepare(package))
+
+    def load(
+        self,
+        package: Package,
+        first: Mapping[str, NDArray[Any]],
+        loaded: Callable[[], None],
+        network: Network | None = None,
+    ) -> None:
+        """Have another package take the place of a network, between two runs.
 
         All that can be done beforehand is done while the one before still runs.
 
         Args:
             first: inputs for a first run, which finds what is broken.
             loaded: called before the next run: what callers are told from then on is of that package.
+            network: whose place; None for the first.
 
         Raises:
             DeviceError: the device cannot take it, or fails in the first run.
             PackageError: the package contradicts itself.
         """
-        network = self._device.prepare(package)
+        prepared = self._device.prepare(package)
+        wanted = network or self.first
 
         def exchange(job: Job) -> None:
-            before = self._device.exchange(network)
+            before = self._device.exchange(prepared)
             try:
                 self._device.run(first)
             except BaseException:
@@ -162,8 +203,9 @@ class Executor:
                 raise
             # In this order: who reads the count first and then what was told knows when they differ.
             loaded()
-            self.loads += 1
-            self._usual = None
+            self._current.prepared, self._current = before, wanted
+            wanted.prepared = wanted.usual = None
+            wanted.loads += 1
             self._note(healthy=True)
 
         if hung := self._hung:
@@ -195,11 +237,14 @@ class Executor:
                 job.settle(error=error)
             del job  # with its tensors
 
-    def _run(self, inputs: Mapping[str, NDArray[Any]], job: Job) -> dict[str, NDArray[Any]]:
-        if self._usual is not None:
-            job.limit = self._patience + _LONGER * job.images * self._usual
+    def _run(self, inputs: Mapping[str, NDArray[Any]], job: Job, network: Network) -> dict[str, NDArray[Any]]:
+        if network.usual is not None:
+            job.limit = self._patience + _LONGER * job.images * network.usual
         self._running = job
         try:
+            if network is not self._current:
+                self._current.prepared = self._device.exchange(network.prepared)
+                self._current, network.prepared = network, None
             results = self._device.run(inputs)
         except DeviceError:
             self._ended(job, healthy=False)
@@ -209,7 +254,7 @@ class Executor:
             raise
         self._ended(job, healthy=True)
         seconds = (job.ended - job.begun) / job.images
-        self._usual = seconds if self._usual is None else 0.9 * self._usual + 0.1 * seconds
+        network.usual = seconds if network.usual is None else 0.9 * network.usual + 0.1 * seconds
         return results
 
     def _ended(self, job: Job, *, healthy: bool) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from fieldwave.serving.answered import Answered
 from fieldwave.serving.authentication import Authentication
 from fieldwave.serving.certificates import server_context
+from fieldwave.serving.models import Models
 from fieldwave.serving.options import ServeOptions
-from fieldwave.serving.predictor import Predictor
 
 if TYPE_CHECKING:
     from fieldwave.serving.http import HttpServer
@@ -23,7 +23,7 @@ _HELD_MESSAGES = 8
 def start_http(
     options: ServeOptions,
     port: int,
-    predictor: Predictor,
+    models: Models,
     answered: Answered,
     authentication: Authentication | None,
 ) -> tuple[HttpServer, int]:
@@ -40,7 +40,7 @@ def start_http(
         context = server_context(options.tls_cert, options.tls_key, options.client_ca)
     limits = {"max_batch": options.max_batch, "max_bytes": options.max_message_bytes}
     server = HttpServer(
-        App(predictor, answered, authentication, **limits),
+        App(models, answered, authentication, **limits),
         threads=2 * options.workers + _SPARE_THREADS,
         patience=options.receive_seconds,
         max_held_bytes=_HELD_MESSAGES * options.max_message_bytes,

@@ -47,6 +47,12 @@ class InferRequest:
     _message: Message
     _contents: tuple[memoryview | bytes, ...]
 
+    @property
+    def model(self) -> str:
+        """The name of the model that is asked for; empty if it is not said."""
+        name: str = self._message.model_name
+        return name
+
     def decode(self, signature: Signature, go_on: Callable[[], None], *, max_batch: int) -> Prediction:
         """Make of each input what the device takes; see `assemble`."""
         message = self._message

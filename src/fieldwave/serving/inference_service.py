@@ -11,7 +11,7 @@ from fieldwave.package import TensorSpec
 from fieldwave.serving.call import GrpcCall
 from fieldwave.serving.grpc_methods import GrpcMethods, parsed
 from fieldwave.serving.infer import check_name, encode_infer, read_infer
-from fieldwave.serving.predictor import Predictor
+from fieldwave.serving.models import Models
 from fieldwave.version import __version__
 from fieldwave.wire.inference import datatype_of
 from fieldwave.wire.messages import (
@@ -35,12 +35,12 @@ class InferenceService:
     """All of the service's methods.
 
     Parameters:
-        predictor: makes predictions.
+        models: what is served.
         max_batch: the most images in one request.
     """
 
-    def __init__(self, predictor: Predictor, *, max_batch: int) -> None:
-        self._predictor = predictor
+    def __init__(self, models: Models, *, max_batch: int) -> None:
+        self._models = models
         self._max_batch = max_batch
 
     def handlers(self, methods: GrpcMethods) -> grpc.GenericRpcHandler:
@@ -48,7 +48,7 @@ class InferenceService:
         return grpc.method_handlers_generic_handler(
             INFERENCE_SERVICE,
             {
-                "ModelInfer": methods.predicting("infer", self._predictor, self._infer),
+                "ModelInfer": methods.predicting("infer", self._models.first, self._infer),
                 "ServerLive": methods.describing("server_live", self._live),
                 "ServerReady": methods.describing("server_ready", self._ready),
                 "ModelReady": methods.describing("model_ready", self._model_ready),
@@ -59,7 +59,7 @@ class InferenceService:
 
     def _infer(self, data: bytes, call: GrpcCall) -> bytes:
         request = read_infer(data)
-        return self._predictor.predict(
+        return self._models.of(request.model).predict(
             call,
             partial(request.decode, max_batch=self._max_batch),
             partial(encode_infer, id=request.id, raw=request.raw),
@@ -69,19 +69,20 @@ class InferenceService:
         return _bytes(ServerLiveResponse(live=True))
 
     def _ready(self, data: bytes) -> bytes:
-        return _bytes(ServerReadyResponse(ready=self._predictor.serving))
+        return _bytes(ServerReadyResponse(ready=self._models.serving))
 
     def _model_ready(self, data: bytes) -> bytes:
         request = parsed(ModelReadyRequest, data)
-        check_name(request.name, request.version, self._predictor.model.signature)
-        return _bytes(ModelReadyResponse(ready=self._predictor.serving))
+        predictor = self._models.of(request.name)
+        check_name(request.name, request.version, predictor.model.signature)
+        return _bytes(ModelReadyResponse(ready=predictor.serving))
 
     def _server(self, data: bytes) -> bytes:
         return _bytes(ServerMetadataResponse(name=SERVER_NAME, version=__version__))
 
     def _model(self, data: bytes) -> bytes:
         request = parsed(ModelMetadataRequest, data)
-        model = self._predictor.model
+        model = self._models.of(request.name).model
         signature = model.signature
         check_name(request.name, request.version, signature)
         response = ModelMetadataResponse(name=signature.model, versions=[str(MODEL_VERSION)], platform=PLATFORM)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -55,10 +55,11 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
 
-    def describe(self, model: str, device: str, digest: str) -> None:
-        """Say what is served from now on."""
+    def describe(self, models: Iterable[tuple[str, str, str]]) -> None:
+        """Say what is served from now on: each model's name, device, and package's digest."""
         self._info.clear()
-        self._info.labels(__version__, model, device, digest).set(1)
+        for each in models:
+            self._info.labels(__version__, *each).set(1)
 
     def watch(
         self, *, in_hand: Callable[[], int], waiting: Callable[[], int], counters: Callable[[], Counters | None]

@@ -6,6 +6,7 @@ import grpc
 
 from fieldwave.serving.decode import check_model
 from fieldwave.serving.grpc_methods import GrpcMethods, parsed
+from fieldwave.serving.models import Models
 from fieldwave.serving.predictor import Predictor
 from fieldwave.wire.messages import GetModelStatusRequest, GetModelStatusResponse
 from fieldwave.wire.methods import MODEL_SERVICE, MODEL_VERSION
@@ -16,8 +17,8 @@ __all__ = ["ModelService", "model_status"]
 class ModelService:
     """GetModelStatus. There is no HandleReloadConfigRequest: who may call a service may not change it."""
 
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
+    def __init__(self, models: Models) -> None:
+        self._models = models
 
     def handlers(self, methods: GrpcMethods) -> grpc.GenericRpcHandler:
         """The handlers to add to a server."""
@@ -27,8 +28,9 @@ class ModelService:
 
     def _status(self, data: bytes) -> bytes:
         request = parsed(GetModelStatusRequest, data)
-        check_model(request.model_spec, self._predictor.model.signature)
-        state, code, text = model_status(self._predictor)
+        predictor = self._models.of(request.model_spec.name)
+        check_model(request.model_spec, predictor.model.signature)
+        state, code, text = model_status(predictor)
         response = GetModelStatusResponse()
         response.model_version_status.add(
             version=MODEL_VERSION, state=state, status={"error_code": code, "error_message": text}

@@ -21,6 +21,7 @@ class ServeOptions:
     Attributes:
         package: the package to serve: its file, or one that has been read.
         name: the model's name for clients; the network's name when empty.
+        also: packages that take turns with it on the device, under their networks' names.
         device: the device's name, as `fieldwave.devices.create_device` takes it.
         when_busy: what to do when others hold all the NPUs that would do; see `fieldwave.leases.acquire`.
         holder: the name under which the NPU is held; the model's name when empty.
@@ -58,6 +59,7 @@ class ServeOptions:
 
     package: Path | Package
     name: str = ""
+    also: tuple[Path | Package, ...] = ()
     device: str = "cpu"
     when_busy: WhenBusy = "refuse"
     holder: str = ""

@@ -40,12 +40,14 @@ class Places:
 
     Parameters:
         capacity: the most requests in hand.
+
+    Attributes:
         taken: called with a place that has been taken away, so that nobody waits for it.
     """
 
     def __init__(self, capacity: int, taken: Callable[[Place], None] = lambda place: None) -> None:
         self.capacity = capacity
-        self._taken = taken
+        self.taken = taken
         self._lock = threading.Lock()
         self._held: dict[str, list[Place]] = {}
         self._count = 0
@@ -66,7 +68,7 @@ class Places:
             self._held.setdefault(place.client, []).append(place)
             self._count += 1
         if taken is not None:
-            self._taken(taken)
+            self.taken(taken)
         return place
 
     def leave(self, place: Place) -> None:

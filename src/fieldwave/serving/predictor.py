@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fieldwave.serving.assemble import Prediction
 from fieldwave.serving.call import Call
 from fieldwave.serving.caller import CallerGoneError, check_waiting
-from fieldwave.serving.execution import Executor, ReplacedError
+from fieldwave.serving.execution import Executor, Network, ReplacedError
 from fieldwave.serving.metrics import Metrics
 from fieldwave.serving.places import Place, Places
 from fieldwave.serving.signature import Signature
@@ -54,21 +54,22 @@ class Predictor:
 
     Parameters:
         model: what is served.
-        capacity: the most requests in hand; see `Places`.
+        places: of the requests in hand, of this model and of those that share its device.
         metrics: where all this is counted.
 
     Attributes:
         model: what is served; a request reads it once.
         executor: set once the model is loaded, None before and after.
+        network: the model's on the executor's device; None for the one that was loaded first.
         state: of the service: it waits for a device, programs it, serves, or stops.
-        places: of the requests in hand.
     """
 
-    def __init__(self, model: Model, *, capacity: int, metrics: Metrics) -> None:
+    def __init__(self, model: Model, *, places: Places, metrics: Metrics) -> None:
         self.model = model
+        self.network: Network | None = None
         self.executor: Executor | None = None
         self.state: State = "waiting"
-        self.places = Places(capacity, self._sent_away)
+        self.places = places
         self._metrics = metrics
 
     def ready(self) -> Executor:
@@ -113,12 +114,13 @@ class Predictor:
         timings = call.timings
         go_on = partial(check_waiting, place)
         while True:
-            loads, signature = executor.loads, self.model.signature
+            network = self.network or executor.first
+            loads, signature = network.loads, self.model.signature
             begin = time.perf_counter()
             prediction = decode(signature, go_on)
             timings.decode += time.perf_counter() - begin
             try:
-                results = executor.run(prediction.inputs, place, loads, timings)
+                results = executor.run(prediction.inputs, place, loads, timings, network)
             except ReplacedError:
                 continue  # its bytes are what the client sent: they are for the new model now
             begin = time.perf_counter()
@@ -126,8 +128,3 @@ class Predictor:
             timings.encode += time.perf_counter() - begin
             self._metrics.predicted(timings, prediction.images)
             return answer
-
-    def _sent_away(self, place: Place) -> None:
-        executor = self.executor
-        if executor is not None:
-            executor.withdraw(place)

@@ -26,8 +26,10 @@ from fieldwave.serving.http_front import start_http
 from fieldwave.serving.inference_service import InferenceService
 from fieldwave.serving.metrics import Metrics
 from fieldwave.serving.model_service import ModelService
+from fieldwave.serving.models import Models
 from fieldwave.serving.options import ServeOptions
 from fieldwave.serving.periodic import Periodic
+from fieldwave.serving.places import Places
 from fieldwave.serving.predictor import Model, Predictor
 from fieldwave.serving.probe import Probe
 from fieldwave.serving.service import PredictionService
@@ -48,7 +50,7 @@ _LAST_TASK_SECONDS = 1.0
 
 
 class Server:
-    """One model on one device behind one port; a context manager that starts and stops it.
+    """One model, or several by turns, on one device behind one port; a context manager that starts and stops it.
 
     Parameters:
         options: what to serve, and where.
@@ -82,7 +84,7 @@ class Server:
         self._authentication: Authentication | None = None
         self._grpc: GrpcFront | None = None
         self._metrics = Metrics()
-        self._predictor: Predictor | None = None
+        self._models: Models | None = None
         self._executor: Executor | None = None
         self._sweep = Periodic("sweep", min(_SWEEP_SECONDS, options.receive_seconds), self._end_overdue)
         self._recovery = Periodic("recovery", options.recovery_seconds, self._recover)
@@ -121,7 +123,7 @@ class Server:
             DeviceBusyError: others hold the NPUs that would do, and it was not to wait.
             DeviceError: the device cannot run the package.
         """
-        if self._predictor is not None or self._stopped.is_set():
+        if self._models is not None or self._stopped.is_set():
             raise ServiceError("the server has been started already; make a new one")
         try:
             self._start()
@@ -130,7 +132,7 @@ class Server:
             raise
 
     def load(self, package: Package | Path) -> None:
-        """Serve another package from now on, on the same device and without a pause.
+        """Serve another package from now on in place of the first, on the same device and without a pause.
 
         Every request is answered by the one or by the other. After an error the one before goes on.
 
@@ -139,7 +141,8 @@ class Server:
             ServiceError: the server is not serving.
             DeviceError: the device cannot run it.
         """
-        predictor, executor = self._predictor, self._executor
+        predictor = None if self._models is None else self._models.first
+        executor = self._executor
         if predictor is None or executor is None or predictor.executor is None:
             raise ServiceError("the server is not serving; it takes another package when it is")
         package = package if isinstance(package, Package) else read_package(package)
@@ -148,7 +151,7 @@ class Server:
 
         def loaded() -> None:
             predictor.model = model
-            self._metrics.describe(model.signature.model, model.device, model.digest)
+            self._describe()
 
         executor.load(package, first_inputs(signature), loaded)
         self._warm_up = partial(warm_up, executor, signature)
@@ -173,8 +176,8 @@ class Server:
                 return
             grace = self._options.grace_seconds if grace is None else grace
             self._health.drain()
-            if self._predictor is not None:
-                self._predictor.state = "stopping"
+            for predictor in () if self._models is None else self._models.all:
+                predictor.state = "stopping"
             self._recovery.stop()
             self._rotation.stop()
             http = None if self._http is None else threading.Thread(target=self._http.stop, args=(grace,))
@@ -185,8 +188,8 @@ class Server:
             if http is not None:
                 http.join()
             self._sweep.stop()
-            if self._predictor is not None:
-                self._predictor.executor = None
+            for predictor in () if self._models is None else self._models.all:
+                predictor.executor = None
             if self._executor is not None:
                 self._executor.close(grace)
             elif self._device is not None:
@@ -213,14 +216,22 @@ class Server:
 
     def _start(self) -> None:
         options = self._options
-        package = options.package if isinstance(options.package, Package) else read_package(options.package)
-        model = _model(package, options)
-        self._predictor = predictor = Predictor(model, capacity=2 * options.workers, metrics=self._metrics)
+        packages = [
+            each if isinstance(each, Package) else read_package(each) for each in (options.package, *options.also)
+        ]
+        places = Places(2 * options.workers)
+        self._models = models = Models(
+            [
+                Predictor(_model(package, options, first=not number), places=places, metrics=self._metrics)
+                for number, package in enumerate(packages)
+            ]
+        )
+        name = models.first.model.signature.model
         answered = Answered(self._metrics, log=options.log_requests)
         services = (
-            PredictionService(predictor, max_batch=options.max_batch),
-            ModelService(predictor),
-            InferenceService(predictor, max_batch=options.max_batch),
+            PredictionService(models, max_batch=options.max_batch),
+            ModelService(models),
+            InferenceService(models, max_batch=options.max_batch),
         )
         if options.keys is not None:
             self._authentication = Authentication(options.keys)
@@ -231,7 +242,7 @@ class Server:
         warn_if_exposed(options.host, keys=options.keys is not None, tls=options.tls_cert is not None)
         if options.http_port is not None:
             self._http, self._http_port = start_http(
-                options, options.http_port, predictor, answered, self._authentication
+                options, options.http_port, models, answered, self._authentication
             )
         if options.probe_port is not None:
             self._probe = Probe(self._health)
@@ -243,36 +254,44 @@ class Server:
         if self._device is None:
             self._lease = acquire(
                 options.device,
-                options.holder or model.signature.model,
+                options.holder or name,
                 options.when_busy,
                 waiting=self._wait_for_npu,
                 cancelled=self._cancelled,
             )
             self._device = open_device(self._lease.device)
-        predictor.state = "programming"
-        self._device.load(package)
-        model = _model(package, options, self._device.name)
+        for predictor in models.all:
+            predictor.state = "programming"
+        self._device.load(packages[0])
         self._executor = executor = Executor(self._device, self._report, patience=options.device_seconds)
-        self._metrics.describe(model.signature.model, model.device, model.digest)
+        places.taken = executor.withdraw
         self._metrics.watch(
-            in_hand=lambda: len(predictor.places),
-            waiting=lambda: executor.waiting,
-            counters=lambda: executor.counters,
+            in_hand=lambda: len(places), waiting=lambda: executor.waiting, counters=lambda: executor.counters
         )
-        self._warm_up = partial(warm_up, executor, model.signature)
-        self._warm_up(Nobody())
-        predictor.model = model
-        predictor.executor = executor
-        predictor.state = "serving"
+        self._warm_up = partial(warm_up, executor, models.first.model.signature)
+        for predictor, package in zip(models.all, packages, strict=True):
+            predictor.model = _model(package, options, self._device.name, first=predictor is models.first)
+            predictor.network = executor.first if predictor is models.first else executor.add(package)
+            warm_up(executor, predictor.model.signature, Nobody(), predictor.network)
+        self._describe()
+        for predictor in models.all:
+            predictor.executor = executor
+            predictor.state = "serving"
         self._report(True)
         self._recovery.start()
         _log.info(
             "serving %s on %s:%d, device %s%s",
-            model.signature.model,
+            " and ".join(predictor.model.signature.model for predictor in models.all),
             options.host,
             self._port,
             self._device.name,
             options.protection,
+        )
+
+    def _describe(self) -> None:
+        models = () if self._models is None else self._models.all
+        self._metrics.describe(
+            (each.model.signature.model, each.model.device, each.model.digest) for each in models
         )
 
     def _report(self, healthy: bool) -> None:
@@ -305,6 +324,6 @@ class Server:
         _log.info("the device answers again")
 
 
-def _model(package: Package, options: ServeOptions, device: str = "") -> Model:
-    signature = Signature.of(package, options.name)
+def _model(package: Package, options: ServeOptions, device: str = "", *, first: bool = True) -> Model:
+    signature = Signature.of(package, options.name if first else "")
     return Model(signature, package.manifest.to_json().decode(), device, package.digest)

@@ -11,10 +11,11 @@ from google.protobuf.message import Message
 from fieldwave.errors import TensorError
 from fieldwave.serving.assemble import Prediction
 from fieldwave.serving.call import GrpcCall
-from fieldwave.serving.decode import check_model, decode
+from fieldwave.serving.decode import asked_model, check_model, decode
 from fieldwave.serving.encode import encode, fill_model_spec
 from fieldwave.serving.grpc_methods import GrpcMethods, parsed
-from fieldwave.serving.predictor import Model, Predictor
+from fieldwave.serving.models import Models
+from fieldwave.serving.predictor import Model
 from fieldwave.serving.signature import Signature, quoted
 from fieldwave.wire.messages import GetModelMetadataRequest, GetModelMetadataResponse, SignatureDefMap, StringValue
 from fieldwave.wire.methods import (
@@ -33,12 +34,12 @@ class PredictionService:
     """Predict and GetModelMetadata.
 
     Parameters:
-        predictor: makes predictions.
+        models: what is served.
         max_batch: the most images in one request.
     """
 
-    def __init__(self, predictor: Predictor, *, max_batch: int) -> None:
-        self._predictor = predictor
+    def __init__(self, models: Models, *, max_batch: int) -> None:
+        self._models = models
         self._max_batch = max_batch
 
     def handlers(self, methods: GrpcMethods) -> grpc.GenericRpcHandler:
@@ -46,7 +47,7 @@ class PredictionService:
         return grpc.method_handlers_generic_handler(
             PREDICTION_SERVICE,
             {
-                "Predict": methods.predicting("predict", self._predictor, self._predict),
+                "Predict": methods.predicting("predict", self._models.first, self._predict),
                 "GetModelMetadata": methods.describing("get_model_metadata", self._metadata),
             },
         )
@@ -56,11 +57,12 @@ class PredictionService:
             return decode(data, signature, max_batch=self._max_batch, go_on=go_on)
 
         once = call.metadata.get(OUTPUT_NAMES_KEY) == OUTPUT_NAMES_ONCE
-        return self._predictor.predict(call, read, partial(encode, once=once))
+        predictor = self._models.first if self._models.alone else self._models.of(asked_model(data))
+        return predictor.predict(call, read, partial(encode, once=once))
 
     def _metadata(self, data: bytes) -> bytes:
         request = parsed(GetModelMetadataRequest, data)
-        model = self._predictor.model
+        model = self._models.of(request.model_spec.name).model
         check_model(request.model_spec, model.signature)
         if not request.metadata_field:
             raise TensorError(f"metadata_field is empty; ask for {SIGNATURE_FIELD!r} or {MANIFEST_FIELD!r}")

@@ -66,10 +66,10 @@ class Turns(Generic[_T]):
                 del self._queues[client]
             return True
 
-    def of(self, client: str) -> list[_T]:
-        """What ``client`` has put and not got."""
+    def waiting(self) -> list[tuple[str, _T]]:
+        """What clients have put and not got."""
         with self._lock:
-            return list(self._queues.get(client, ()))
+            return [(client, item) for client, items in self._queues.items() for item in items]
 
     def clear(self) -> list[_T]:
         """Take all that clients have put."""

@@ -12,7 +12,7 @@ from fieldwave.serving.assemble import Prediction
 from fieldwave.serving.caller import Caller
 from fieldwave.serving.decode import decode
 from fieldwave.serving.encode import encode
-from fieldwave.serving.execution import Executor
+from fieldwave.serving.execution import Executor, Network
 from fieldwave.serving.signature import Signature
 from fieldwave.wire.requests import encode_request
 
@@ -34,10 +34,10 @@ class Nobody:
         return None
 
 
-def warm_up(executor: Executor, signature: Signature, caller: Caller) -> None:
+def warm_up(executor: Executor, signature: Signature, caller: Caller, network: Network | None = None) -> None:
     """One prediction on the whole way but the network."""
     prediction = _first(signature)
-    encode(executor.run(prediction.inputs, caller), prediction, signature)
+    encode(executor.run(prediction.inputs, caller, network=network), prediction, signature)
 
 
 def first_inputs(signature: Signature) -> Mapping[str, NDArray[Any]]:

@@ -16,6 +16,7 @@ from fieldwave.serving.http.json_body import write_json
 from fieldwave.serving.http.tensorflow_rest import TensorflowRest
 from fieldwave.serving.infer import check_name
 from fieldwave.serving.metrics import CONTENT_TYPE
+from fieldwave.serving.models import Models
 from fieldwave.serving.predictor import Predictor
 from fieldwave.serving.status import NotReadyError, status_of
 from fieldwave.wire.methods import MODEL_VERSION, REQUEST_ID_KEY, TIMINGS_KEY
@@ -45,7 +46,7 @@ class App:
     """The service's addresses.
 
     Parameters:
-        predictor: makes predictions.
+        models: what is served.
         answered: told of each answer.
         authentication: who may call; None for everybody.
         max_batch: the most images in one request.
@@ -54,25 +55,26 @@ class App:
 
     def __init__(
         self,
-        predictor: Predictor,
+        models: Models,
         answered: Answered,
         authentication: Authentication | None,
         *,
         max_batch: int,
         max_bytes: int,
     ) -> None:
-        self._predictor = predictor
+        self._models = models
         self._answered = answered
         self._authentication = authentication
         self._max_bytes = max_bytes
-        self._tensorflow = TensorflowRest(predictor, max_batch=max_batch)
-        self._inference = inference = InferenceRest(predictor, max_batch=max_batch)
+        self._tensorflow = {each: TensorflowRest(each, max_batch=max_batch) for each in models.all}
+        self._inference = {each: InferenceRest(each, max_batch=max_batch) for each in models.all}
+        inference = self._inference[models.first]
         self._fixed = {
             "/metrics": Route("metrics", self._metrics, slow=True),
             "/openapi.json": Route("describe", self._describe),
             "/v2": Route("server_metadata", inference.server),
             "/v2/health/live": Route("server_live", inference.live),
-            "/v2/health/ready": Route("server_ready", inference.ready),
+            "/v2/health/ready": Route("server_ready", self._ready),
         }
 
     def route(self, head: Head) -> Route:
@@ -121,39 +123,41 @@ class App:
             return self._fixed[path], reading
         if (match := _MODEL_V1.fullmatch(path)) is not None:
             model, kind, version, action = match.groups()
-            self._check_model(model, version, label=kind == "labels")
+            tensorflow = self._tensorflow[self._found_model(model, version, label=kind == "labels")]
             if action is None:
-                return Route("get_model_status", self._tensorflow.status), reading
+                return Route("get_model_status", tensorflow.status), reading
             if action == "/metadata":
-                return Route("get_model_metadata", self._tensorflow.metadata), reading
+                return Route("get_model_metadata", tensorflow.metadata), reading
             if action == ":predict":
-                return Route("rest_predict", self._tensorflow.predict, self._max_bytes, slow=True), ("POST",)
+                return Route("rest_predict", tensorflow.predict, self._max_bytes, slow=True), ("POST",)
         if (match := _MODEL_V2.fullmatch(path)) is not None:
             model, version, action = match.groups()
-            self._check_model(model, version)
+            inference = self._inference[self._found_model(model, version)]
             if action is None:
-                return Route("model_metadata", self._inference.model), reading
+                return Route("model_metadata", inference.model), reading
             if action == "/ready":
-                return Route("model_ready", self._inference.model_ready), reading
-            infer = partial(self._inference.infer, _json_bytes(head))
+                return Route("model_ready", inference.model_ready), reading
+            infer = partial(inference.infer, _json_bytes(head))
             return Route("rest_infer", infer, self._max_bytes, slow=True), ("POST",)
         raise Refusal(404, "nothing is at this address; GET /openapi.json says what is where", code="NOT_FOUND")
 
-    def _check_model(self, model: str, version: str | None, *, label: bool = False) -> None:
-        signature = self._predictor.model.signature
+    def _found_model(self, model: str, version: str | None, *, label: bool = False) -> Predictor:
         try:
+            predictor = self._models.of(model)
+            signature = predictor.model.signature
             # Over REST, clients of TensorFlow Serving know a label "stable" or none; here versions have none.
             if label:
                 raise NotFoundError(
                     f"model {signature.model!r} has no version labels; it has version {MODEL_VERSION}"
                 )
             check_name(model, version or "", signature)
+            return predictor
         except NotFoundError as error:
             raise Refusal(404, str(error), code="NOT_FOUND") from None
 
     def _check_ready(self) -> None:
         try:
-            self._predictor.ready()
+            self._models.first.ready()
         except NotReadyError as error:
             raise Refusal(503, str(error), ("retry-after", "1"), code="UNAVAILABLE") from None
 
@@ -161,7 +165,13 @@ class App:
         return Response(body=(self._answered.metrics.exposition(),), headers=(("content-type", CONTENT_TYPE),))
 
     def _describe(self, body: bytes, call: HttpCall) -> Response:
-        return Response(body=(write_json(description(self._predictor.model.signature)),))
+        signatures = [predictor.model.signature for predictor in self._models.all]
+        return Response(body=(write_json(description(signatures)),))
+
+    def _ready(self, body: bytes, call: HttpCall) -> Response:
+        ready = self._models.serving
+        answer = (write_json({"ready": ready}),)
+        return Response(200 if ready else 503, answer, code="OK" if ready else "UNAVAILABLE")
 
 
 def _json_bytes(head: Head) -> int | None:

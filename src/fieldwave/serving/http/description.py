@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fieldwave.package import TensorSpec
@@ -30,40 +30,47 @@ _ERRORS = {
 }
 
 
-def description(signature: Signature) -> dict[str, Any]:
-    """The description for the model with this signature."""
+def description(signatures: Sequence[Signature]) -> dict[str, Any]:
+    """The description for the models with these signatures."""
+    paths: dict[str, Any] = {
+        "/metrics": {"get": _operation("Metrics for Prometheus.", media="text/plain")},
+        "/openapi.json": {"get": _operation("This description.")},
+        "/v2": {"get": _operation("Who answers.")},
+        "/v2/health/live": {"get": _operation("Whether the process answers.")},
+        "/v2/health/ready": {"get": _operation("Whether predictions are answered.")},
+    }
+    for signature in signatures:
+        paths |= _paths(signature)
+    error = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": " and ".join(signature.model for signature in signatures),
+            "version": __version__,
+            "description": "Networks behind Fieldwave.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": {"Error": error},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"key": []}],
+    }
+
+
+def _paths(signature: Signature) -> dict[str, Any]:
     model = signature.model
     predict = {"post": _operation("A prediction, rows or columns.", _predict_body(), _free())}
     infer = {"post": _operation("A prediction.", _infer_body(signature), _free())}
     return {
-        "openapi": "3.1.0",
-        "info": {"title": model, "version": __version__, "description": "A network behind Fieldwave."},
-        "paths": {
-            "/metrics": {"get": _operation("Metrics for Prometheus.", media="text/plain")},
-            "/openapi.json": {"get": _operation("This description.")},
-            "/v2": {"get": _operation("Who answers.")},
-            "/v2/health/live": {"get": _operation("Whether the process answers.")},
-            "/v2/health/ready": {"get": _operation("Whether predictions are answered.")},
-            f"/v2/models/{model}": {"get": _operation("The model's tensors.")},
-            f"/v2/models/{model}/ready": {"get": _operation("Whether predictions are answered.")},
-            f"/v2/models/{model}/infer": infer,
-            f"/v2/models/{model}/versions/{MODEL_VERSION}/infer": infer,
-            f"/v1/models/{model}": {"get": _operation("In which state the model is.")},
-            f"/v1/models/{model}/metadata": {"get": _operation("The model's signature.")},
-            f"/v1/models/{model}:predict": predict,
-            f"/v1/models/{model}/versions/{MODEL_VERSION}:predict": predict,
-        },
-        "components": {
-            "schemas": {
-                "Error": {
-                    "type": "object",
-                    "required": ["error"],
-                    "properties": {"error": {"type": "string"}},
-                }
-            },
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
-        },
-        "security": [{}, {"key": []}],
+        f"/v2/models/{model}": {"get": _operation("The model's tensors.")},
+        f"/v2/models/{model}/ready": {"get": _operation("Whether predictions are answered.")},
+        f"/v2/models/{model}/infer": infer,
+        f"/v2/models/{model}/versions/{MODEL_VERSION}/infer": infer,
+        f"/v1/models/{model}": {"get": _operation("In which state the model is.")},
+        f"/v1/models/{model}/metadata": {"get": _operation("The model's signature.")},
+        f"/v1/models/{model}:predict": predict,
+        f"/v1/models/{model}/versions/{MODEL_VERSION}:predict": predict,
     }
 
 

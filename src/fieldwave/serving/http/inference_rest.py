@@ -53,13 +53,6 @@ class InferenceRest:
         """Whether the process answers: it does."""
         return Response(body=(write_json({"live": True}),))
 
-    def ready(self, body: bytes, call: HttpCall) -> Response:
-        """Whether predictions are answered."""
-        ready = self._predictor.serving
-        return Response(
-            200 if ready else 503, (write_json({"ready": ready}),), code="OK" if ready else "UNAVAILABLE"
-        )
-
     def model_ready(self, body: bytes, call: HttpCall) -> Response:
         """Whether predictions of the model are answered."""
         ready = self._predictor.serving
