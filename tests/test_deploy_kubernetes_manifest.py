@@ -362,6 +362,28 @@ def test_the_route_matches_the_header_of_the_retired_client() -> None:
     assert "GRPCRoute" not in kinds(SPEC)
 
 
+def test_http_has_a_port_of_its_own_wherever_ports_are_named() -> None:
+    spec = ClusterSpec("digits", IMAGE, http=True, tls_secret="digits-tls")
+    one = {each["kind"]: each for each in make_manifest(spec).objects}
+    container = one["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    assert [port["name"] for port in container["ports"]] == ["grpc", "http"]
+    assert {"name": "FIELDWAVE_HTTP_PORT", "value": "8080"} in container["env"]
+    said = {"name": "http", "port": 8080, "protocol": "TCP", "targetPort": "http", "appProtocol": "https"}
+    assert one["Service"]["spec"]["ports"][1] == said
+    assert [port["port"] for port in one["NetworkPolicy"]["spec"]["ingress"][0]["ports"]] == [50051, 8080]
+    assert [errors for each in one.values() if (errors := kubernetes_schemas.errors(each, "1.37"))] == []
+
+
+def test_the_autoscaler_follows_a_metric_of_the_pods_where_one_is_named() -> None:
+    spec = ClusterSpec("digits", IMAGE, most_replicas=3, scale_on="fieldwave_waiting=500m")
+    (scaler,) = [one for one in make_manifest(spec).objects if one["kind"] == "HorizontalPodAutoscaler"]
+    target = {"type": "AverageValue", "averageValue": "500m"}
+    assert scaler["spec"]["metrics"] == [
+        {"type": "Pods", "pods": {"metric": {"name": "fieldwave_waiting"}, "target": target}}
+    ]
+    assert kubernetes_schemas.errors(scaler, "1.37") == []
+
+
 def test_the_autoscaler_owns_the_number_of_pods() -> None:
     scaler = kinds(FULL)["HorizontalPodAutoscaler"]["spec"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 5)
@@ -406,6 +428,11 @@ def test_what_an_old_cluster_does_not_know_is_left_out_and_said() -> None:
         ({"gateway": "a/b/c"}, "gateway is 'a/b/c', expected NAMESPACE/NAME"),
         ({"most_replicas": 1}, "most_replicas is 1; to scale by itself it must be more than 1"),
         ({"utilization": 0}, "utilization is 0; it must be 1 to 100 percent"),
+        (
+            {"scale_on": "waiting"},
+            "scale_on is 'waiting', expected a metric of pods and what it may be on average, such as NAME=2 or "
+            "NAME=500m",
+        ),
         ({"host_port": 70000}, "port 70000 does not exist; choose one from 1 to 65535, or 0 for none"),
         (
             {"client_ca": True, "tls_secret": ""},

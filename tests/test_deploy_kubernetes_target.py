@@ -261,6 +261,15 @@ def test_npus_that_are_held_are_told_in_words(cluster: Cluster, target: Kubernet
     assert waiting.wait(timeout=5).state == "Healthy"
 
 
+def test_more_pods_than_there_are_npus_for_are_told_of(
+    cluster: Cluster, kubeconfig: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = target_of(kubeconfig, tmp_path, tls_secret="t", most_replicas=3)
+    with caplog.at_level(logging.WARNING):
+        target.deploy(GOOD, "digits", device="board")
+    assert caplog.messages == ["most_replicas is 3, and the cluster has NPUs for 2: more pods than that wait"]
+
+
 def test_the_service_that_has_held_an_npu_longest_is_stopped_for_another(
     cluster: Cluster, target: KubernetesTarget, caplog: pytest.LogCaptureFixture
 ) -> None:

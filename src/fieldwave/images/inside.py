@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["GRPC_PORT", "KEYS", "PACKAGE", "PROBE_PORT", "TLS", "USER"]
+__all__ = ["GRPC_PORT", "HTTP_PORT", "KEYS", "PACKAGE", "PROBE_PORT", "TLS", "USER"]
 
 GRPC_PORT = 50051
 PROBE_PORT = 50052
+HTTP_PORT = 8080
+"""REST and metrics, where they are asked for."""
 PACKAGE = "fieldwave/package.zip"
 """Below the base's root for it; from inside always ``/opt/fieldwave/package.zip``."""
 KEYS = "/etc/fieldwave/keys"

@@ -26,7 +26,11 @@ def disruption_budget(spec: ClusterSpec, offers: Offers) -> dict[str, Any]:
 
 
 def pod_autoscaler(spec: ClusterSpec) -> dict[str, Any]:
-    """More pods while the processors are busy, one at a time; fewer after five quiet minutes."""
+    """More pods while they are busy, one at a time; fewer after five quiet minutes.
+
+    Busy by the processors' use; or by a metric of the pods, which the cluster must serve (custom.metrics.k8s.io,
+    as Prometheus' adapter does): a processor that waits for an NPU is not busy.
+    """
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
@@ -35,18 +39,19 @@ def pod_autoscaler(spec: ClusterSpec) -> dict[str, Any]:
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": spec.name},
             "minReplicas": spec.replicas,
             "maxReplicas": spec.most_replicas,
-            "metrics": [
-                {
-                    "type": "Resource",
-                    "resource": {
-                        "name": "cpu",
-                        "target": {"type": "Utilization", "averageUtilization": spec.utilization},
-                    },
-                }
-            ],
+            "metrics": [_metric(spec)],
             "behavior": {
                 "scaleUp": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 30}]},
                 "scaleDown": {"stabilizationWindowSeconds": 300},
             },
         },
     }
+
+
+def _metric(spec: ClusterSpec) -> dict[str, Any]:
+    if spec.scale_on:
+        name, _, value = spec.scale_on.partition("=")
+        target = {"type": "AverageValue", "averageValue": value}
+        return {"type": "Pods", "pods": {"metric": {"name": name}, "target": target}}
+    use = {"type": "Utilization", "averageUtilization": spec.utilization}
+    return {"type": "Resource", "resource": {"name": "cpu", "target": use}}

@@ -6,7 +6,7 @@ from typing import Any
 
 from fieldwave.deploy.kubernetes.labels import metadata, selector
 from fieldwave.deploy.kubernetes.spec import ClusterSpec
-from fieldwave.images.inside import GRPC_PORT
+from fieldwave.images.inside import GRPC_PORT, HTTP_PORT
 from fieldwave.wire.methods import ROUTE_KEY, ROUTE_PREFIX
 
 __all__ = ["grpc_route", "network_policy", "service"]
@@ -20,11 +20,13 @@ def service(spec: ClusterSpec) -> dict[str, Any]:
     port: dict[str, Any] = {"name": "grpc", "port": GRPC_PORT, "protocol": "TCP", "targetPort": "grpc"}
     if not spec.tls_secret:
         port["appProtocol"] = "kubernetes.io/h2c"
+    http = {"name": "http", "port": HTTP_PORT, "protocol": "TCP", "targetPort": "http"}
+    ports = [port, {**http, "appProtocol": "https" if spec.tls_secret else "http"}] if spec.http else [port]
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata(spec),
-        "spec": {"clusterIP": "None", "selector": selector(spec.name), "ports": [port]},
+        "spec": {"clusterIP": "None", "selector": selector(spec.name), "ports": ports},
     }
 
 
@@ -34,7 +36,8 @@ def network_policy(spec: ClusterSpec) -> dict[str, Any]:
     A service fetches nothing, not even a name. The kubelet's probes come from the pod's own node, which no policy
     holds up.
     """
-    rule: dict[str, Any] = {"ports": [{"protocol": "TCP", "port": GRPC_PORT}]}
+    ports = [GRPC_PORT, HTTP_PORT] if spec.http else [GRPC_PORT]
+    rule: dict[str, Any] = {"ports": [{"protocol": "TCP", "port": port} for port in ports]}
     if "*" not in spec.clients:
         others = {*spec.clients, *([spec.gateway.split("/")[0]] if spec.gateway else [])}
         rule["from"] = [{"podSelector": {}}, *({"namespaceSelector": _namespace(name)} for name in sorted(others))]

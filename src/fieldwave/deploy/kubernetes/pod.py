@@ -7,7 +7,7 @@ from typing import Any
 from fieldwave.deploy.kubernetes.labels import labels, notes, selector
 from fieldwave.deploy.kubernetes.offers import Offers
 from fieldwave.deploy.kubernetes.spec import ClusterSpec
-from fieldwave.images.inside import GRPC_PORT, KEYS, PROBE_PORT, TLS, USER
+from fieldwave.images.inside import GRPC_PORT, HTTP_PORT, KEYS, PROBE_PORT, TLS, USER
 
 __all__ = ["CONTAINER", "pod_template"]
 
@@ -75,13 +75,14 @@ def _container(spec: ClusterSpec, offers: Offers) -> dict[str, Any]:
         grpc["hostPort"] = spec.host_port
         if spec.host_address:
             grpc["hostIP"] = spec.host_address
+    http = {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"}
     return {
         "name": CONTAINER,
         "image": spec.image,
         "imagePullPolicy": "IfNotPresent",
         "env": [{"name": name, "value": value} for name, value in _settings(spec).items()],
         # The probes' port is not named: podman would publish it on the machine.
-        "ports": [grpc],
+        "ports": [grpc, *([http] if spec.http else [])],
         "resources": {"requests": dict(resources), "limits": dict(resources)},
         **_probes(spec, offers),
         # The image need have no shell and no 'sleep'; it has Python.
@@ -112,6 +113,8 @@ def _settings(spec: ClusterSpec) -> dict[str, str]:
         "FIELDWAVE_GRPC_PORT": str(GRPC_PORT),
         "FIELDWAVE_PROBE_PORT": str(PROBE_PORT),
     }
+    if spec.http:
+        settings["FIELDWAVE_HTTP_PORT"] = str(HTTP_PORT)
     if spec.keys:
         settings["FIELDWAVE_KEYS"] = KEYS
     if spec.tls_secret:

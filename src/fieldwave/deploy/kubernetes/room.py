@@ -27,6 +27,11 @@ def make_room(objects: Objects, spec: ClusterSpec, when_busy: WhenBusy, note: Ca
     if not wanted or when_busy == "wait":
         return
     npus = cluster_status(objects.compute).npus
+    most = npus.allocatable // spec.held_npus if npus is not None else 0
+    if npus is not None and npus.allocatable and spec.most_replicas > most:
+        note(
+            f"most_replicas is {spec.most_replicas}, and the cluster has NPUs for {most}: more pods than that wait"
+        )
     reason = why_not_free(npus, wanted)
     if npus is None or not reason:
         return

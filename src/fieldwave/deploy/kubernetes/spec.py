@@ -21,6 +21,7 @@ _IMAGE = re.compile(r"[a-z0-9][-a-z0-9._:/]*@sha256:[0-9a-f]{64}")
 _CPUS = re.compile(r"[1-9][0-9]*m?|[0-9]+\.[0-9]+")
 _MEMORY = re.compile(r"[1-9][0-9]*(Ki|Mi|Gi|Ti)?")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_METRIC = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*=[1-9][0-9]*m?")
 _RESOURCE = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _WITHOUT_NPU = ("cpu", "rtl")
 
@@ -39,6 +40,9 @@ class ClusterSpec:
         replicas: how many pods.
         most_replicas: a HorizontalPodAutoscaler chooses from ``replicas`` up to this; 0 for none.
         utilization: the processor's use that it aims at, in percent of what a pod may have.
+        scale_on: ``METRIC=VALUE``: the autoscaler keeps this metric of the pods, on average, at the value; empty
+            for the processor's use.
+        http: REST and metrics as well, on a port of their own.
         cpus, memory: what each replica may use, and has for itself.
         keys: callers need a key; the Secret ``NAME-keys`` holds both.
         tls_secret: the Secret with ``tls.crt`` and ``tls.key``; empty where the connection is encrypted by
@@ -70,6 +74,8 @@ class ClusterSpec:
     replicas: int = 1
     most_replicas: int = 0
     utilization: int = 70
+    scale_on: str = ""
+    http: bool = False
     cpus: str = "2"
     memory: str = "2Gi"
     keys: bool = True
@@ -108,6 +114,10 @@ class ClusterSpec:
             check_replicas(self.most_replicas)
         if not 1 <= self.utilization <= 100:
             raise InputError(f"utilization is {self.utilization}; it must be 1 to 100 percent")
+        if self.scale_on:
+            self._check(
+                _METRIC, "scale_on", "a metric of pods and what it may be on average, such as NAME=2 or NAME=500m"
+            )
         if not 0 <= self.host_port <= 65535:
             raise InputError(f"port {self.host_port} does not exist; choose one from 1 to 65535, or 0 for none")
         if self.host_address and not self._is_address():
