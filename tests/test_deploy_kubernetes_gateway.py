@@ -1,4 +1,4 @@
-"""Real pods behind a Gateway: several services at one port, and one that grows under load without a failed call."""
+"""Real pods behind a Gateway: services share a port; one grows and changes under load without a failed call."""
 
 from __future__ import annotations
 
@@ -85,8 +85,10 @@ def test_services_share_a_port_and_grow(
             time.sleep(0.5)
         grown = time.monotonic() - start
         assert growing.get("second").replicas.ready == 2
-        time.sleep(3)  # both serve
-        assert growing.update("second", image).replicas.ready == 2
+        before = alive(growing, "second")
+        growing._settings = {"cpus": "300m"}
+        assert growing.update("second").replicas.ready == 2
+        assert before.isdisjoint(alive(growing, "second"))
     finally:
         ended.set()
         for thread in threads:
@@ -97,6 +99,12 @@ def test_services_share_a_port_and_grow(
         target.delete(name)
     with pytest.raises(Exception, match="no route matches"), client_of(first.addresses[0], public) as client:
         client.score_image(PICTURES[0])
+
+
+def alive(target: KubernetesTarget, name: str) -> set[str]:
+    """The pods of a service, but for those that go."""
+    pods = target._objects.pods(name)
+    return {pod.metadata.name for pod in pods if pod.metadata.deletionTimestamp is None}
 
 
 def client_of(address: str, trusted: bytes) -> PredictionClient:
