@@ -63,8 +63,8 @@ def layers_of(plan: Plan, pairs: Sequence[tuple[Task, Span]], start: int, end: i
 
 
 def _hide(cycles: int, spent: dict[str, int], last: dict[str, int]) -> None:
-    """Take off what two descriptors did at the same time: one was being filled while the other drained."""
-    for parts, cause in ((spent, "fill"), (last, "drain"), (spent, "transfer"), (spent, "lost"), (last, "lost")):
+    """Take off what two descriptors did at the same time: one drained while the next began."""
+    for parts, cause in ((last, "drain"), (spent, "fill"), (spent, "transfer"), (last, "lost"), (spent, "lost")):
         hidden = min(cycles, parts.get(cause, 0))
         if hidden > 0:
             parts[cause] -= hidden
