@@ -56,7 +56,7 @@ def late_words(f: Fields, configuration: Configuration) -> NDArray[np.int64]:
                                  f["pool_columns"])  # fmt: skip
             else:
                 y, x = np.divmod(np.arange(first, end), f["output_width"])
-            base = f["output_base"] + tile // configuration.slices * f["output_tile_step"]
+            base = f["output_base"] + (f["output_slice"] + tile) // configuration.slices * f["output_tile_step"]
             found.append(base + y * f["output_y_step"] + x * f["output_x_step"])
             left -= end - first
             if left <= 0:
