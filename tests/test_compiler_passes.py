@@ -361,7 +361,38 @@ def test_a_row_too_large_is_named() -> None:
     )
 
 
+def test_a_global_sum_takes_words_in_strips_where_a_map_does_not_fit() -> None:
+    """25 words of 81 pixels are 16 kB; each of them needs all pixels at once."""
+    b = Builder(25)
+    y = b.global_pool(b.max_pool(b.input(200, 9, 9), POINT))
+    small = Configuration(8, 8, (8192, 4096), 4096, 8, 8)
+    compiled = check(b.graph(y), b.feeds(), small)
+    memory = compiled.plans[0].memory
+    assert len(memory.strips[1]) > 1 and memory.strips[1][-1].last == 25
+
+
+def test_a_pool_whose_rows_do_not_fit_is_an_operation_of_its_own() -> None:
+    """A row of windows takes 4 rows of 30 x 16 bytes and its own, where a row of results takes 3 rows and one."""
+    b = Builder(26)
+    y = b.max_pool(b.conv(b.input(16, 30, 30), 16, SAME), Window((2, 2), (2, 2)))
+    for banks, expected in (((4096, 4096), ["CONV"]), ((1536, 1024), ["CONV", "MAX"])):
+        compiled = check(b.graph(y), b.feeds(), Configuration(16, 16, banks, 8192, 16, 16))
+        assert [opcode for opcode, _ in operations(compiled)] == expected
+
+
 # Order
+
+
+def test_the_branch_with_the_largest_result_comes_last() -> None:
+    """The shortcut comes first in the network; after the other branch, it lives beside less."""
+    b = Builder(27)
+    x = b.max_pool(b.input(16, 8, 8), POINT)
+    shortcut = b.conv(x, 64, POINT)
+    inner = b.conv(b.conv(x, 32, POINT), 16, SAME)
+    y = b.add(b.conv(inner, 64, POINT), shortcut)
+    compiled = check(b.graph(y), b.feeds(), SIM16)
+    names = [node.name for node in b.nodes]
+    assert [nodes[0] for _, nodes in operations(compiled)] == [names[0], names[2], names[3], names[1], names[4]]
 
 
 def test_waits_follow_the_words_that_are_shared() -> None:

@@ -15,7 +15,7 @@ from functools import cached_property
 from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.operations import Operation
 from fieldwave.compiler.placement import Buffer
-from fieldwave.compiler.strips import Role, Strip, operands, rows
+from fieldwave.compiler.strips import Role, Strip, operands, rows, slab_words
 
 __all__ = ["Cutting", "apart", "buffers", "strip_buffer"]
 
@@ -77,6 +77,15 @@ class Cutting:
         operation = self.operations[index]
         height = self.layouts[dict(operands(operation))[role]].map.height
         return rows(operation, role, height, self.strips[index][number])
+
+    def words(self, index: int, role: Role, number: int) -> int:
+        """The size of a strip's buffer."""
+        operation = self.operations[index]
+        layout = self.layouts[dict(operands(operation))[role]]
+        first, last = self.touched(index, role, number)
+        return (
+            (last - first) * layout.map.width * slab_words(operation, role, layout, self.strips[index][number])[0]
+        )
 
 
 def strip_buffer(index: int, role: Role, number: int) -> str:
@@ -177,7 +186,6 @@ def _passing(cutting: Cutting) -> Iterator[Buffer]:
         for role, name in operands(operation):
             if name not in cutting.streamed:
                 continue
-            layout = cutting.layouts[name]
             for number in range(len(cutting.strips[index])):
                 begin, end = cutting.touched(index, role, number)
                 step = cutting.starts[index] + number
@@ -187,5 +195,5 @@ def _passing(cutting: Cutting) -> Iterator[Buffer]:
                         last = min(cutting.last_step, step + 1)
                     elif step and cutting.in_memory_after(name, begin, end) <= step - 2:
                         first = step - 1
-                words = (end - begin) * layout.map.width * layout.own_pitch
+                words = cutting.words(index, role, number)
                 yield Buffer((strip_buffer(index, role, number),), words, first, last)

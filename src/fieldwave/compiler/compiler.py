@@ -15,6 +15,7 @@ from fieldwave.compiler.lower import Lowering, lower
 from fieldwave.compiler.macs import macs_by_node
 from fieldwave.compiler.memory import plan_memory
 from fieldwave.compiler.operations import Operation, count_macs
+from fieldwave.compiler.order import in_order
 from fieldwave.compiler.partition import Section, partition
 from fieldwave.compiler.pooled import fuse_pools
 from fieldwave.compiler.program import HostSection, NpuSection, Program
@@ -23,6 +24,7 @@ from fieldwave.compiler.scale_shift import fuse_scale_shifts
 from fieldwave.compiler.schedule import Plan
 from fieldwave.compiler.shapes import tensor_types
 from fieldwave.compiler.tile import tile
+from fieldwave.errors import ModelError
 from fieldwave.graph import Graph
 from fieldwave.npu import CONFIGURATIONS, Configuration
 
@@ -81,12 +83,29 @@ def compile_network(graph: Graph, configuration: Configuration, *, trace: bool =
 
 
 def plan_section(section: Section, lowering: Lowering, configuration: Configuration, *, trace: bool) -> Plan:
-    """All decisions about one NPU section."""
+    """All decisions about one NPU section.
+
+    A row of a fused pool's windows takes more of the input than a row of results: where that does not fit, pools
+    are operations of their own. With pixel lanes they always are, since a window's pixels are not all of one lane.
+    """
+    refused: ModelError | None = None
+    for pools in (True, False) if configuration.pixel_lanes == 1 else (False,):
+        try:
+            return _planned(section, lowering, configuration, trace=trace, pools=pools)
+        except ModelError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
+
+
+def _planned(
+    section: Section, lowering: Lowering, configuration: Configuration, *, trace: bool, pools: bool
+) -> Plan:
     steps, aliases = resolve([lowering.steps[node.name] for node in section.nodes])
     real = {name: aliases.get(name, name) for name in section.outputs}
     kept, inputs = frozenset(real.values()), tuple(dict.fromkeys(section.inputs))
     steps = fuse(steps, kept)
-    if configuration.pixel_lanes == 1:  # else a window's pixels are not all of one lane
+    if pools:
         steps = fuse_pools(steps, kept, lowering.maps)
     steps, folds = fold_first_layers(steps, inputs, kept, lowering.maps, configuration)
     steps = copy_shared_parts(steps)
@@ -94,6 +113,7 @@ def plan_section(section: Section, lowering: Lowering, configuration: Configurat
     maps = {**lowering.maps, **folded}
     layouts = lay_out(steps, inputs, maps, configuration)
     steps = fuse_scale_shifts(steps, kept, maps, layouts, configuration)
+    steps = in_order(steps, layouts, kept)
     layouts = lay_out(steps, inputs, maps, configuration)
     operations = tuple(step for step in steps if isinstance(step, Operation))
     if trace:

@@ -7,7 +7,7 @@ from fieldwave.compiler.memory import Slab
 from fieldwave.compiler.operations import Operation
 from fieldwave.compiler.pooled import pool_fields, results_width
 from fieldwave.compiler.stream import scale_beats
-from fieldwave.compiler.strips import Strip, convolved
+from fieldwave.compiler.strips import Strip, convolved, rows
 from fieldwave.compiler.tile import Run, Tiling
 from fieldwave.npu import Configuration
 from fieldwave.npu.isa import COMPUTE
@@ -41,6 +41,7 @@ def compute_fields(
     left = window.pads[1]
     first, last = convolved(operation, strip)
     start_y = first * stride_y - window.pads[0] - read.first
+    first_row, _ = rows(operation, "output", result.map.height, strip)
     fields = {
         "opcode": int(operation.opcode),
         "repeat": int(tiling.repeat[number]),
@@ -72,7 +73,7 @@ def compute_fields(
         "tap_y_step": dilation_y * read.step,
         "input_tile_step": run.input_step,
         "output_bank": written.bank,
-        "output_base": written.base + (strip.first - written.first) * written.step + run.output_word,
+        "output_base": written.base + (first_row - written.first) * written.step + run.output_word,
         "output_x_step": written.pitch,
         "output_y_step": written.step,
         "output_tile_step": 1,
@@ -82,13 +83,14 @@ def compute_fields(
     }
     if tiling.words:
         fields |= {"output_width": tiling.words, "stride_x": 0, "input_x_step": 1, "output_x_step": 1}
+        fields["output_base"] += strip.first
     if configuration.pixel_lanes > 1:
-        rows, columns = divmod(tiling.pixels, fields["output_width"])
+        lane_rows, lane_columns = divmod(tiling.pixels, fields["output_width"])
         fields |= {
             "lanes": tiling.lanes,
             "lane_pixels": tiling.pixels,
-            "lane_rows": rows,
-            "lane_columns": columns,
+            "lane_rows": lane_rows,
+            "lane_columns": lane_columns,
         }
     if operation.average is not None:
         average = operation.average

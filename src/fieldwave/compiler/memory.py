@@ -15,8 +15,8 @@ from fieldwave.compiler.buffers import Cutting, apart, buffers, strip_buffer
 from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.operations import Join, Operation
 from fieldwave.compiler.placement import Buffer, Place, place
-from fieldwave.compiler.strip_cost import best_count, counts
-from fieldwave.compiler.strips import Role, Strip, cut, operands, rows
+from fieldwave.compiler.strip_cost import best_count, counts, most_strips
+from fieldwave.compiler.strips import Role, Strip, cut, operands, rows, slab_words
 from fieldwave.errors import ModelError
 from fieldwave.npu import Configuration
 
@@ -37,6 +37,7 @@ class Slab:
         first, rows: which they are.
         step: words from row to row.
         pitch: words from pixel to pixel.
+        word: which word of a pixel of the tensor is the first here.
     """
 
     bank: int
@@ -45,6 +46,7 @@ class Slab:
     rows: int
     step: int
     pitch: int
+    word: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,9 @@ class MemoryPlan:
             return Slab(found.bank, found.base, 0, layout.map.height, layout.row_step, layout.pitch)
         found = self.places[self._index[strip_buffer(index, role, number)]]
         first, last = rows(operation, role, layout.map.height, self.strips[index][number])
-        pitch = layout.own_pitch
-        return Slab(found.bank, found.base, first, last - first, layout.map.width * pitch, pitch)
+        strip = self.strips[index][number]
+        pitch, word = slab_words(operation, role, layout, strip)
+        return Slab(found.bank, found.base, first, last - first, layout.map.width * pitch, pitch, word)
 
 
 def plan_memory(
@@ -155,13 +158,16 @@ class _Search:
                     best = better
                     break
         cutting, found, places = best
+        final = place(found, apart(cutting, found), self.configuration)
+        if not isinstance(final, int):
+            places = final
         return MemoryPlan(found, places, cutting.streamed, cutting.strips, cutting.starts)
 
     def _attempt(self) -> tuple[Cutting, tuple[Buffer, ...], tuple[Place, ...] | int]:
         """Addresses, or which buffer fails."""
         cutting = self._cutting()
         found = buffers(cutting)
-        return cutting, found, place(found, apart(cutting, found), self.configuration)
+        return cutting, found, place(found, {}, self.configuration, first=True)
 
     def _cutting(self) -> Cutting:
         strips = tuple(
@@ -226,7 +232,7 @@ class _Search:
             and here.first <= starts[index + 1]
             and any(name in self.streamed for _, name in operands(operation))
         ]
-        divisible = [i for i in around if self.counts[i] < self.layouts[self.operations[i].output].map.height]
+        divisible = [i for i in around if self.counts[i] < self._most(i)]
         victims = self._victims(buffer for buffer in found if buffer.meets(here))
         least = self.total // LEAST_SHARE
         shrinking = [i for i in divisible if self._strip_words(cutting, i) > least] or (
@@ -234,8 +240,8 @@ class _Search:
         )
         if shrinking:
             for index in shrinking:
-                height = self.layouts[self.operations[index].output].map.height
-                self.counts[index] = next((n for n in counts(height) if n >= 2 * self.counts[index]), height)
+                most = self._most(index)
+                self.counts[index] = next((n for n in counts(most) if n >= 2 * self.counts[index]), most)
         elif victims:
             self._stream(max(victims)[-1])
         elif not set(around) <= self.waiting:
@@ -251,6 +257,9 @@ class _Search:
             if any(tensor in group for _, tensor in operands(operation)):
                 self.wanted[index] = self._best(index)
                 self.counts[index] = max(self.counts[index], self.wanted[index])
+
+    def _most(self, index: int) -> int:
+        return most_strips(self.operations[index], self.layouts, self.configuration)
 
     def _best(self, index: int) -> int:
         return best_count(self.operations[index], self.layouts, self.streamed, self.configuration)
@@ -282,6 +291,8 @@ class _Search:
 
     def _can_stream(self, name: str) -> bool:
         """A part of a joined tensor must begin at a beat in memory, and be stored without its neighbours."""
+        if any(operation.output == name and operation.sums_words for operation in self.operations):
+            return False
         group = self._group(name)
         whole = all(self.layouts[part].lanes[0] % self.configuration.input_lanes == 0 for part in group)
         return len(group) == 1 or (whole and self.configuration.input_lanes % self.configuration.port_bytes == 0)
@@ -291,9 +302,7 @@ class _Search:
         total = 0
         for role, name in operands(self.operations[index]):
             if name in self.streamed:
-                sizes = [cutting.touched(index, role, number) for number in range(len(cutting.strips[index]))]
-                row = self.layouts[name].map.width * self.layouts[name].own_pitch
-                total += 2 * max(last - first for first, last in sizes) * row
+                total += 2 * max(cutting.words(index, role, n) for n in range(len(cutting.strips[index])))
         return total
 
 

@@ -189,6 +189,22 @@ class Operation:
         return self.nodes[0]
 
     @property
+    def sums_words(self) -> bool:
+        """Whether it is a global sum with the same constants for every channel.
+
+        Every word of its one pixel is then computed alike, so words can take the place of pixels, and strips.
+        """
+        constants = self.requantize
+        if (
+            self.opcode != Opcode.SUM
+            or constants is None
+            or self.prescale is not None
+            or self.residual is not None
+        ):
+            return False
+        return len(np.unique(constants.bias)) == len(np.unique(constants.scale)) == 1
+
+    @property
     def reads(self) -> tuple[str, ...]:
         """The tensors it reads."""
         return (self.input,) if self.residual is None else (self.input, self.residual.tensor)

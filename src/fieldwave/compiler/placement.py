@@ -40,13 +40,18 @@ class Place:
 
 
 def place(
-    buffers: Sequence[Buffer], apart: Mapping[tuple[int, int], int], configuration: Configuration
+    buffers: Sequence[Buffer],
+    apart: Mapping[tuple[int, int], int],
+    configuration: Configuration,
+    *,
+    first: bool = False,
 ) -> tuple[Place, ...] | int:
     """An address for every buffer, or the index of the first that does not fit.
 
     Several orders of placing are tried; of those that fit, the one with the fewest conflicts is taken.
 
     Args:
+        first: the first that fits will do.
         apart: pairs of buffers that are better kept in different banks, and what it costs where they are not.
     """
     blame: int | None = None
@@ -54,11 +59,10 @@ def place(
     neighbours: dict[int, dict[int, int]] = {}
     for (index, other), cycles in apart.items():
         neighbours.setdefault(index, {})[other] = cycles
-    for by_size, preference in product((False, True), ((0, 1), (1, 0))):
-        order = sorted(
-            range(len(buffers)),
-            key=lambda i: (-buffers[i].words if by_size else buffers[i].first, buffers[i].first),
-        )
+    begins = [buffer.first for buffer in buffers]
+    by_time = sorted(range(len(buffers)), key=lambda i: (begins[i], i))
+    by_size = sorted(by_time, key=lambda i: -buffers[i].words)
+    for order, preference in product((by_time, by_size), ((0, 1), (1, 0))):
         places, failed = _first_fit(buffers, order, neighbours, preference, configuration)
         if failed is not None:
             blame = failed if blame is None else blame
@@ -66,7 +70,7 @@ def place(
         conflicts = sum(cycles for (a, b), cycles in apart.items() if a < b and places[a].bank == places[b].bank)
         if best is None or conflicts < best[0]:
             best = conflicts, places
-        if not conflicts:
+        if first or not conflicts:
             break
     if best is not None:
         return tuple(best[1][index] for index in range(len(buffers)))

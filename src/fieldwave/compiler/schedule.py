@@ -127,7 +127,8 @@ def _region(plan: Plan, index: int, role: Role, number: int) -> Region:
     if role == "output" and strip.continues:
         last = min(last + 1, layout.map.height)  # its last row of results may begin another row of windows
     start = slab.base + (first - slab.first) * slab.step
-    return Region(slab.bank, start, start + (last - first) * slab.step - (slab.pitch - layout.words))
+    unused = max(0, slab.pitch - layout.words)
+    return Region(slab.bank, start, start + (last - first) * slab.step - unused)
 
 
 def _rows(
@@ -157,14 +158,15 @@ def _transfer_fields(
 ) -> dict[str, int]:
     """Rows of a tensor, one long row where memory has no gaps between them, or pixels where there are gaps."""
     width = layout.map.width
-    offset = tensor.offset + slab.first * tensor.row_step
+    offset = tensor.offset + slab.first * tensor.row_step + slab.word * configuration.input_lanes
     dense = layout.alone and tensor.pixel_step == slab.pitch * configuration.input_lanes
     if dense and tensor.row_step == tensor.pixel_step * width:
         count, words, bank_step, memory_step = 1, slab.step * slab.rows, slab.step, tensor.row_step
     elif dense:
         count, words, bank_step, memory_step = slab.rows, slab.step, slab.step, tensor.row_step
     else:
-        count, words, bank_step, memory_step = slab.rows * width, layout.words, slab.pitch, tensor.pixel_step
+        words = min(slab.pitch, layout.words)
+        count, bank_step, memory_step = slab.rows * width, slab.pitch, tensor.pixel_step
     return {
         "opcode": int(opcode),
         "bank": slab.bank,

@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterator, Mapping
 
 from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.operations import Operation
-from fieldwave.compiler.strips import Strip, convolved, cut, operands, rows
+from fieldwave.compiler.strips import Strip, convolved, cut, operands, rows, slab_words
 from fieldwave.compiler.tile import array_cycles, tile
 from fieldwave.npu import Configuration
 from fieldwave.npu.isa import Opcode
 
-__all__ = ["best_count", "counts", "strip_cycles"]
+__all__ = ["best_count", "counts", "most_strips", "strip_cycles"]
 
 MEMORY_SHARE = 0.75
 """Part of the port's width that memory is expected to deliver."""
@@ -36,8 +36,16 @@ def best_count(
     """The number of strips that takes the fewest cycles; one where nothing is streamed."""
     if not any(name in streamed for _, name in operands(operation)):
         return 1
-    height = layouts[operation.output].map.height
-    return min(counts(height), key=lambda count: strip_cycles(operation, layouts, streamed, count, configuration))
+    most = most_strips(operation, layouts, configuration)
+    return min(counts(most), key=lambda count: strip_cycles(operation, layouts, streamed, count, configuration))
+
+
+def most_strips(operation: Operation, layouts: Mapping[str, Layout], configuration: Configuration) -> int:
+    """The most strips into which an operation can be cut: rows, or words that begin at a beat in memory."""
+    output = layouts[operation.output]
+    if operation.sums_words:
+        return output.words if configuration.input_lanes % configuration.port_bytes == 0 else 1
+    return output.map.height
 
 
 def strip_cycles(
@@ -105,5 +113,6 @@ def _bytes(
         if name in streamed:
             layout = layouts[name]
             first, last = rows(operation, role, layout.map.height, strip)
-            total += (last - first) * layout.map.width * layout.own_pitch * configuration.input_lanes
+            words = slab_words(operation, role, layout, strip)[0]
+            total += (last - first) * layout.map.width * words * configuration.input_lanes
     return total

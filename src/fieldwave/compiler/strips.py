@@ -16,7 +16,7 @@ from fieldwave.compiler.layout import Layout
 from fieldwave.compiler.operations import Operation
 from fieldwave.compiler.pooled import results_needed
 
-__all__ = ["Role", "Strip", "convolved", "cut", "operands", "rows"]
+__all__ = ["Role", "Strip", "convolved", "cut", "operands", "rows", "slab_words"]
 
 Role = Literal["input", "residual", "output"]
 SHORT = 4
@@ -25,7 +25,7 @@ SHORT = 4
 
 @dataclass(frozen=True)
 class Strip:
-    """Output rows ``first`` to ``last`` (excluded).
+    """Output rows ``first`` to ``last`` (excluded); words of the output where an operation sums words.
 
     Attributes:
         continues: with a fused pool, what the strip before it has left in the output is still there.
@@ -50,6 +50,8 @@ def operands(operation: Operation) -> Iterator[tuple[Role, str]]:
 
 def convolved(operation: Operation, strip: Strip) -> tuple[int, int]:
     """The rows of results that a strip computes, the last excluded: those of its output, or of its windows."""
+    if operation.sums_words:
+        return 0, 1
     if operation.pool is None:
         return strip.first, strip.last
     window, height = operation.pool.window, operation.pool.source.height
@@ -62,7 +64,7 @@ def convolved(operation: Operation, strip: Strip) -> tuple[int, int]:
 def rows(operation: Operation, role: Role, height: int, strip: Strip) -> tuple[int, int]:
     """The rows of an operand of ``height`` rows that a strip touches, the last excluded."""
     if role == "output":
-        return strip.first, strip.last
+        return (0, 1) if operation.sums_words else (strip.first, strip.last)
     if role == "residual":
         assert operation.residual is not None
         stride = operation.residual.stride[0]
@@ -76,6 +78,13 @@ def rows(operation: Operation, role: Role, height: int, strip: Strip) -> tuple[i
     return start, max(start + 1, min(height, last))
 
 
+def slab_words(operation: Operation, role: Role, layout: Layout, strip: Strip) -> tuple[int, int]:
+    """How many words of a streamed operand's pixels a strip needs, and which of them is the first."""
+    if role == "input" and operation.sums_words:
+        return strip.height, strip.first
+    return layout.own_pitch, 0
+
+
 def cut(
     operation: Operation,
     layouts: Mapping[str, Layout],
@@ -85,7 +94,8 @@ def cut(
     short_first: bool = False,
 ) -> tuple[Strip, ...]:
     """About ``count`` strips, evenly high; where ``short_first``, the first is cut once more, to begin early."""
-    height = layouts[operation.output].map.height
+    output = layouts[operation.output]
+    height = output.words if operation.sums_words else output.map.height
     each = -(-height // max(1, min(count, height)))
     starts = list(range(0, height, each))
     if short_first and len(starts) > 1 and each > 1:

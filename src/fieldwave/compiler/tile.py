@@ -23,7 +23,6 @@ from fieldwave.compiler.operations import Operation
 from fieldwave.compiler.pooled import results_width
 from fieldwave.compiler.strips import Strip, convolved
 from fieldwave.errors import ModelError
-from fieldwave.golden import Window
 from fieldwave.npu import Configuration
 from fieldwave.npu.isa import COMPUTE, Opcode
 
@@ -94,7 +93,7 @@ def tile(
     source, result = layouts[operation.input], layouts[operation.output]
     runs = tuple(_runs(operation, source, result, configuration))
     first, last = convolved(operation, strip)
-    words = result.words if _is_uniform_sum(operation, source) else 0
+    words = strip.height if operation.sums_words else 0  # a step of one pixel would take as long as one of four
     everything = words or (last - first) * results_width(operation, result.map.width)
     pixels = _lane_pixels(everything, configuration)
     blocks = -(-pixels // configuration.block_pixels)
@@ -115,20 +114,6 @@ def tile(
     )
     lanes = -(-everything // pixels)
     return Tiling(runs, lanes, blocks, block_pixels, pixels - (blocks - 1) * block_pixels, repeat, words)
-
-
-def _is_uniform_sum(operation: Operation, source: Layout) -> bool:
-    """Whether an operation sums up a whole map, with the same constants for every channel.
-
-    A step of one pixel takes as long as one of four; with words as pixels none is that short. Every word gets the
-    same constants, whichever of its lanes hold channels.
-    """
-    requantize = operation.requantize
-    if operation.opcode != Opcode.SUM or requantize is None:
-        return False
-    whole = operation.window == Window((source.map.height, source.map.width))
-    uniform = len(np.unique(requantize.bias)) == len(np.unique(requantize.scale)) == 1
-    return whole and uniform and operation.prescale is None and operation.residual is None
 
 
 def _lane_pixels(pixels: int, configuration: Configuration) -> int:
@@ -152,7 +137,7 @@ def array_cycles(operation: Operation, tiling: Tiling, run: Run, configuration: 
 
 
 def _runs(operation: Operation, source: Layout, result: Layout, configuration: Configuration) -> Iterator[Run]:
-    if _is_uniform_sum(operation, source):
+    if operation.sums_words:
         yield Run(0, configuration.slices, 0, 1, 0)
         return
     if operation.opcode != Opcode.CONV:
