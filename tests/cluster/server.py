@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,10 +34,15 @@ class _Handler(BaseHTTPRequestHandler):
         path = parts.path.strip("/").split("/")
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else {}
+        fault = self.cluster.fault(self.command, parts.path)
+        if fault == "cut":
+            return self._cut()
         with self.cluster.lock:
             self.cluster.authorizations.add(self.headers.get("Authorization", ""))
             self.cluster.requests.append((self.command, parts.path, query))
             try:
+                if fault == "refused":
+                    raise Refused(503, "ServiceUnavailable", "etcd has no leader")
                 found = self._route(path, query, body)
             except Refused as refused:
                 return self._send(refused.status, refused.code)
@@ -44,6 +50,8 @@ class _Handler(BaseHTTPRequestHandler):
                 message = f"{error.args[0]} not found"
                 return self._send({**Refused(404, "NotFound", message).status}, 404)
             data = None if isinstance(found, tuple) else json.dumps(found).encode()
+        if fault == "lost":
+            return self._cut()
         if data is None:
             return self._stream(*found, query)
         return self._send_bytes(data)
@@ -131,6 +139,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.flush()
             self.wfile.write(b"0\r\n\r\n")
             self.wfile.flush()
+
+    def _cut(self) -> None:
+        self.close_connection = True
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def _send(self, content: Any, code: int = 200) -> None:
         self._send_bytes(json.dumps(content).encode(), code)

@@ -53,6 +53,8 @@ class Cluster:
         authorizations: what clients have shown.
         forbidden: what this user may not see: plurals of kinds, or such as ``pods/log``.
         stuck: pods that do not go when they are told.
+        fault: from a request's method and path to what goes wrong with it: "" for nothing; "refused", "cut" or
+            "lost" for an answer that says 503, a connection that ends before the request is done, or after it.
         url: where it listens, once it is served.
         lock: held while an object is read or changed.
     """
@@ -73,6 +75,7 @@ class Cluster:
         self.authorizations: set[str] = set()
         self.forbidden: set[str] = set()
         self.stuck = False
+        self.fault: Callable[[str, str], str] = lambda method, path: ""
         self.url = ""
         self.objects: dict[tuple[str, str, str], Object] = {}
         self.lock = threading.RLock()

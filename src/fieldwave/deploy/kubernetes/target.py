@@ -207,7 +207,12 @@ class KubernetesTarget:
             time.sleep(self._patience.poll)
 
     def _change(self, old: ClusterSpec, new: ClusterSpec, wait: bool, timeout: float) -> Service:
-        self._bring_about(new)
+        try:
+            self._bring_about(new)
+        except HostError:
+            with suppress(HostError):  # what it takes of it is as it was; the rest, when it is asked again
+                self._bring_about(old)
+            raise
         if not wait:
             return self.get(new.name)
         try:
