@@ -42,7 +42,7 @@ PHOTO = ROOT / "tests" / "data" / "images" / "cat_346.jpg"
 RESULTS = ROOT / "benchmarks" / "results" / "npu.json"
 DOCUMENT = ROOT / "benchmarks" / "README.md"
 BEGIN, END = "<!-- made by benchmarks/npu.py -->\n", "<!-- end -->\n"
-CLOCK, BANDWIDTH, LATENCY = 200.0, 19.2, 100
+LATENCY = 100
 NPUS: dict[str, Configuration] = {
     "32x32": configuration("sim32"),
     "64x32": replace(configuration("zcu104"), port_bytes=128),
@@ -66,20 +66,23 @@ GOALS = {
 """Percent of the array; VGG-16's are for its convolutions."""
 
 
-def measure(package: Package, npu: Configuration) -> dict[str, Any]:
-    """One network on one NPU."""
+def measure(package: Package, npu: Configuration, clock: float, bandwidth: float) -> dict[str, Any]:
+    """One network on one NPU, at ``clock`` MHz with ``bandwidth`` GB/s."""
+    per_cycle = bandwidth * 1e3 / clock
     inputs, truth = reference(package)
     begin = time.perf_counter()
     compiled = compile_network(from_onnx(package.model), npu)
     compile_seconds = time.perf_counter() - begin
     begin = time.perf_counter()
-    estimate = estimate_network(compiled, npu, Memory(BANDWIDTH * 1e3 / CLOCK, LATENCY))
+    estimate = estimate_network(compiled, npu, Memory(per_cycle, LATENCY))
     estimate_seconds = time.perf_counter() - begin
-    timelines, outputs, seconds = run(compiled, package, inputs)
+    timelines, outputs, seconds = run(compiled, package, inputs, per_cycle)
     cycles = sum(timeline.cycles for timeline in timelines)
     return {
+        "clock_mhz": clock,
+        "bandwidth_gb_per_s": bandwidth,
         "cycles": cycles,
-        "milliseconds": round(cycles / CLOCK / 1e3, 3),
+        "milliseconds": round(cycles / clock / 1e3, 3),
         "utilisation": round(100 * estimate.npu_macs / (cycles * npu.multipliers), 2),
         "estimated_cycles": estimate.cycles,
         "estimate_error": round(100 * (estimate.cycles / cycles - 1), 3),
@@ -92,7 +95,7 @@ def measure(package: Package, npu: Configuration) -> dict[str, Any]:
         "compile_seconds": round(compile_seconds, 1),
         "estimate_seconds": round(estimate_seconds, 1),
         "simulation_seconds": round(seconds, 1),
-        **fully_connected(compiled, timelines[0], npu),
+        **fully_connected(compiled, timelines[0], npu, per_cycle),
     }
 
 
@@ -105,10 +108,10 @@ def reference(package: Package) -> tuple[dict[str, NDArray[Any]], dict[str, NDAr
 
 
 def run(
-    compiled: Compiled, package: Package, inputs: Mapping[str, NDArray[Any]]
+    compiled: Compiled, package: Package, inputs: Mapping[str, NDArray[Any]], bandwidth: float
 ) -> tuple[list[Timeline], dict[str, NDArray[Any]], float]:
     """The gateware's own timelines, the tensors that it leaves, and the seconds that it took once built."""
-    memory = MemoryModel(latency=LATENCY, bandwidth=BANDWIDTH * 1e3 / CLOCK)
+    memory = MemoryModel(latency=LATENCY, bandwidth=bandwidth)
     with Simulation(compiled.plans[0].configuration) as simulation:
         recorder = Recorder(compiled, SimulatedCore(simulation, memory))
         outputs = [spec.name for spec in package.manifest.outputs]
@@ -118,7 +121,9 @@ def run(
         return recorder.timelines, tensors, time.perf_counter() - begin
 
 
-def fully_connected(compiled: Compiled, timeline: Timeline, npu: Configuration) -> dict[str, Any]:
+def fully_connected(
+    compiled: Compiled, timeline: Timeline, npu: Configuration, bandwidth: float
+) -> dict[str, Any]:
     """Where layers of one output pixel take more than a tenth of the time: the others by themselves, and those
     against the bandwidth that they need."""
     plan, image = compiled.plans[0], compiled.images[0]
@@ -136,7 +141,7 @@ def fully_connected(compiled: Compiled, timeline: Timeline, npu: Configuration) 
         for operation, size in zip(plan.operations, pixels, strict=True)
         if size > 1
     )
-    needed = sum(span.bytes_read for span in spans[first:]) / (BANDWIDTH * 1e3 / CLOCK)
+    needed = sum(span.bytes_read for span in spans[first:]) / bandwidth
     return {
         "convolutions_utilisation": round(100 * macs / (begin * npu.multipliers), 2),
         "fully_connected_cycles": end - begin,
@@ -147,7 +152,7 @@ def fully_connected(compiled: Compiled, timeline: Timeline, npu: Configuration) 
 def table(figures: Mapping[str, Mapping[str, Any]]) -> str:
     """The rows, in the order of NAMES."""
     lines = [
-        "| network | array | cycles | ms at 200 MHz | of the array | goal | estimate | off by | outputs |",
+        "| network | array | cycles | ms | of the array | goal | estimate | off by | outputs |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, label in NAMES.items():
@@ -157,8 +162,9 @@ def table(figures: Mapping[str, Mapping[str, Any]]) -> str:
             if "convolutions_utilisation" in one:
                 share += f", convolutions {one['convolutions_utilisation']:.1f} %"
             same = "identical" if one["identical"] else "DIFFERENT"
+            at = "" if one["clock_mhz"] == 200 else f", {one['clock_mhz']:g} MHz"
             lines.append(
-                f"| {label} | {npu} | {one['cycles']:,} | {one['milliseconds']:.2f} | {share} | "
+                f"| {label} | {npu}{at} | {one['cycles']:,} | {one['milliseconds']:.2f} | {share} | "
                 f"{f'{goal:g} %' if goal else ''} | {one['estimated_cycles']:,} | "
                 f"{one['estimate_error']:+.2f} % | {same} |"
             )
@@ -168,14 +174,19 @@ def table(figures: Mapping[str, Mapping[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", nargs="+", choices=sorted(NAMES), help="packages to run, by their files' names")
-    parser.add_argument("--npu", action="append", choices=sorted(NPUS), required=True, help="arrays")
+    parser.add_argument(
+        "--npu", action="append", required=True, help=f"{', '.join(NPUS)}, or a file of 'fieldwave tune --output'"
+    )
+    parser.add_argument("--clock", type=float, default=200.0, help="MHz")
+    parser.add_argument("--bandwidth", type=float, default=19.2, help="GB/s")
     parser.add_argument("--packages", type=Path, required=True, help="folder with NETWORK.zip")
     parser.add_argument("--write", action="store_true", help="keep these rows, and put the table in its place")
     arguments = parser.parse_args()
     for name in arguments.network:
         package = read_package(arguments.packages / f"{name}.zip")
-        for npu in arguments.npu:
-            row = measure(package, NPUS[npu])
+        for given in arguments.npu:
+            one, npu = NPUS.get(given) or configuration(given), Path(given).stem
+            row = measure(package, one, arguments.clock, arguments.bandwidth)
             print(name, npu, json.dumps(row), flush=True)
             if arguments.write:
                 figures = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
