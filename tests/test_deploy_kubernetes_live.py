@@ -97,6 +97,8 @@ def test_the_life_of_a_service(compute: Compute, registry: str, digits: Conversi
     picture = zoo.digit_png(zoo.digits_images().heldout_images[0])
     label = int(zoo.digits_images().heldout_labels[0])
     assert predicted(target, picture, keys.primary) == label
+    with service.client() as client:  # from here, through the API server
+        assert client.score_image(picture, timeout=30).argmax() == label
     changed = target.regenerate_key("digits", "primary")
     assert until(lambda: predicted(target, picture, changed.primary) == label)
     assert predicted(target, picture, keys.secondary) == label
