@@ -20,11 +20,11 @@ from fieldwave.compiler import NpuSection, compile_network
 from fieldwave.devices.simulator import MemoryModel, Simulation
 from fieldwave.errors import ModelError
 from fieldwave.golden import Window
-from fieldwave.npu import configuration
+from fieldwave.npu import Configuration, configuration
 from fieldwave.npu.isa import HEADER, Register
 from tests.programs import check, run_section
 from tests.random_networks import Builder
-from tests.random_operators import Case, convolutions, operators, pools, residuals
+from tests.random_operators import Case, convolutions, joined, operators, pools, residuals, scaled
 
 LIMIT = 5_000_000
 DONE = 2
@@ -40,7 +40,7 @@ models = st.builds(
 
 @cache
 def simulation(name: str) -> Simulation:
-    return Simulation(configuration(name))
+    return Simulation(PACKED.get(name) or configuration(name))
 
 
 def executor(name: str, model: MemoryModel) -> Callable[[NDArray[np.uint8]], None]:
@@ -104,6 +104,22 @@ def in_strips(case: Case, name: str, model: MemoryModel) -> None:
 @given(st.one_of(convolutions(), residuals(), pools()), models)
 def test_random_operators_in_strips_on_the_gateware(name: str, case: Case, model: MemoryModel) -> None:
     in_strips(case, name, model)
+
+
+PACKED = {
+    # Parts of a concatenation begin at any tile of a word, or are merged into one.
+    "tiles": Configuration(16, 8, (1 << 15, 1 << 15), 4096, 16, 8, block_pixels=32, prescale_words=8),
+    "merged": Configuration(8, 8, (1 << 15, 1 << 15), 4096, 16, 8, block_pixels=32, prescale_words=8),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(PACKED))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.one_of(joined(), scaled()), models)
+def test_packed_concatenations_on_the_gateware(name: str, case: Case, model: MemoryModel) -> None:
+    graph, feeds = case
+    check(graph, feeds, PACKED[name], executor(name, model))
 
 
 @pytest.mark.slow
