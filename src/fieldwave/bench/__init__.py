@@ -4,8 +4,10 @@ from fieldwave.bench.device import HardwareTime, bench_device, example_input, ha
 from fieldwave.bench.latency import Latency, measure
 from fieldwave.bench.load import ClosedLoop, Figures, OpenLoop, arrivals, closed_loop, open_loop
 from fieldwave.bench.protocols import PROTOCOLS, Request, prepare
+from fieldwave.bench.stages import OUTSIDE, sample_stages
 
 __all__ = [
+    "OUTSIDE",
     "PROTOCOLS",
     "ClosedLoop",
     "Figures",
@@ -21,4 +23,5 @@ __all__ = [
     "measure",
     "open_loop",
     "prepare",
+    "sample_stages",
 ]

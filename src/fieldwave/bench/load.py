@@ -10,7 +10,6 @@ A closed loop of N callers tells how much a service can do; its latencies are th
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import Counter
@@ -23,15 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave.bench.protocols import Request
+from fieldwave.bench.stages import ASK, said
 from fieldwave.client.connection import Connection
 from fieldwave.errors import InputError
-from fieldwave.wire.methods import TIMINGS_KEY
 
 __all__ = ["Arrivals", "ClosedLoop", "Figures", "OpenLoop", "arrivals", "closed_loop", "open_loop"]
 
 Arrivals = Literal["poisson", "constant"]
-_ASK_STAGES = ((TIMINGS_KEY, "1"),)
-_STAGE = re.compile(r"([\w-]+);dur=([\d.]+)")
 _PERCENTILES = (50, 90, 99, 99.9)
 _MOST_IN_FLIGHT = 4096
 _AHEAD_SECONDS = 0.05
@@ -136,7 +133,7 @@ def open_loop(
     """
     due = arrivals(load)
     tally = _Tally()
-    asked = _ASK_STAGES if stages else ()
+    asked = ASK if stages else ()
     room = threading.Semaphore(_MOST_IN_FLIGHT)
     late = np.zeros(len(due))
     begin = time.perf_counter() + _AHEAD_SECONDS
@@ -162,7 +159,7 @@ def closed_loop(
         stages: ask the service for the time in each of its stages.
     """
     tally = _Tally()
-    asked = _ASK_STAGES if stages else ()
+    asked = ASK if stages else ()
     begin = time.perf_counter() + load.warm_up
     end = begin + load.seconds
 
@@ -223,8 +220,7 @@ class _Tally:
 
     def add(self, latency: float, error: str, call: Any = None) -> None:
         if call is not None:
-            said = dict(tuple(item) for item in call.trailing_metadata() or ())
-            self._stages.append(_stages(said.get(TIMINGS_KEY, "")))
+            self._stages.append(said(call))
         if error:
             with self._changed:
                 self._errors[error] += 1
@@ -255,11 +251,6 @@ class _Tally:
             late=late * 1e3,
             stages=_means(self._stages),
         )
-
-
-def _stages(header: str) -> dict[str, float]:
-    """Milliseconds by stage of a ``Server-Timing`` header."""
-    return {name: float(milliseconds) for name, milliseconds in _STAGE.findall(header)}
 
 
 def _means(each: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -42,6 +42,7 @@ _MODULES = {
     "devices": "fieldwave.cli.devices",
     "verify": "fieldwave.cli.verify",
     "bench": "fieldwave.cli.bench",
+    "plan": "fieldwave.cli.plan",
     "weights": "fieldwave.cli.weights",
     "npu": "fieldwave.cli.npu",
     "device-plugin": "fieldwave.cli.device_plugin",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fieldwave.bench import ClosedLoop, Figures, HardwareTime, Latency, OpenLoop
     from fieldwave.client import PredictionClient
 
-__all__ = ["app"]
+__all__ = ["app", "client_of"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -98,7 +98,7 @@ def bench(
         OpenLoop(one, arrivals=arrivals, **times)  # type: ignore[arg-type]  # it says which there are
         for one in rate or ()
     ]
-    with _client(target, access) as client:
+    with client_of(target, access) as client:
         found = _measure(
             client, loads or [ClosedLoop(concurrency, **times)], image, batch, protocol, model, stages
         )
@@ -194,7 +194,8 @@ def _device(path: Path, device: str, seconds: float) -> tuple[Latency, HardwareT
         return bench_device(package, device, seconds=seconds)
 
 
-def _client(name: str, access: Access) -> PredictionClient:
+def client_of(name: str, access: Access) -> PredictionClient:
+    """A client of a service of this workspace, or of ``HOST:PORT``."""
     from fieldwave.deploy import LocalTarget
     from fieldwave.errors import NotFoundError
 

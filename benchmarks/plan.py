@@ -1,0 +1,229 @@
+"""What ``fieldwave plan`` builds on, and how near its predictions come to services that run.
+
+Run from the project's root, with the package installed::
+
+    .venv/bin/python benchmarks/plan.py --package rn50.zip --write
+
+``costs``: where a request's time goes in a service whose device computes nothing, by what is sent. ``host``: what
+the processor does of a network, ``--package``. ``check``: one service and several, each a process with a device
+that takes so long, under three loads; the simulation draws from requests that had a service to themselves, and
+says what the load generator is going to measure. ``scale``: how long a plan of thousands of devices takes.
+``--write`` replaces ``benchmarks/results/plan.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldwave.bench import OUTSIDE, OpenLoop, Request, arrivals, example_input, open_loop, prepare, sample_stages
+from fieldwave.client import PredictionClient
+from fieldwave.compiler import compile_network
+from fieldwave.devices import Counters, lease_device
+from fieldwave.graph import from_onnx
+from fieldwave.npu import configuration
+from fieldwave.package import Package, TensorSpec, read_package, write_package
+from fieldwave.plan import Profile, devices_for, simulate
+from fieldwave.preprocess import Preprocessing
+from fieldwave.serving import ServeOptions, Server
+
+ROOT = Path(__file__).resolve().parent.parent
+PHOTO = ROOT / "tests" / "data" / "images" / "snowleopardgaze.jpg"
+RESULTS = ROOT / "benchmarks" / "results" / "plan.json"
+INPUT = TensorSpec(name="images:0", aliases=("images",), shape=(None, 224, 224, 3))
+SCORES = TensorSpec(name="scores:0", aliases=("scores",), shape=(None, 1000))
+
+
+class Sleeper:
+    """A device that takes a time and computes nothing."""
+
+    name = "sleeper"
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.images = 0
+
+    def open(self) -> None: ...
+
+    def load(self, package: Package) -> None: ...
+
+    def prepare(self, package: Package) -> None: ...
+
+    def exchange(self, network: None) -> None: ...
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        self.images += 1
+        if self.seconds:
+            time.sleep(self.seconds)
+        (values,) = inputs.values()
+        return {SCORES.name: np.zeros((len(values), 1000), np.float32)}
+
+    def trace(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        return self.run(inputs)
+
+    def counters(self) -> Counters:
+        return Counters(images=self.images, busy_seconds=0.0)
+
+    def close(self) -> None: ...
+
+
+def serve(package: str, seconds: float, workers: int, pipe: Any) -> None:
+    """A service, until the pipe says something."""
+    options = ServeOptions(package=Path(package), grpc_port=0, workers=workers)
+    with Server(options, Sleeper(seconds)) as server:  # type: ignore[arg-type]
+        pipe.send(server.port)
+        pipe.recv()
+
+
+@contextmanager
+def services(count: int, seconds: float, workers: int = 4) -> Iterator[PredictionClient]:
+    """A client of so many services, each a process."""
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        package = Path(folder) / "sleeper.zip"
+        images = Preprocessing(height=224, width=224, resize="stretch", mean=(104.0, 117.0, 123.0))
+        write_package(
+            package, network="sleeper", model=b"none", inputs=(INPUT,), outputs=(SCORES,), preprocessing=images
+        )
+        ports = []
+        for _ in range(count):
+            near, far = context.Pipe()
+            process = context.Process(target=serve, args=(str(package), seconds, workers, far))
+            process.start()
+            stack.callback(process.join, 30)
+            stack.callback(near.send, None)
+            ports.append(near.recv())
+        yield stack.enter_context(PredictionClient([f"127.0.0.1:{port}" for port in ports]))
+
+
+def requests(client: PredictionClient) -> dict[str, Request]:
+    connection = client.connections.each[0]
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        from PIL import Image
+
+        path = Path(folder) / "photo.jpg"
+        Image.open(PHOTO).convert("RGB").resize((640, 480)).save(path, quality=88)
+        photo = path.read_bytes()
+    return {
+        "jpeg": prepare(connection, image=photo),
+        "pixels": prepare(connection, inputs={"images": pixels}),
+        "tensor": prepare(connection, inputs={"images": pixels.astype(np.float32)}),
+    }
+
+
+def costs(seconds: float) -> dict[str, Any]:
+    found = {}
+    with services(1, 0.0) as client:
+        for name, request in requests(client).items():
+            samples = sample_stages(client.connections.each, request, seconds=seconds)
+            found[name] = {
+                "bytes": len(request.data),
+                **{f"{stage}_ms": round(1e3 * statistics.median(samples[stage]), 4) for stage in samples},
+            }
+            print(f"{name}: {found[name]}")
+    return found
+
+
+def host(path: Path, seconds: float) -> dict[str, Any]:
+    package = read_package(path)
+    inputs = example_input(package)
+    with lease_device("cpu", "plan") as device:
+        device.load(package)
+        device.run(inputs)
+        times = []
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            begin = time.perf_counter()
+            device.run(inputs)
+            times.append(time.perf_counter() - begin)
+
+    macs = sum(compile_network(from_onnx(package.model), configuration("sim32")).macs.values())
+    took, name = statistics.median(times), package.manifest.network
+    print(f"{name}: {1e3 * took:.2f} ms, {macs / took / 1e9:.1f} G multiply-accumulates a second")
+    return {"network": name, "milliseconds": 1e3 * took, "macs": macs, "per_second": macs / took}
+
+
+def check(device: float, loads: tuple[float, ...], seconds: float) -> list[dict[str, Any]]:
+    rows = []
+    for count in (1, 3):
+        with services(count, device) as client:
+            each = client.connections.each
+            request = requests(client)["pixels"]
+            samples = sample_stages(each, request, seconds=seconds / 2)
+            profile = Profile.of(**{name: samples[name] for name in ("decode", "device", "encode", OUTSIDE)})
+            for load in loads:
+                rate = load * count / float(profile.device.mean())
+                offered = OpenLoop(rate, seconds, seed=1, warm_up=seconds / 9)  # a tenth, as in a simulation
+                said = simulate(profile, count, rate, clients=1)
+                same = simulate(profile, count, rate, clients=1, arrivals=arrivals(offered))
+                met = open_loop(each, request, offered)
+                row = {
+                    "services": count,
+                    "load": load,
+                    "rate": round(rate, 2),
+                    "p50_ms": _row(said.p50, same.p50, met.p50),
+                    "p99_ms": _row(said.p99, same.p99, met.p99),
+                    "refused": {
+                        "predicted": round(said.refused, 4),
+                        "measured": round(sum(met.errors.values()) / met.requests, 4),
+                    },
+                    "sent_late_ms": round(met.late, 2),
+                }
+                print(row)
+                rows.append(row)
+    return rows
+
+
+def _row(said: float, same: float, met: float) -> dict[str, float]:
+    """Milliseconds: in the long run, for the very arrivals that the generator sends, and what came of these."""
+    return {"predicted": round(1e3 * said, 2), "same_arrivals": round(1e3 * same, 2), "measured": round(met, 2)}
+
+
+def scale() -> dict[str, Any]:
+    """How long a plan of thousands of devices takes."""
+    profile = Profile.of(decode=2e-3, device=2e-3, encode=1e-4, outside=4e-4)
+    begin = time.perf_counter()
+    plan = devices_for(profile, 1e6, 0.02)
+    took = time.perf_counter() - begin
+    print(f"1,000,000 requests a second: {plan.devices} devices, in {took:.1f} s")
+    return {"rate": 1e6, "p99_ms": 20, "devices": plan.devices, "seconds": round(took, 2)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--package", type=Path, help="a quantized network, for what the host can do")
+    parser.add_argument("--device-ms", type=float, default=20.0)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
+    parser.add_argument("--only", choices=("costs", "host", "check", "scale"))
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    results: dict[str, Any] = {"load_before": os.getloadavg()[0], "cores": os.cpu_count()}
+    if given.only in (None, "scale"):
+        results["scale"] = scale()
+    if given.only in (None, "costs"):
+        results["costs"] = costs(given.seconds / 4)
+    if given.package and given.only in (None, "host"):
+        results["host"] = host(given.package, given.seconds / 4)
+    if given.only in (None, "check"):
+        results["device_ms"] = given.device_ms
+        results["check"] = check(given.device_ms / 1e3, (0.3, 0.6, 0.85), given.seconds)
+    if given.write:
+        before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        RESULTS.write_text(json.dumps({**before, **results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""What a service's process takes for a request besides its device, by what is sent.
+
+Measured with a device that computes nothing, a network of 224 x 224 x 3, one caller on the same machine, by
+``benchmarks/plan.py`` (``costs`` in ``benchmarks/results/plan.json``); the medians, on one core of a server.
+A service that runs already tells its own: ``fieldwave plan --service``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from fieldwave.errors import InputError
+
+__all__ = ["COSTS", "HOST_MACS_PER_SECOND", "Costs", "Sent", "process_costs"]
+
+Sent = Literal["jpeg", "pixels", "tensor"]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of one request.
+
+    Attributes:
+        decode: from its bytes to the device's tensors.
+        encode: from the results to the bytes of the answer.
+        outside: gRPC on both sides, and the way.
+    """
+
+    decode: float
+    encode: float
+    outside: float
+
+
+COSTS: dict[Sent, Costs] = {
+    "jpeg": Costs(2.6e-3, 0.07e-3, 1.1e-3),  # a photograph of 640 x 480, 80 kB
+    "pixels": Costs(0.12e-3, 0.03e-3, 0.6e-3),  # uint8, 150 kB
+    "tensor": Costs(0.08e-3, 0.03e-3, 0.7e-3),  # float32, 602 kB
+}
+
+HOST_MACS_PER_SECOND = 250e9
+"""Multiply-accumulates of quantized layers that two cores do: ResNet-50's 3.48 G in 13.96 ms of the ``cpu`` device
+(``cpu_device.device_ms`` in ``benchmarks/results/main_road.json``)."""
+
+
+def process_costs(sent: str) -> Costs:
+    """The costs by what callers send.
+
+    Raises:
+        InputError: there is no such thing.
+    """
+    for name, costs in COSTS.items():
+        if name == sent:
+            return costs
+    raise InputError(f"{sent!r} cannot be sent; choose {', '.join(get_args(Sent))}")
