@@ -15,7 +15,8 @@ test: lint
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
 
 test-kubernetes: .venv/installed-tests
-	$(BIN)/pytest -rs tests/test_compute_live.py tests/test_deploy_kubernetes*.py tests/test_docs_kubernetes.py
+	$(BIN)/pytest -rs tests/test_compute_live.py tests/test_deploy_kubernetes*.py tests/test_docs_kubernetes.py \
+	  tests/test_lifecycle.py::test_on_a_cluster
 
 test-all: lint
 	sh tests/system.sh

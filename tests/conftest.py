@@ -19,10 +19,10 @@ PHOTOS = Path(__file__).parent / "data" / "images"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the converted ResNet-50 go to one worker, so that it is converted once."""
+    """Tests of the converted ResNet-50 go to one worker, so that it is converted once; those of a cluster, too."""
     for item in items:
-        if "resnet50" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("resnet50"))
+        for costly in {"resnet50", "real_cluster"}.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(costly))
 
 
 @pytest.fixture(scope="session")

@@ -64,12 +64,15 @@ class _Handler(BaseHTTPRequestHandler):
         if path == ["version"]:
             major, minor = cluster.version.split(".")
             return {"major": major, "minor": minor}
+        if len(path) == 1:
+            return _groups(path[0], cluster.groups)
         size = 2 if path[0] == "api" else 3
         api, rest = "/".join(path[1:size]), path[size:]
         if api not in cluster.groups:
             raise Refused(404, "NotFound", "the server could not find the requested resource")
         if not rest:
-            return {"resources": [{"name": plural, "kind": kind} for kind, plural in KINDS[api].items()]}
+            found = [_resource(kind, plural) for kind, plural in KINDS[api].items()]
+            return {"kind": "APIResourceList", "groupVersion": api, "resources": found}
         namespace = ""
         if rest[0] == "namespaces" and len(rest) > 2:
             namespace, rest = rest[1], rest[2:]
@@ -84,7 +87,12 @@ class _Handler(BaseHTTPRequestHandler):
         if len(rest) == 1:
             if self.command == "POST":
                 return cluster.create(kind, body, namespace)
-            return {"kind": f"{kind}List", "metadata": {}, "items": self._list(kind, namespace, query)}
+            return {
+                "kind": f"{kind}List",
+                "apiVersion": api,
+                "metadata": {},
+                "items": self._list(kind, namespace, query),
+            }
         name = rest[1]
         if kind in WITHOUT_NAMESPACE:
             namespace = ""
@@ -99,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _patch(self, kind: str, name: str, namespace: str, query: dict[str, str], body: Object) -> Object:
         if self.headers["Content-Type"] == "application/apply-patch+yaml":
-            assert query["fieldManager"] == "fieldwave"
+            assert query["fieldManager"] in ("fieldwave", "kubectl")
             if "dryRun" in query:
                 self.cluster.check(body, namespace)
                 return body
@@ -157,6 +165,24 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: Any) -> None:
         pass
+
+
+def _groups(path: str, served: tuple[str, ...]) -> Object:
+    """What /api and /apis say, by which kubectl finds the kinds."""
+    if path == "api":
+        return {"kind": "APIVersions", "versions": ["v1"]}
+    groups = []
+    for api in served:
+        group, _, version = api.rpartition("/")
+        named = {"groupVersion": api, "version": version}
+        groups += [{"name": group, "versions": [named], "preferredVersion": named}] if group else []
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+
+
+def _resource(kind: str, plural: str) -> Object:
+    verbs = ["create", "delete", "get", "list", "patch"]
+    name = {"name": plural, "singularName": kind.lower(), "kind": kind}
+    return {**name, "namespaced": kind not in WITHOUT_NAMESPACE, "verbs": verbs}
 
 
 def write_kubeconfig(cluster: Cluster, path: Path, context: str) -> Path:
