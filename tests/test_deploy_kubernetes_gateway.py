@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,7 +55,7 @@ def test_services_share_a_port_and_grow(
 ) -> None:
     compute = Compute("lab", "kubernetes", kubeconfig=real_cluster.kubeconfig, namespace="vision")
     common = {"registry": real_cluster.registry, "gateway": "vision/public", "memory": "512Mi"}
-    small = KubernetesTarget(compute, Workspace(tmp_path), cpus="250m", **common)
+    small = KubernetesTarget(compute, Workspace(tmp_path), cpus="250m", http=True, **common)
     growing = KubernetesTarget(
         compute, Workspace(tmp_path), cpus="250m", most_replicas=2, utilization=20, **common
     )
@@ -63,6 +65,9 @@ def test_services_share_a_port_and_grow(
     # Each has keys of its own: a call that came to the other one would be refused.
     with first.client() as client:
         assert [client.score_image(one).argmax() for one in PICTURES] == LABELS
+
+    said = over_http(real_cluster, "first", "/v2/models/first", small.keys("first").primary)
+    assert json.loads(said)["name"] == "first"
 
     ended, answers, failures = threading.Event(), [0], list[Exception]()
 
@@ -99,6 +104,19 @@ def test_services_share_a_port_and_grow(
         target.delete(name)
     with pytest.raises(Exception, match="no route matches"), client_of(first.addresses[0], public) as client:
         client.score_image(PICTURES[0])
+
+
+def over_http(real_cluster: RealCluster, service: str, path: str, key: str) -> str:
+    """What a pod of the service answers, asked as another pod would ask it."""
+    assert real_cluster.cluster is not None
+    pods = real_cluster.cluster.find("Pod")
+    pod = next(one for one in pods if one["metadata"]["labels"]["app.kubernetes.io/instance"] == service)
+    request = urllib.request.Request(
+        f"http://{pod['status']['podIP']}:8080{path}", headers={"Authorization": f"Bearer {key}"}
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=30) as answer:
+        return str(answer.read().decode())
 
 
 def alive(target: KubernetesTarget, name: str) -> set[str]:
