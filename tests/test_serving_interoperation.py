@@ -157,6 +157,26 @@ def test_the_stubs_of_tensorflow_serving(server: Server) -> None:
     }
 
 
+@pytest.mark.slow
+def test_schemathesis_finds_nothing_that_the_description_does_not_say(server: Server) -> None:
+    tool = environment(".venv-schemathesis", ["schemathesis==4.32.*"]).with_name("st")
+    address = f"http://127.0.0.1:{server.http_port}"
+    checks = (
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_schema_conformance",
+    )
+    command = [tool, "run", f"{address}/openapi.json", "--url", address, "--phases", "examples,coverage,fuzzing"]
+    done = subprocess.run(
+        [*command, "--max-examples", "100", "--checks", ",".join(checks), "--no-color"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl: apt-get install curl")
 def test_curl(server: Server, tmp_path: Path) -> None:
     def curl(path: str, *options: str) -> Any:
