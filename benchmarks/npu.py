@@ -3,7 +3,7 @@
 Run from the project's root, with the extras ``gateware`` and ``test`` installed and the packages in one folder::
 
     fieldwave convert resnet50 --weights random:0 --calibration tests/data/images --output nets/resnet50.zip
-    .venv/bin/python benchmarks/npu.py resnet50 --npu 32x32 --npu 64x64 --packages nets --write
+    .venv/bin/python benchmarks/npu.py --packages nets --write
 
 Each network runs one real photograph from start to done with a cold weight ring: input and output pass through the
 same memory port, 96 bytes a cycle (19.2 GB/s at 200 MHz) with 100 cycles of latency. Only the multiply-accumulates
@@ -56,6 +56,8 @@ NAMES = {
     "vgg16": "VGG-16",
     "ssd_vgg": "SSD-VGG-300",
 }
+ARRAYS = {"densenet121": ("32x32", "64x32")}
+"""What a network is measured on where that is not 32x32 and 64x64: the others' lanes would be half empty."""
 GOALS = {
     "resnet50v15": {"32x32": 97.0, "64x64": 94.0},
     "resnet152": {"32x32": 98.0, "64x64": 96.0},
@@ -192,10 +194,13 @@ def table(figures: Mapping[str, Mapping[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", nargs="+", choices=sorted(NAMES), help="packages to run, by their files' names")
     parser.add_argument(
-        "--npu", action="append", required=True, help=f"{', '.join(NPUS)}, or a file of 'fieldwave tune --output'"
+        "network", nargs="*", help=f"packages to run, by their files' names; all of {', '.join(NAMES)}"
     )
+    parser.add_argument(
+        "--npu", action="append",
+        help=f"{', '.join(NPUS)}, or a file of 'fieldwave tune --output'; those of the table if not given",
+    )  # fmt: skip
     parser.add_argument("--clock", type=float, default=200.0, help="MHz")
     parser.add_argument("--bandwidth", type=float, default=19.2, help="GB/s")
     parser.add_argument("--packages", type=Path, required=True, help="folder with NETWORK.zip")
@@ -203,8 +208,11 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="keep these rows, and put the table in its place")
     arguments = parser.parse_args()
     for name in arguments.network:
+        if name not in NAMES:
+            parser.error(f"no network {name!r} in the table; there are {', '.join(NAMES)}")
+    for name in arguments.network or NAMES:
         package = read_package(arguments.packages / f"{name}.zip")
-        for given in arguments.npu:
+        for given in arguments.npu or ARRAYS.get(name, ("32x32", "64x64")):
             one, npu = NPUS.get(given) or configuration(given), Path(given).stem
             row = (estimated if arguments.estimate else measure)(
                 package, one, arguments.clock, arguments.bandwidth
