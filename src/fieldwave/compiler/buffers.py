@@ -196,4 +196,5 @@ def _passing(cutting: Cutting) -> Iterator[Buffer]:
                     elif step and cutting.in_memory_after(name, begin, end) <= step - 2:
                         first = step - 1
                 words = cutting.words(index, role, number)
-                yield Buffer((strip_buffer(index, role, number),), words, first, last)
+                family = f"{role} of operation {index}"
+                yield Buffer((strip_buffer(index, role, number),), words, first, last, family)

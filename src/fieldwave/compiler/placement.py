@@ -19,12 +19,14 @@ class Buffer:
         tensors: the tensors in it; the first gives it its name.
         words: its size.
         first, last: the first step that needs it and the last, both included.
+        family: strips of one operand, which are better kept in one bank: then the others are in the other.
     """
 
     tensors: tuple[str, ...]
     words: int
     first: int
     last: int
+    family: str = ""
 
     def meets(self, other: Buffer) -> bool:
         """Whether both live at the same time."""
@@ -88,6 +90,7 @@ def _first_fit(
     """Put one buffer after the other at the lowest address that is free; on failure say which did not fit."""
     places: dict[int, Place] = {}
     living: dict[int, list[int]] = {}  # step -> what is placed and lives then
+    families: dict[str, int] = {}  # the bank of the last of each family
     for index in order:
         buffer = buffers[index]
         steps = range(buffer.first, buffer.last + 1)
@@ -110,11 +113,14 @@ def _first_fit(
                     for other, cycles in neighbours.get(index, {}).items()
                     if other in places and places[other].bank == bank
                 )
-                options.append((conflicts, base > 0, preference.index(bank), base, bank))
+                moves = families.get(buffer.family, bank) != bank
+                options.append((conflicts, moves, base > 0, preference.index(bank), base, bank))
         if not options:
             return places, index
         *_, base, bank = min(options)
         places[index] = Place(bank, base)
+        if buffer.family:
+            families[buffer.family] = bank
         for step in steps:
             living.setdefault(step, []).append(index)
     return places, None
