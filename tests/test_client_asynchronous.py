@@ -214,7 +214,7 @@ def test_the_loop_goes_on_while_a_call_waits() -> None:
     with scripted(Predict=failing(grpc.StatusCode.UNAVAILABLE, "away")) as script:
         begin = time.monotonic()
         run(script.port, use)
-    assert ticks >= 20 and time.monotonic() - begin < 5
+    assert ticks > 3 and time.monotonic() - begin < 5  # one, if it blocked
 
 
 def test_calls_in_great_number_are_all_answered() -> None:

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import grpc
 import numpy as np
@@ -14,7 +14,7 @@ import pytest
 
 from fieldwave.client import PredictionClient
 from fieldwave.client.address import targets_of
-from fieldwave.errors import InputError, ServiceError, TensorError
+from fieldwave.errors import InputError, NotFoundError, ServiceError, TensorError
 from fieldwave.wire import to_tensor_proto
 from fieldwave.wire.messages import HealthCheckResponse, PredictResponse
 from tests.scripted import Answer, Script, failing, scripted
@@ -191,6 +191,67 @@ def test_a_replica_that_goes_under_load_costs_no_answer() -> None:
             thread.join()
         assert failures == []
         assert answers == [True] * 180
+
+
+def test_a_function_tells_which_replicas_there_are_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieldwave.client.spread._LEARN_SECONDS", 0.05)
+    held, told = threading.Event(), threading.Event()
+
+    def wait(request: bytes, context: grpc.ServicerContext) -> bytes:
+        held.set()
+        assert told.wait(10)
+        return ONE
+
+    with replicas(wait, good, good) as (first, second, third):
+        there = [f"127.0.0.1:{first.port}"]
+        with PredictionClient(lambda: there) as client:
+            answers: list[object] = []
+            thread = threading.Thread(target=lambda: answers.append(client.score_numpy_arrays(INPUT)))
+            thread.start()
+            assert held.wait(10)
+            there[:] = [f"127.0.0.1:{second.port}", f"127.0.0.1:{third.port}"]
+            end = time.monotonic() + 10
+            while not (second.requests and third.requests):
+                assert time.monotonic() < end
+                with suppress(ServiceError):
+                    client.score_numpy_arrays(INPUT, timeout=0.05)
+            assert f"127.0.0.1:{first.port}" not in client.connections.target
+            told.set()  # a call that is under way where nobody goes any more has its answer
+            thread.join(10)
+            assert len(answers) == 1
+            count = len(first.requests)
+            for _ in range(10):
+                client.score_numpy_arrays(INPUT)
+            assert len(first.requests) == count
+
+
+def test_after_a_failure_the_addresses_are_asked_for_at_once(nobody: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieldwave.client.spread._LEARN_SECONDS_AFTER_FAILURE", 0.0)
+    asked: list[int] = []
+
+    def addresses() -> str:
+        asked.append(1)
+        return f"127.0.0.1:{nobody if len(asked) == 1 else script.port}"
+
+    with scripted(Predict=good) as script, PredictionClient(addresses) as client:
+        assert client.score_numpy_arrays(INPUT, timeout=10).tolist() == [[1, 1]]
+    assert len(asked) == 2
+
+
+def test_what_cannot_be_told_leaves_the_addresses_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieldwave.client.spread._LEARN_SECONDS", 0.0)
+    asked: list[int] = []
+
+    def addresses() -> list[str]:
+        asked.append(1)
+        if len(asked) > 1:
+            raise NotFoundError("no service of that name")
+        return [f"127.0.0.1:{script.port}"]
+
+    with scripted(Predict=good) as script, PredictionClient(addresses) as client:
+        for _ in range(3):
+            client.score_numpy_arrays(INPUT)
+    assert len(asked) == 4
 
 
 def test_each_address_counts_once() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fieldwave.errors import InputError
 
-__all__ = ["is_loopback", "is_name", "target_of", "targets_of"]
+__all__ = ["Addresses", "is_loopback", "is_name", "target_of", "targets_of"]
+
+Addresses = str | Sequence[str] | Callable[[], str | Sequence[str]]
 
 _SOCKET = "unix:"
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
 from numpy.typing import ArrayLike
 
+from fieldwave.client.address import Addresses
 from fieldwave.client.answers import Outputs, Scores
 from fieldwave.client.channels import BLOCKING, finish
 from fieldwave.client.credentials import AccessToken
@@ -33,7 +34,8 @@ class PredictionClient:
 
     Parameters:
         address: host name or IP address, with or without ``:port``; several of them where the service has
-            several replicas, over which the calls are spread.
+            several replicas, over which the calls are spread. A function is asked for them, and again every 10 s
+            and after a failure: so replicas may come and go.
         port: by default 443 with TLS and 80 without.
         use_ssl: TLS.
         access_token: one of the service's keys, or a token signed by one; sent as ``authorization: Bearer ...``.
@@ -59,7 +61,7 @@ class PredictionClient:
 
     def __init__(
         self,
-        address: str | Sequence[str],
+        address: Addresses,
         port: int | None = None,
         use_ssl: bool = False,
         access_token: AccessToken = "",

@@ -82,6 +82,7 @@ class Connection:
         self._home: object = None
         self._calls: dict[str, Call] = {}
         self._users = 0
+        self._retired = False
         self._last_use = 0.0
 
     async def call(self, method: str, data: bytes, timeout: float) -> bytes:
@@ -100,7 +101,8 @@ class Connection:
                 await self.channels.close(stale)
             return await self.channels.call(call, data, timeout, metadata)
         finally:
-            self._release()
+            if (stale := self._release()) is not None:
+                await self.channels.close(stale)
 
     @contextmanager
     def borrowed(self, method: str) -> Iterator[tuple[Any, tuple[tuple[str, str], ...]]]:
@@ -112,7 +114,16 @@ class Connection:
                 stale.close()
             yield call, metadata
         finally:
-            self._release()
+            if (stale := self._release()) is not None:
+                stale.close()
+
+    async def retire(self) -> None:
+        """Close the channel when the calls under way have ended."""
+        with self._lock:
+            self._retired = True
+            channel = None if self._users else self._discard()
+        if channel is not None:
+            await self.channels.close(channel)
 
     async def close(self) -> None:
         """Close the channel; the next call makes another."""
@@ -138,10 +149,12 @@ class Connection:
             self._users += 1
             return self._calls[method], stale
 
-    def _release(self) -> None:
+    def _release(self) -> Any:
+        """Count it as no longer in use; the channel, for closing, if that was the last use of all."""
         with self._lock:
             self._users = max(self._users - 1, 0)
             self._last_use = time.monotonic()
+            return self._discard() if self._retired and not self._users else None
 
     def _connect(self) -> Any:
         options = self._options

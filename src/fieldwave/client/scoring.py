@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fieldwave.client.address import is_loopback, targets_of
+from fieldwave.client.address import Addresses, is_loopback, targets_of
 from fieldwave.client.answers import Outputs, Scores, joined, output_names, read_scores
 from fieldwave.client.calls import call, wait_until_serving
 from fieldwave.client.channels import Channels
@@ -53,7 +53,7 @@ class Scoring:
 
     def __init__(
         self,
-        address: str | Sequence[str],
+        address: Addresses,
         port: int | None = None,
         use_ssl: bool = False,
         access_token: AccessToken = "",
@@ -65,7 +65,8 @@ class Scoring:
         client_key: bytes | None = None,
         server_name: str = "",
     ) -> None:
-        targets = targets_of(address, port, use_ssl=use_ssl)
+        learn = (lambda: targets_of(address(), port, use_ssl=use_ssl)) if callable(address) else None
+        targets = targets_of(address() if callable(address) else address, port, use_ssl=use_ssl)
         for name, value in (
             ("root_certificates are", root_certificates),
             ("client_certificate is", client_certificate),
@@ -77,15 +78,14 @@ class Scoring:
         if service_name:
             metadata.append((ROUTE_KEY, ROUTE_PREFIX + service_name))
         bearer = Bearer(access_token)
-        patience = _CONNECT_SECONDS if len(targets) == 1 else _CONNECT_SECONDS_WITH_OTHERS
-        self._connection = Connections(
-            [
-                Connection(
-                    target, tls, channel_shutdown_timeout, tuple(metadata), patience, bearer, self._channels
-                )
-                for target in targets
-            ]
-        )
+        alone = len(targets) == 1 and learn is None
+        patience = _CONNECT_SECONDS if alone else _CONNECT_SECONDS_WITH_OTHERS
+
+        def connect(target: str) -> Connection:
+            idle = channel_shutdown_timeout
+            return Connection(target, tls, idle, tuple(metadata), patience, bearer, self._channels)
+
+        self._connection = Connections([connect(target) for target in targets], learn, connect)
         if access_token and tls is None and not all(map(is_loopback, targets)):
             _log.warning("the key for %s is sent in plain text; use TLS", self._connection.target)
         self._manifest: Mapping[str, Any] | None = None

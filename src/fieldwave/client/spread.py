@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import grpc
 
 from fieldwave.client.budget import RetryBudget
 from fieldwave.client.connection import Connection
 from fieldwave.client.diagnosis import diagnose
+from fieldwave.errors import FieldwaveError
 
 __all__ = ["TRANSIENT", "Connections", "is_busy"]
 
@@ -20,6 +21,7 @@ TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 _TOO_LARGE = "message larger than max"  # gRPC's words, on either side
 _FIRST_REST = 1.0
 _LONGEST_REST = 16.0
+_LEARN_SECONDS, _LEARN_SECONDS_AFTER_FAILURE = 10.0, 0.5
 
 
 class Connections:
@@ -29,25 +31,44 @@ class Connections:
     long each time that it fails again, up to 16 s. A call that one replica is too busy for, or is gone for, goes
     to the next at once, as the budget of tries allows. While all of them rest, all are tried.
 
+    Parameters:
+        connections: to the replicas that there are now.
+        learn: tells, at any time, the ``host:port`` of those that there are then; asked every 10 s while there are
+            calls, and half a second after one that failed. What it cannot tell leaves all as it is.
+        connect: makes the connection to one more.
+
     Attributes:
-        target: the addresses, for messages.
         closings: how often `close` was called.
         bearer: what the calls show.
         channels: how they wait.
         budget: how often calls may be tried again.
-        each: the connections.
     """
 
-    def __init__(self, connections: Sequence[Connection]) -> None:
-        self.target = ", ".join(connection.target for connection in connections)
+    def __init__(
+        self,
+        connections: Sequence[Connection],
+        learn: Callable[[], Sequence[str]] | None = None,
+        connect: Callable[[str], Connection] | None = None,
+    ) -> None:
         self.closings = 0
         self.bearer = connections[0].bearer
         self.channels = connections[0].channels
         self.budget = RetryBudget()
-        self.each = tuple(connections)
         self._replicas = [_Replica(connection) for connection in connections]
+        self._learn, self._connect = learn, connect
+        self._learn_at = time.monotonic() + _LEARN_SECONDS
         self._turns = itertools.count()
         self._lock = threading.Lock()
+
+    @property
+    def target(self) -> str:
+        """The addresses, for messages."""
+        return ", ".join(replica.connection.target for replica in self._replicas)
+
+    @property
+    def each(self) -> tuple[Connection, ...]:
+        """The connections."""
+        return tuple(replica.connection for replica in self._replicas)
 
     async def call(self, method: str, data: bytes, timeout: float) -> bytes:
         """One attempt at a unary call, at each replica that may answer if need be.
@@ -58,6 +79,8 @@ class Connections:
         """
         deadline = time.monotonic() + timeout
         closings = self.closings
+        if self._learn is not None and time.monotonic() >= self._learn_at:
+            await self._look_again(self._learn)
         replicas = self._in_turn()
         for number, replica in enumerate(replicas, start=1):
             try:
@@ -66,6 +89,7 @@ class Connections:
                 gone = error.code() in TRANSIENT
                 if gone or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                     replica.rest()
+                    self._learn_at = min(self._learn_at, time.monotonic() + _LEARN_SECONDS_AFTER_FAILURE)
                 last = number == len(replicas) or time.monotonic() >= deadline or self.closings != closings
                 if last or not (gone or is_busy(error)):
                     raise
@@ -92,10 +116,27 @@ class Connections:
         for replica in self._replicas:
             await replica.connection.close()
 
+    async def _look_again(self, learn: Callable[[], Sequence[str]]) -> None:
+        """Keep the replicas that are still there, and take up those that are new."""
+        self._learn_at = time.monotonic() + _LEARN_SECONDS  # first: other threads need not look, too
+        try:
+            targets = await self.channels.apart(learn)
+        except FieldwaveError:
+            return
+        if not targets or self._connect is None:
+            return
+        with self._lock:
+            known = {replica.connection.target: replica for replica in self._replicas}
+            self._replicas = [
+                known.pop(one) if one in known else _Replica(self._connect(one)) for one in dict.fromkeys(targets)
+            ]
+        for replica in known.values():
+            await replica.connection.retire()
+
     def _in_turn(self) -> list[_Replica]:
         with self._lock:
             first = next(self._turns) % len(self._replicas)
-        ordered = self._replicas[first:] + self._replicas[:first]
+            ordered = self._replicas[first:] + self._replicas[:first]
         return [replica for replica in ordered if not replica.rests()] or ordered
 
 

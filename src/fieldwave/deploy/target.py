@@ -191,6 +191,8 @@ class Service:
         certificate: what its clients trust, PEM; empty where the connection is not encrypted, or where they trust
             the authorities that the system does.
         encrypted: whether the connection is encrypted, also where there is no ``certificate``.
+        follow: whether an open client may ask for the addresses again, which costs little here: it learns of
+            replicas that come and go.
         way: opens a way to it where its addresses are those of another network; None where they lead to it. What
             it returns is None as well where they do after all.
     """
@@ -214,6 +216,7 @@ class Service:
     secure: bool = False
     certificate: str = field(default="", repr=False)
     encrypted: bool = False
+    follow: bool = False
     way: Callable[[], Way | None] | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -235,7 +238,7 @@ class Service:
         trusted = self.certificate.encode() or None
         way = self.way() if self.way is not None else None
         client = PredictionClient(
-            way.address if way else self.addresses or self.address,
+            way.address if way else self._addresses_now if self.follow else self.addresses or self.address,
             use_ssl=self.encrypted or trusted is not None,
             access_token=(lambda: self.target.keys(self.name).primary) if self.secure else "",
             service_name=self.name,
@@ -245,6 +248,10 @@ class Service:
         if way is not None:
             weakref.finalize(client, way.close)  # not when it is closed: it may be used again
         return client
+
+    def _addresses_now(self) -> tuple[str, ...]:
+        now = self.target.get(self.name)
+        return now.addresses or (now.address,)
 
     def wait(self, timeout: float = 60.0) -> Service:
         """The service once it is Healthy.

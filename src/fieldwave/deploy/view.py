@@ -61,6 +61,7 @@ def view(folder: ServiceFolder, target: Target) -> Service | None:
         image=spec.image,
         secure=spec.keys,
         certificate=_certificate(spec),
+        follow=True,
     )
 
 
