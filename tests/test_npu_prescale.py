@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from fieldwave.npu.prescale import Prescale
 from tests.npu_verilate import Verilated, verilate
 
-LANES, TILES = 8, 16
+LANES, TILES, LOADS = 8, 16, 4
 Rng = np.random.Generator
 
 
 @pytest.fixture(scope="module")
 def prescale() -> Verilated:
-    return verilate(Prescale(LANES, TILES))
+    return verilate(Prescale(LANES, TILES, LOADS))
 
 
 def scale_shift(
@@ -33,13 +33,15 @@ def scale_shift(
 
 def parameters(rng: Rng, prescale: Verilated) -> NDArray[Any]:
     """A full table: weights of all sizes; biases that make ties, and others that saturate; any shift."""
-    load = prescale.zeros("load", LANES * TILES)
-    load["channel"] = rng.permutation(len(load))
-    load["weight"] = np.where(rng.random(len(load)) < 0.8, rng.integers(-128, 128, len(load)), 0)
-    load["shift"] = np.where(rng.random(len(load)) < 0.9, rng.integers(0, 12, len(load)), rng.integers(0, 32))
-    ties = rng.integers(-200, 200, len(load)) << load["shift"] | (1 << load["shift"]) >> 1
+    load = prescale.zeros("load", LANES * TILES // LOADS)
+    load["channel"] = rng.permutation(len(load)) * LOADS
+    records = load["records"]
+    size = records.shape
+    records["weight"] = np.where(rng.random(size) < 0.8, rng.integers(-128, 128, size), 0)
+    records["shift"] = np.where(rng.random(size) < 0.9, rng.integers(0, 12, size), rng.integers(0, 32))
+    ties = rng.integers(-200, 200, size) << records["shift"] | (1 << records["shift"]) >> 1
     ties = np.clip(ties, -(2**30), 2**30)
-    load["bias"] = np.where(rng.random(len(load)) < 0.5, ties, rng.integers(-(2**24), 2**24, len(load)))
+    records["bias"] = np.where(rng.random(size) < 0.5, ties, rng.integers(-(2**24), 2**24, size))
     return load
 
 
@@ -62,8 +64,8 @@ def golden(x: NDArray[Any], load: NDArray[Any]) -> NDArray[np.int8]:
     """The same in numpy, for many; ``test_golden_is_the_formula`` holds it against the formula."""
     order = np.argsort(load["channel"])
     table = {}
-    for name in load.dtype.names:
-        table[name] = load[name][order].astype(np.int64).reshape(TILES, LANES)[x["tile"]]
+    for name in ("weight", "bias", "shift"):
+        table[name] = load["records"][name][order].astype(np.int64).reshape(TILES, LANES)[x["tile"]]
     scale = x["scale"]
     numerator = (x["data"] - scale["zero_in"].astype(np.int64)[:, None]) * table["weight"] + table["bias"]
     floor = numerator >> table["shift"]
@@ -77,7 +79,7 @@ def golden(x: NDArray[Any], load: NDArray[Any]) -> NDArray[np.int8]:
 
 def run(prescale: Verilated, load: NDArray[Any], x: NDArray[Any], **options: Any) -> Any:
     """One run to load the table, with vectors that do not matter while it loads, and then ``x``."""
-    ahead = prescale.zeros("input", 40 * len(load))
+    ahead = prescale.zeros("input", 40 * LOADS * len(load))
     result = prescale.run(
         {"load": load, "input": np.concatenate([ahead, x])}, {"output": len(ahead) + len(x)}, **options
     )
@@ -95,7 +97,7 @@ def test_golden_is_the_formula(prescale: Verilated) -> None:
     rng = np.random.default_rng(0)
     load, x = parameters(rng, prescale), work(rng, prescale, 1_000)
     x["scale"]["enabled"] = 1
-    rows = {int(row["channel"]): row for row in load}
+    rows = {int(row["channel"]) + i: row["records"][i] for row in load for i in range(LOADS)}
     for vector, result in zip(x, golden(x, load), strict=True):
         for lane, value in enumerate(vector["data"]):
             row = rows[int(vector["tile"]) * LANES + lane]
@@ -107,11 +109,12 @@ def test_golden_is_the_formula(prescale: Verilated) -> None:
 def test_every_input_under_every_weight(prescale: Verilated) -> None:
     """All 65,536 products, a tie for one in 2**shift of them."""
     for first in range(-128, 128, LANES * TILES):
-        load = prescale.zeros("load", LANES * TILES)
-        load["channel"] = np.arange(len(load))
-        load["weight"] = first + np.arange(len(load))
-        load["bias"] = np.arange(len(load)) - 64
-        load["shift"] = 6
+        load = prescale.zeros("load", LANES * TILES // LOADS)
+        load["channel"] = np.arange(len(load)) * LOADS
+        number = np.arange(LANES * TILES).reshape(-1, LOADS)
+        load["records"]["weight"] = first + number
+        load["records"]["bias"] = number - 64
+        load["records"]["shift"] = 6
         x = prescale.zeros("input", 256 * TILES)
         x["tile"] = np.arange(TILES).repeat(256)
         x["data"] = np.tile(np.arange(-128, 128), TILES)[:, None]

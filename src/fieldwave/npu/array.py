@@ -18,7 +18,7 @@ from amaranth.lib.wiring import In, Out
 
 from fieldwave.npu.config import Configuration
 
-__all__ = ["MultiplierArray", "dot_bits"]
+__all__ = ["MultiplierArray", "array_latency", "dot_bits"]
 
 LEVELS_PER_REGISTER = 2
 
@@ -26,6 +26,12 @@ LEVELS_PER_REGISTER = 2
 def dot_bits(configuration: Configuration) -> int:
     """Width of a dot product of int8 vectors of input_lanes."""
     return 15 + configuration.input_lanes.bit_length()
+
+
+def array_latency(configuration: Configuration) -> int:
+    """Cycles from a vector to its dot products."""
+    levels = configuration.input_lanes.bit_length() - 1
+    return 2 + -(-levels // LEVELS_PER_REGISTER)
 
 
 class MultiplierArray(wiring.Component):
@@ -40,8 +46,7 @@ class MultiplierArray(wiring.Component):
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
-        levels = configuration.input_lanes.bit_length() - 1
-        self.latency = 2 + -(-levels // LEVELS_PER_REGISTER)
+        self.latency = array_latency(configuration)
         vector = data.ArrayLayout(signed(8), configuration.input_lanes)
         dots = data.ArrayLayout(signed(dot_bits(configuration)), configuration.output_lanes)
         super().__init__(

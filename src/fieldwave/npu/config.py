@@ -129,6 +129,11 @@ class Configuration:
         return -(-isa.RECORD_BYTES // self.port_bytes)
 
     @property
+    def scales_at_once(self) -> int:
+        """Constants of the scale-shift that are written in one cycle: those of a beat, in one word."""
+        return min(max(1, self.port_bytes // isa.SCALE.size), self.input_lanes)
+
+    @property
     def record_stride(self) -> int:
         """Bytes from one descriptor to the next, whole beats."""
         return self.record_beats * self.port_bytes

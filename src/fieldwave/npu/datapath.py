@@ -55,7 +55,7 @@ class Datapath(wiring.Component):
         clear: the descriptor before this one has completed, so that all steps may begin.
         reads, words: to and from activation memory.
         tile_ready, tile_take, load, load_index, load_beat: from the weight stream.
-        scale_valid, scale_index, scale: constants of one input channel for the scale-shift.
+        scale_valid, scale_index, scales: constants of input channels from that one on, for the scale-shift.
         results: complete results in order.
         array_used, weight_wait, output_wait, bank_wait: what this cycle was spent on.
     """
@@ -74,7 +74,7 @@ class Datapath(wiring.Component):
                 "tile_take": Out(1),
                 "scale_valid": In(1),
                 "scale_index": In(16),
-                "scale": In(isa.SCALE.layout()),
+                "scales": In(data.ArrayLayout(isa.SCALE.layout(), configuration.scales_at_once)),
                 "load": In(1),
                 "load_index": In(range(configuration.tile_beats)),
                 "load_beat": In(configuration.port_bits),
@@ -208,7 +208,7 @@ class Datapath(wiring.Component):
         configuration, now = self.configuration, settings[READ_LATENCY]
         if not configuration.prescale_words:
             return self.words[lane]
-        prescale = Prescale(configuration.input_lanes, configuration.prescale_words)
+        prescale = Prescale(configuration.input_lanes, configuration.prescale_words, configuration.scales_at_once)
         m.submodules[f"prescale_{lane}"] = prescale
         work, load = prescale.input.payload, prescale.load.payload
         m.d.comb += [
@@ -222,9 +222,11 @@ class Datapath(wiring.Component):
             work.scale.target.high.eq(now.prescale_high),
             prescale.load.valid.eq(self.scale_valid),
             load.channel.eq(self.scale_index),
-            load.weight.eq(self.scale.weight),
-            load.bias.eq(self.scale.bias),
-            load.shift.eq(self.scale.shift),
+            *(
+                load.records[index][name].eq(self.scales[index][name])
+                for index in range(configuration.scales_at_once)
+                for name in ("weight", "bias", "shift")
+            ),
             prescale.output.ready.eq(1),
         ]
         plain = delay(m, self.words[lane], prescale_latency(configuration))

@@ -21,7 +21,10 @@ from fieldwave.npu.bursts import Bursts, burst_layout
 from fieldwave.npu.config import Configuration
 from fieldwave.npu.isa import Opcode
 
-__all__ = ["Dma"]
+__all__ = ["LOAD_BURSTS", "Dma"]
+
+LOAD_BURSTS = 8
+"""Bursts of a LOAD in flight: half of what the memory port allows."""
 
 
 class Dma(wiring.Component):
@@ -30,7 +33,7 @@ class Dma(wiring.Component):
     Members:
         start, transfer: begin; the descriptor is stable until ``done``.
         done: one pulse, when the last word is in its bank or memory has acknowledged the last burst.
-        load_bursts, beat, beat_valid: from memory.
+        load_bursts, beat, beat_valid: from memory; ``asking`` while a LOAD has more bursts to ask for.
         store_bursts, store_beat: to memory; ``writing`` while a burst is not acknowledged.
         read, word, write: activation memory.
     """
@@ -43,6 +46,7 @@ class Dma(wiring.Component):
                 "start": In(1),
                 "transfer": In(isa.TRANSFER.layout()),
                 "done": Out(1),
+                "asking": Out(1),
                 "load_bursts": Out(stream.Signature(burst_layout(configuration))),
                 "beat": In(configuration.port_bits),
                 "beat_valid": In(1),
@@ -100,12 +104,13 @@ class Dma(wiring.Component):
         """Beats wait in a queue with room for every burst that was asked for, and leave as words."""
         configuration = self.configuration
         word_bits, port_bits = configuration.input_lanes * 8, configuration.port_bits
-        depth = 4 * configuration.burst_beats
+        depth = LOAD_BURSTS * configuration.burst_beats
         m.submodules.arrived = arrived = fifo.SyncFIFOBuffered(width=port_bits, depth=depth)
         room = Signal(range(depth + 1), init=depth)
         asked = Signal(range(configuration.burst_beats + 1))
         m.d.comb += [
-            self.load_bursts.valid.eq(bursts.bursts.valid & loading & (room >= configuration.burst_beats)),
+            self.asking.eq(bursts.bursts.valid & loading),
+            self.load_bursts.valid.eq(self.asking & (room >= configuration.burst_beats)),
             arrived.w_data.eq(self.beat),
             arrived.w_en.eq(self.beat_valid),
         ]

@@ -46,29 +46,35 @@ class Prescale(wiring.Component):
     """Scales a vector a clock, latency 9 clocks.
 
     The parameters of a layer's channels are held in a table, a row for every ``lanes`` channels. It is loaded
-    before the layer, a channel a clock; rows that are not in use may be loaded while others are.
+    before the layer, ``loads`` channels a clock; rows that are not in use may be loaded while others are.
 
     Parameters
     ----------
     lanes
         Elements a vector: channels.
     tiles
-        Rows of the table. Both are powers of two.
+        Rows of the table.
+    loads
+        Channels loaded at once, at most ``lanes``. All are powers of two.
 
     Attributes
     ----------
     input : stream of ``data``, ``lanes`` x int8; ``tile``, the row of the table; ``scale``, :data:`Scale`
-    load : stream of ``channel``, ``tile * lanes + lane``; ``weight``, int8; ``bias``, int32; ``shift``, uint5
+    load : stream of ``channel``, ``tile * lanes + lane`` of the first, a multiple of ``loads``; and ``records``,
+        ``loads`` x ``weight``, int8; ``bias``, int32; ``shift``, uint5
         Always ready.
     output : stream of ``lanes`` x int8
     """
 
-    def __init__(self, lanes: int, tiles: int) -> None:
+    def __init__(self, lanes: int, tiles: int, loads: int = 1) -> None:
         self.lanes = lanes
+        self.loads = loads
         self.tiles = tiles
         vector = data.ArrayLayout(signed(8), lanes)
         work = data.StructLayout({"data": vector, "tile": ceil_log2(tiles), "scale": Scale})
-        load = data.StructLayout({"channel": ceil_log2(lanes * tiles), **_Parameters.members})
+        load = data.StructLayout(
+            {"channel": ceil_log2(lanes * tiles), "records": data.ArrayLayout(_Parameters, loads)}
+        )
         super().__init__(
             {
                 "input": In(stream.Signature(work)),
@@ -123,12 +129,12 @@ class Prescale(wiring.Component):
         read = memory.read_port()
         write = memory.write_port()
         load = self.load.payload
-        position = exact_log2(self.lanes)
+        group, position = exact_log2(self.loads), exact_log2(self.lanes)
         m.d.comb += [
             read.en.eq(advance),
             read.addr.eq(self.input.payload.tile),
-            write.en.eq(self.load.valid & (load.channel[:position] == lane)),
+            write.en.eq(self.load.valid & (load.channel[group:position] == lane // self.loads)),
             write.addr.eq(load.channel[position:]),
-            *(write.data[name].eq(load[name]) for name in _Parameters.members),
+            write.data.eq(load.records[lane % self.loads]),
         ]
         return read.data

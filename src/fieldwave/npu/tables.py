@@ -1,4 +1,7 @@
-"""Beats of the stream into the tables of the lookup and scale-shift units, an entry a cycle."""
+"""Beats of the stream into the tables of the lookup and scale-shift units.
+
+A lookup table is written an entry a cycle, the constants of the scale-shift as many at once as a beat holds.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ __all__ = ["TableWriter"]
 
 
 class TableWriter(wiring.Component):
-    """Cuts beats into entries. The loader leaves time between beats: as many cycles as a beat has entries.
+    """Cuts beats into entries. The loader leaves time between beats: as many cycles as it takes to write one.
 
     Members:
         start: a new descriptor; both tables are written from their first entry.
         table_beat, scale_beat, beat: a part of the lookup table, of the scale-shift constants.
         table_valid, table_index, table_value: an entry of the lookup table.
-        scale_valid, scale_index, scale: constants of one input channel.
+        scale_valid, scale_index, scales: constants of input channels from that one on.
     """
 
     def __init__(self, configuration: Configuration) -> None:
@@ -37,7 +40,7 @@ class TableWriter(wiring.Component):
                 "table_value": Out(8),
                 "scale_valid": Out(1),
                 "scale_index": Out(16),
-                "scale": Out(isa.SCALE.layout()),
+                "scales": Out(data.ArrayLayout(isa.SCALE.layout(), configuration.scales_at_once)),
             }
         )
 
@@ -52,17 +55,18 @@ class TableWriter(wiring.Component):
         with m.If(self.table_beat):
             m.d.sync += [held.eq(self.beat), left.eq(min(port_bytes, isa.TABLE_BYTES))]
 
-        record_bits = isa.SCALE.size * 8
-        records = max(1, port_bytes // isa.SCALE.size)
+        at_once = self.configuration.scales_at_once
+        record_bits = isa.SCALE.size * 8 * at_once
+        records = max(1, port_bytes // isa.SCALE.size // at_once)
         beats = max(1, isa.SCALE.size // port_bytes)
         scales, scales_left = Signal(max(record_bits, self.configuration.port_bits)), Signal(range(records + 1))
         part = Signal(range(max(2, beats)))
         m.d.comb += [
             self.scale_valid.eq(scales_left != 0),
-            self.scale.eq(data.View(isa.SCALE.layout(), scales[:record_bits])),
+            self.scales.eq(scales[:record_bits]),
         ]
         with m.If(self.scale_valid):
-            m.d.sync += [scales_left.eq(scales_left - 1), self.scale_index.eq(self.scale_index + 1)]
+            m.d.sync += [scales_left.eq(scales_left - 1), self.scale_index.eq(self.scale_index + at_once)]
             m.d.sync += scales.eq(scales >> record_bits)
         with m.If(self.scale_beat):
             m.d.sync += [scales.word_select(part, self.configuration.port_bits).eq(self.beat), part.eq(part + 1)]

@@ -35,6 +35,8 @@ from fieldwave.npu.prescale import prescale_latency
 
 __all__ = ["WeightStream", "parameters_layout", "weight_latency"]
 
+YIELDING_BURSTS = 4
+"""Bursts of weights in flight while a LOAD asks for its own."""
 RING_LATENCY = 2
 """Cycles from the ring's address to its beat: the memory and the register behind it."""
 
@@ -54,6 +56,7 @@ class WeightStream(wiring.Component):
 
     Members:
         stream_start, stream_offset, stream_beats: begin to read a program's stream.
+        yielding: something else is urgent; have no more than YIELDING_BURSTS in flight.
         bursts, beat, beat_valid: to and from memory.
         start, compute: begin to load for a descriptor, stable while ``busy``: until all of it has left the ring.
         load, load_index, load_beat: into the array's shadow weights.
@@ -71,6 +74,7 @@ class WeightStream(wiring.Component):
                 "stream_start": In(1),
                 "stream_offset": In(32),
                 "stream_beats": In(32),
+                "yielding": In(1),
                 "bursts": Out(stream.Signature(burst_layout(configuration))),
                 "beat": In(configuration.port_bits),
                 "beat_valid": In(1),
@@ -101,16 +105,18 @@ class WeightStream(wiring.Component):
         reserved, written, read, freed, free, tile_start = (Signal(range(2 * depth)) for _ in range(6))
 
         m.submodules.reader = reader = Bursts(configuration)
-        room = Signal()
+        room, few, asking = Signal(), Signal(), Signal()
         m.d.comb += [
             reader.start.eq(self.stream_start),
             reader.offset.eq(self.stream_offset),
             reader.rows.eq(1),
             reader.row_beats.eq(self.stream_beats),
             room.eq((reserved - free)[: len(reserved)] <= depth - configuration.burst_beats),
+            few.eq((reserved - written)[: len(reserved)] < YIELDING_BURSTS * configuration.burst_beats),
+            asking.eq(room & (few | ~self.yielding)),
             self.bursts.payload.eq(reader.bursts.payload),
-            self.bursts.valid.eq(reader.bursts.valid & room),
-            reader.bursts.ready.eq(self.bursts.ready & room),
+            self.bursts.valid.eq(reader.bursts.valid & asking),
+            reader.bursts.ready.eq(self.bursts.ready & asking),
             ring_write.addr.eq(written),
             ring_write.data.eq(self.beat),
             ring_write.en.eq(self.beat_valid),
@@ -125,7 +131,10 @@ class WeightStream(wiring.Component):
         available, leaving = Signal(), Signal()
         index, step, block, tile = Signal(16), Signal(16), Signal(16), Signal(16)
         waiting, slot_taken = Signal(), Signal()  # a complete tile, complete parameters: not fetched yet
+        # From a beat's leaving the ring to its last entry's being written.
+        scale_cycles = max(1, configuration.port_bytes // isa.SCALE.size // configuration.scales_at_once)
         written_after = configuration.port_bytes + weight_latency(configuration)
+        scaled_after = scale_cycles + weight_latency(configuration)
         pace = Signal(range(written_after + 1))
         has_weights = compute.opcode == Opcode.CONV
         has_parameters = has_weights | (compute.opcode == Opcode.SUM)
@@ -164,12 +173,13 @@ class WeightStream(wiring.Component):
                         m.d.sync += pace.eq(configuration.port_bytes - 1)
             with m.State("SCALES"):
                 with m.If(~compute.prescale | (index == compute.prescale_beats)):
-                    m.d.sync += [index.eq(0), freed.eq(read), pace.eq(written_after)]
+                    m.d.sync += [index.eq(0), freed.eq(read)]
+                    m.d.sync += pace.eq(Mux(compute.lookup, written_after, scaled_after))
                     m.next = "WRITTEN"
-                with m.Elif(pace == 0):  # and these record by record
+                with m.Elif(pace == 0):  # and this as many records at once as a word has
                     m.d.comb += leave_scales.eq(available)
                     with m.If(available):
-                        m.d.sync += pace.eq(max(configuration.port_bytes // isa.SCALE.size, 1) - 1)
+                        m.d.sync += pace.eq(scale_cycles - 1)
             with m.State("WRITTEN"), m.If(pace == 0):
                 m.next = "IDLE"
                 with m.If(has_parameters):

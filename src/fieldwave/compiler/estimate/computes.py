@@ -117,13 +117,14 @@ class Computes:
         yield run.issued
 
     def _tables(self, fields: Mapping[str, int]) -> Generator[Wait, None, None]:
-        """The lookup table, byte by byte, and the constants of the scale-shift, record by record."""
+        """The lookup table, byte by byte, and the constants of the scale-shift, word by word."""
         if not (fields["lookup"] or fields["prescale"]):
             return
         configuration = self._configuration
+        scale_cycles = max(1, configuration.port_bytes // SCALE.size // configuration.scales_at_once)
         tables = (
             (fields["lookup"] * configuration.table_beats, configuration.port_bytes),
-            (fields["prescale"] * fields["prescale_beats"], max(configuration.port_bytes // SCALE.size, 1)),
+            (fields["prescale"] * fields["prescale_beats"], scale_cycles),
         )
         pace = 0.0
         for beats, cycles in tables:
@@ -135,7 +136,7 @@ class Computes:
                 self._loader, pace = left + 1, left + cycles
             self._loader += 1
         self._loader += 1  # the tables are written
-        self._loader += configuration.port_bytes + RING + self._delays.late
+        self._loader += (configuration.port_bytes if fields["lookup"] else scale_cycles) + RING + self._delays.late
         self._shadow = max(self._shadow, self._loader)
 
     def _parameters(self, emptied: float) -> Generator[Wait, None, float]:

@@ -33,7 +33,9 @@ MINIMUM_STEP = 4
 OUTSTANDING = 16
 """Bursts in flight in each direction."""
 STORE_QUEUE = 8
-LOAD_BURSTS = 4
+YIELDING_BURSTS = 4
+"""Bursts of weights in flight while a LOAD asks for its own."""
+LOAD_BURSTS = 8
 """Longest bursts that fit the queue of a LOAD."""
 
 

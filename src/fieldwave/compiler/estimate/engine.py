@@ -54,7 +54,7 @@ class Engine:
         self.ring = Ring(self._clock, self.port, configuration, delays)
         banks = Banks()
         self._computes = Computes(self._clock, self.ring, banks, configuration, delays)
-        self._transfers = Transfers(self._clock, self.port, banks, configuration)
+        self._transfers = Transfers(self._clock, self.port, self.ring, banks, configuration)
         self.compute, self.transfer = Queue(COMPUTE, records.compute), Queue(TRANSFER, records.transfer)
         self.runs: list[Run] = []
         self.cycles = 0.0

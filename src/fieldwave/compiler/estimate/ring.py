@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import deque
 
 from fieldwave.compiler.estimate.clock import Clock, Event, Process
-from fieldwave.compiler.estimate.delays import Delays
+from fieldwave.compiler.estimate.delays import YIELDING_BURSTS, Delays
 from fieldwave.compiler.estimate.port import Port, bursts
 from fieldwave.npu import Configuration
 
@@ -21,6 +21,7 @@ class Ring:
 
     Attributes:
         level: (cycle, beats in the ring) whenever a burst was asked for.
+        yielding: a LOAD asks for its bursts; those of weights are few meanwhile.
     """
 
     def __init__(self, clock: Clock, port: Port, configuration: Configuration, delays: Delays) -> None:
@@ -34,6 +35,7 @@ class Ring:
         self._freed_up_to = 0
         self._freed = Event()
         self.level: list[tuple[float, int]] = []
+        self.yielding = False
 
     def read(self, offset: int, beats: int) -> Process:
         """The reader, from its start to the end of the stream."""
@@ -50,6 +52,10 @@ class Ring:
                     yield begin + (last - begin) * (needed - start) / (end - start) + 1 + self._delays.late
                     break
                 self._freed_up_to = self._frees.popleft()[1]
+            while self.yielding and len(self._lasts) >= YIELDING_BURSTS:
+                if self._firsts[-YIELDING_BURSTS] < self._clock.now:
+                    break
+                yield self._firsts[-YIELDING_BURSTS] + 1
             granted = self._port.ask(WEIGHTS, size)
             yield granted
             first, last = granted.value

@@ -9,6 +9,7 @@ from fieldwave.compiler.estimate.banks import Banks
 from fieldwave.compiler.estimate.clock import Clock, Process
 from fieldwave.compiler.estimate.delays import LOAD_BURSTS, READ
 from fieldwave.compiler.estimate.port import Port, bursts
+from fieldwave.compiler.estimate.ring import Ring
 from fieldwave.npu import Configuration
 from fieldwave.npu.isa import Opcode
 
@@ -29,8 +30,9 @@ class Transfers:
         done: cycle in which the last descriptor ended.
     """
 
-    def __init__(self, clock: Clock, port: Port, banks: Banks, configuration: Configuration) -> None:
-        self._clock, self._port, self._banks, self._configuration = clock, port, banks, configuration
+    def __init__(self, clock: Clock, port: Port, ring: Ring, banks: Banks, configuration: Configuration) -> None:
+        self._clock, self._port, self._ring = clock, port, ring
+        self._banks, self._configuration = banks, configuration
         self.done = 0.0
 
     def run(self, fields: Mapping[str, int]) -> Process:
@@ -45,6 +47,7 @@ class Transfers:
         waiting: deque[tuple[int, float, float]] = deque()  # beats in the queue: how many, when they leave
         held, written = 0, 0.0
         yield self._clock.now + 2
+        self._ring.yielding = True
         for beats, words in _pieces(fields, configuration):
             while held + longest > depth:
                 count, first, last = waiting[0]
@@ -68,6 +71,7 @@ class Transfers:
             waiting.append((beats, begin, written))
             held += beats
             yield self._clock.now + 1
+        self._ring.yielding = False
         self.done = written
         yield written
 
