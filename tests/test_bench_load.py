@@ -104,3 +104,15 @@ def test_what_is_sent_is_a_request_of_the_server_s_network(protocol: str) -> Non
     with pytest.raises(InputError) as wrong:
         prepare(connection, protocol, batch=0)
     assert str(wrong.value) == "batch is 0; give at least 1"
+
+
+def test_what_was_really_sent_is_noted_for_those_who_want_to_know() -> None:
+    sent: list[tuple[float, float]] = []
+    with scripted(Predict=lambda *_: b"") as script, PredictionClient("127.0.0.1", script.port) as client:
+        figures = open_loop(
+            client.connections.each, REQUEST, OpenLoop(100, 0.2, "constant", warm_up=0.0), sent=sent
+        )
+    assert len(sent) == 20 and figures.requests == 20
+    times = [at for at, _ in sorted(sent)]
+    assert all(at >= number / 100 for number, at in enumerate(times))
+    assert all(0 < took < 10 for _, took in sent)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -122,7 +122,12 @@ def arrivals(load: OpenLoop) -> NDArray[np.float64]:
 
 
 def open_loop(
-    connections: Sequence[Connection], request: Request, load: OpenLoop, *, stages: bool = False
+    connections: Sequence[Connection],
+    request: Request,
+    load: OpenLoop,
+    *,
+    stages: bool = False,
+    sent: list[tuple[float, float]] | None = None,
 ) -> Figures:
     """Offer a load to a service; over several connections, or replicas, in turn.
 
@@ -130,6 +135,8 @@ def open_loop(
 
     Args:
         stages: ask the service for the time in each of its stages.
+        sent: where to note, of each answered request, when it was really sent and how long it took from then on;
+            seconds, the warm-up included.
     """
     due = arrivals(load)
     tally = _Tally()
@@ -144,6 +151,8 @@ def open_loop(
         connection = connections[number % len(connections)]
         with connection.borrowed(request.method) as (call, metadata):
             future = call.future(request.data, timeout=load.timeout, metadata=(*metadata, *asked))
+        if sent is not None:  # first: all is over when the tally says so
+            future.add_done_callback(_note(sent, begin, begin + after + float(late[number])))
         tally.expect(future, begin + after, room, counts=after >= load.warm_up, stages=stages)
     tally.wait()
     counted = int(np.count_nonzero(due >= load.warm_up))
@@ -188,6 +197,14 @@ def closed_loop(
         thread.join()
     took = max(time.perf_counter() - begin, 1e-9)
     return tally.figures(None, took, 0.0)
+
+
+def _note(sent: list[tuple[float, float]], begin: float, at: float) -> Callable[[Any], None]:
+    def done(call: Any) -> None:
+        if call.code() is grpc.StatusCode.OK:
+            sent.append((at - begin, time.perf_counter() - at))
+
+    return done
 
 
 class _Tally:
