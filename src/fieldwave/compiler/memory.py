@@ -146,7 +146,8 @@ class _Search:
                 break
             self._give_way(cutting, found, places)
         best = cutting, found, places
-        for name in sorted(self.streamed, key=lambda name: -self._words(name)):
+        given_up = [name for name in self.streamed if not (name in self.inputs and self._takes_long(name))]
+        for name in sorted(given_up, key=lambda name: (-self._words(name), name)):
             best = self._try(best, streamed=self.streamed - self._group(name)) or best
         for index in sorted(self.waiting):
             best = self._try(best, waiting=self.waiting - {index}) or best
