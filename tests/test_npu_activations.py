@@ -154,7 +154,7 @@ def test_transfers_move_rows_and_invert_the_top_bits(port_bytes: int, opcode: Op
 
     async def write_bank(ctx: Any) -> None:
         while True:
-            write = await take(ctx, component.write, rng)
+            write = await take(ctx, component.writes[0], rng)
             assert (write.bank, write.mask) == (1, 1)
             bank[write.address] = write.word
 

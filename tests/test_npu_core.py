@@ -29,8 +29,8 @@ SIZES = {
     # The widest port, four words to a beat, a descriptor in one beat, two tiles to a word.
     "broad": Configuration(32, 16, (1 << 17, 1 << 17), 1 << 14, 128, 8, block_pixels=64, prescale_words=8),
     # Two and four pixels at once, whose activation memory has as many copies and parts.
-    "two pixels": Configuration(8, 8, (1 << 16, 1 << 16), 1 << 14, 8, 8, 32, pixel_lanes=2, prescale_words=16),
-    "four pixels": Configuration(16, 8, (1 << 16, 1 << 16), 1 << 14, 16, 4, 16, pixel_lanes=4, prescale_words=16),
+    "two pixels": Configuration(8, 8, (1 << 16, 1 << 16), 1 << 14, 16, 8, 32, pixel_lanes=2, prescale_words=16),
+    "four pixels": Configuration(16, 8, (1 << 16, 1 << 16), 1 << 14, 32, 4, 16, pixel_lanes=4, prescale_words=16),
 }
 PARAMETERS = [pytest.param(name, marks=pytest.mark.slow) if name == "broad" else name for name in SIZES]
 

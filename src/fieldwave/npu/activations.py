@@ -51,23 +51,31 @@ class Activations(wiring.Component):
         readers: the pixel lane of each reader.
         writers: how many.
         inputs: which readers fetch what is multiplied.
+        transfers: how many of the writers, the first ones, write at once what one transfer loads.
 
     Members:
         reads: requests, the first of a lane has priority; ``words[i]`` answers ``reads[i]`` READ_LATENCY cycles
             later.
         writes: words to write, the first has priority.
         outside: an address was beyond its bank (nothing was written); ``outside_address`` says
-            which, ``outside_transfer`` that it was the first reader or writer, ``outside_input`` one
-            of ``inputs``.
+            which, ``outside_transfer`` that it was the first reader or one of these writers, ``outside_input``
+            one of ``inputs``.
     """
 
     def __init__(
-        self, configuration: Configuration, *, readers: Sequence[int], writers: int, inputs: Sequence[int] = ()
+        self,
+        configuration: Configuration,
+        *,
+        readers: Sequence[int],
+        writers: int,
+        inputs: Sequence[int] = (),
+        transfers: int = 1,
     ) -> None:
         self.configuration = configuration
         self.inputs = tuple(inputs)
         self.readers = tuple(readers)
         self.writers = writers
+        self.transfers = transfers
         super().__init__(
             {
                 "reads": In(stream.Signature(read_layout(configuration))).array(len(self.readers)),
@@ -111,13 +119,13 @@ class Activations(wiring.Component):
             m.d.comb += self.words[index].eq(choices[chosen_2])
 
         depths = Array(self.configuration.bank_words)
-        for ports in (self.reads, self.writes):
+        for ports, transfers in ((self.reads, 1), (self.writes, self.transfers)):
             for index, port in enumerate(ports):
                 with m.If(port.valid & port.ready & (port.payload.address >= depths[port.payload.bank])):
                     m.d.sync += [
                         self.outside.eq(1),
                         self.outside_address.eq(port.payload.address),
-                        self.outside_transfer.eq(index == 0),
+                        self.outside_transfer.eq(index < transfers),
                         self.outside_input.eq(ports is self.reads and index in self.inputs),
                     ]
         return m

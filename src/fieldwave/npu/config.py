@@ -163,8 +163,15 @@ CONFIGURATIONS: dict[str, Configuration] = {
     "kv260": Configuration(64, 32, (416 * KIB, 928 * KIB), 512 * KIB, 64, 32, prescale_words=16),
     # Intel Arria 10 GX 1150: two 18 x 19 multipliers per DSP block.
     "arria10-1150": Configuration(64, 32, (512 * KIB, 1024 * KIB), 512 * KIB, 64, 32, prescale_words=16),
-    # AMD Alveo U250: one of several arrays; pixel lanes double it later.
+    # AMD Alveo U250: one of several arrays, or two or four pixels at once. Those take what its four memory
+    # channels deliver together, and twice that: for weights that stay on the card, or memory with more channels.
     "u250": Configuration(64, 64, (512 * KIB, 1024 * KIB), 1024 * KIB, 128, 64, prescale_words=16),
+    "u250x2": Configuration(
+        64, 64, (1024 * KIB, 2048 * KIB), 1024 * KIB, 256, 64, pixel_lanes=2, prescale_words=16
+    ),
+    "u250x4": Configuration(
+        64, 64, (1024 * KIB, 2048 * KIB), 2048 * KIB, 512, 64, pixel_lanes=4, prescale_words=16
+    ),
 }
 
 

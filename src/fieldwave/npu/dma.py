@@ -35,11 +35,14 @@ class Dma(wiring.Component):
         done: one pulse, when the last word is in its bank or memory has acknowledged the last burst.
         load_bursts, beat, beat_valid: from memory; ``asking`` while a LOAD has more bursts to ask for.
         store_bursts, store_beat: to memory; ``writing`` while a burst is not acknowledged.
-        read, word, write: activation memory.
+        read, word, writes: activation memory. With several pixel lanes each part of a bank takes a word in the
+            same cycle, so a LOAD writes as many words of a beat at once.
     """
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
+        words_per_beat = max(1, configuration.port_bytes // configuration.input_lanes)
+        self.writers = min(configuration.pixel_lanes, words_per_beat)
         beat = data.StructLayout({"data": configuration.port_bits, "strobe": configuration.port_bytes})
         super().__init__(
             {
@@ -55,7 +58,7 @@ class Dma(wiring.Component):
                 "writing": In(1),
                 "read": Out(stream.Signature(read_layout(configuration))),
                 "word": In(configuration.input_lanes * 8),
-                "write": Out(stream.Signature(write_layout(configuration))),
+                "writes": Out(stream.Signature(write_layout(configuration))).array(self.writers),
             }
         )
 
@@ -95,6 +98,7 @@ class Dma(wiring.Component):
         # The words of both directions, row by row.
         m.submodules.rows = rows = _Rows()
         m.d.comb += [rows.start.eq(self.start), rows.transfer.eq(transfer)]
+        m.d.comb += rows.together.eq(Mux(loading, self.writers, 1))
 
         self._load(m, bursts, rows, loading, loaded)
         self._store(m, bursts, rows, storing, stored)
@@ -118,15 +122,17 @@ class Dma(wiring.Component):
             m.d.comb += [asked.eq(self.load_bursts.payload.beats), bursts.bursts.ready.eq(1)]
         m.d.sync += room.eq(room - asked + (arrived.r_en & arrived.r_rdy))
 
-        word, word_valid = Signal(word_bits), Signal()
+        word, word_valid = Signal(word_bits * self.writers), Signal()
         written = Signal()
-        m.d.comb += written.eq(self.write.valid & self.write.ready)
+        m.d.comb += written.eq(loading & word_valid & Cat(port.ready | ~port.valid for port in self.writes).all())
         if port_bits >= word_bits:
-            count = port_bits // word_bits
+            count = port_bits // word_bits // self.writers
             place = Signal(range(max(2, count)))
             last_place = (place == count - 1) | rows.row_end
             m.d.comb += [
-                word.eq(arrived.r_data.word_select(place, word_bits) if count > 1 else arrived.r_data),
+                word.eq(
+                    arrived.r_data.word_select(place, word_bits * self.writers) if count > 1 else arrived.r_data
+                ),
                 word_valid.eq(arrived.r_rdy),
                 arrived.r_en.eq(written & last_place),
             ]
@@ -148,14 +154,16 @@ class Dma(wiring.Component):
             with m.Elif(written):
                 m.d.sync += filled.eq(0)
 
-        m.d.comb += [
-            self.write.valid.eq(loading & word_valid),
-            self.write.payload.bank.eq(self.transfer.bank),
-            self.write.payload.address.eq(rows.address),
-            self.write.payload.word.eq(word ^ Const(0x80, 8).replicate(configuration.input_lanes)),
-            self.write.payload.mask.eq(~0),
-            loaded.eq(written & rows.last),
-        ]
+        m.d.comb += loaded.eq(written & rows.last)
+        for index, port in enumerate(self.writes):
+            here = word.word_select(index, word_bits)
+            m.d.comb += [
+                port.valid.eq(loading & word_valid & (rows.words_left > index)),
+                port.payload.bank.eq(self.transfer.bank),
+                port.payload.address.eq(rows.address + index),
+                port.payload.word.eq(here ^ Const(0x80, 8).replicate(configuration.input_lanes)),
+                port.payload.mask.eq(~0),
+            ]
         with m.If(written):
             m.d.comb += rows.advance.eq(1)
 
@@ -241,15 +249,17 @@ class Dma(wiring.Component):
 
 
 class _Rows(wiring.Component):
-    """Bank addresses of a transfer, row by row."""
+    """Bank addresses of a transfer, row by row; each is that of up to ``together`` words of ``words_left``."""
 
     def __init__(self) -> None:
         super().__init__(
             {
                 "start": In(1),
                 "transfer": In(isa.TRANSFER.layout()),
+                "together": In(4),
                 "advance": In(1),
                 "address": Out(ADDRESS_BITS),
+                "words_left": Out(32),
                 "row_end": Out(1),
                 "last": Out(1),
             }
@@ -257,19 +267,20 @@ class _Rows(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        row, words_left, rows_left = Signal(ADDRESS_BITS), Signal(32), Signal(32)
+        row, rows_left = Signal(ADDRESS_BITS), Signal(32)
         next_row = Signal(ADDRESS_BITS)
         m.d.comb += [
             next_row.eq(row + self.transfer.bank_row_step),
-            self.row_end.eq(words_left == 1),
+            self.row_end.eq(self.words_left <= self.together),
             self.last.eq(self.row_end & (rows_left == 1)),
         ]
         with m.If(self.start):
             m.d.sync += [row.eq(self.transfer.bank_base), self.address.eq(self.transfer.bank_base)]
-            m.d.sync += [words_left.eq(self.transfer.row_words), rows_left.eq(self.transfer.rows)]
+            m.d.sync += [self.words_left.eq(self.transfer.row_words), rows_left.eq(self.transfer.rows)]
         with m.Elif(self.advance):
-            m.d.sync += [self.address.eq(self.address + 1), words_left.eq(words_left - 1)]
+            m.d.sync += self.address.eq(self.address + self.together)
+            m.d.sync += self.words_left.eq(self.words_left - self.together)
             with m.If(self.row_end):
                 m.d.sync += [row.eq(next_row), self.address.eq(next_row)]
-                m.d.sync += [words_left.eq(self.transfer.row_words), rows_left.eq(rows_left - 1)]
+                m.d.sync += [self.words_left.eq(self.transfer.row_words), rows_left.eq(rows_left - 1)]
         return m

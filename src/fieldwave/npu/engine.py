@@ -123,22 +123,27 @@ class Engine(wiring.Component):
 
         # The units.
         lanes = range(configuration.pixel_lanes)
+        m.submodules.dma = dma = Dma(configuration)
         readers = (0, *(lane for lane in lanes for _ in ("output", "datapath")))
         m.submodules.activations = activations = Activations(
-            configuration, readers=readers, inputs=[2 + 2 * lane for lane in lanes], writers=1 + len(lanes)
+            configuration,
+            readers=readers,
+            inputs=[2 + 2 * lane for lane in lanes],
+            writers=dma.writers + len(lanes),
+            transfers=dma.writers,
         )
         m.submodules.weights = weights = WeightStream(configuration)
         m.submodules.tables = tables = TableWriter(configuration)
         m.submodules.datapath = datapath = Datapath(configuration)
         outputs = [OutputPipe(configuration, lane) for lane in lanes]
-        m.submodules.dma = dma = Dma(configuration)
         wiring.connect(m, dma.read, activations.reads[0])
-        wiring.connect(m, dma.write, activations.writes[0])
+        for index, port in enumerate(dma.writes):
+            wiring.connect(m, port, activations.writes[index])
         for lane, output in enumerate(outputs):
             m.submodules["output" if len(lanes) == 1 else f"output_{lane}"] = output
             wiring.connect(m, output.read, activations.reads[1 + 2 * lane])
             wiring.connect(m, datapath.reads[lane], activations.reads[2 + 2 * lane])
-            wiring.connect(m, output.write, activations.writes[1 + lane])
+            wiring.connect(m, output.write, activations.writes[dma.writers + lane])
             wiring.connect(m, datapath.results[lane], output.results)
             m.d.comb += [
                 output.word.eq(activations.words[1 + 2 * lane]),

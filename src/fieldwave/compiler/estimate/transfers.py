@@ -44,6 +44,7 @@ class Transfers:
         words_per_beat = max(1, configuration.port_bytes // configuration.input_lanes)
         beats_per_word = max(1, configuration.input_lanes // configuration.port_bytes)
         depth, longest = LOAD_BURSTS * configuration.burst_beats, configuration.burst_beats
+        together = min(configuration.pixel_lanes, words_per_beat)  # words that are written in a cycle
         waiting: deque[tuple[int, float, float]] = deque()  # beats in the queue: how many, when they leave
         held, written = 0, 0.0
         yield self._clock.now + 2
@@ -66,8 +67,9 @@ class Transfers:
             yield granted
             first, last = granted.value
             begin = max(written + 1, first + LEAVES + beats_per_word - 1)
-            written = max(begin + words - 1, last + LEAVES + min(words, words_per_beat) - 1)
-            self._banks.take(fields["bank"], "write", begin, written, words)
+            writes = -(-words // together)
+            written = max(begin + writes - 1, last + LEAVES + min(writes, words_per_beat // together) - 1)
+            self._banks.take(fields["bank"], "write", begin, written, writes)
             waiting.append((beats, begin, written))
             held += beats
             yield self._clock.now + 1
