@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from fieldwave.cli.app import app
@@ -19,8 +20,8 @@ def test_a_network_of_the_zoo_by_name() -> None:
     assert result.exit_code == 0, result.output
     tiny, sim16 = json.loads(result.stdout)
     assert tiny["npu"] == "tiny" and tiny["network"] == sim16["network"]
-    assert tiny["milliseconds"] == tiny["cycles"] / 200e3
-    assert tiny["utilisation"] == tiny["npu_macs"] / (64 * tiny["cycles"])
+    assert tiny["milliseconds"] == pytest.approx(tiny["cycles"] / 200e3)
+    assert tiny["utilisation"] == pytest.approx(tiny["npu_macs"] / (64 * tiny["cycles"]))
     assert sim16["cycles"] < tiny["cycles"] and 0 < sim16["utilisation"] <= 1
     assert tiny["energy"]["products"] >= tiny["npu_macs"] == tiny["macs"]
     assert tiny["bytes_read"] > 0 and set(tiny["waits"]) == {"bank", "drain", "fill", "output", "weights"}
@@ -32,7 +33,7 @@ def test_clock_and_memory() -> None:
         for more in (("--bandwidth", "0.05"), ("--bandwidth", "0.8", "--latency", "10"))
     )
     assert slow["cycles"] > 1.5 * fast["cycles"] and slow["latency_cycles"] == 100
-    assert fast["milliseconds"] == fast["cycles"] / 100e3
+    assert fast["milliseconds"] == pytest.approx(fast["cycles"] / 100e3)
 
 
 def test_the_table_says_where_the_time_goes() -> None:

@@ -12,7 +12,7 @@ from fieldwave.cli.app import app
 from fieldwave.compiler.estimate import Memory
 from fieldwave.compiler.tune import candidates
 from fieldwave.npu import configuration
-from fieldwave.npu.parts import PARTS, part
+from fieldwave.npu.parts import part
 from fieldwave.npu.resources import fits
 
 
@@ -45,7 +45,7 @@ def test_the_table_counts_what_the_part_has() -> None:
 
 
 def test_candidates_fit_and_differ() -> None:
-    for target in PARTS.values():
+    for target in (part(name) for name in ("ecp5-85f", "kv260", "u250")):
         found = list(candidates(target, Memory(64.0), lookup=True, prescale=True))
         assert found and all(fits(one, target) for one in found)
         assert len(set(found)) == len(found)
