@@ -270,3 +270,23 @@ def test_a_taken_port_and_a_port_for_two_are_said(server: Server) -> None:
     with pytest.raises(InputError) as refused:
         ServeOptions(package=package(), grpc_port=5000, http_port=5000)
     assert str(refused.value) == "HTTP is to be on port 5000, as something else is; choose two ports"
+
+
+def test_after_a_flood_memory_is_given_back_once_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back = threading.Event()
+    monkeypatch.setattr("fieldwave.serving.http.http_server.give_back_memory", given_back.set)
+    monkeypatch.setattr("fieldwave.serving.http.http_server._KEPT_BYTES", 150_000)
+    size = 100_000
+    head = b"POST /v1/models/affine:predict HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % size
+    with serving(http_port=0) as server:
+        first, second = Client(server), Client(server)
+        for client, others in ((first, 0), (second, size - 1)):
+            client.send(head + bytes(size - 1))
+            while server._http._held < others + size - 1:  # type: ignore[union-attr]
+                time.sleep(0.001)
+        first.socket.close()
+        while server._http._held >= size:  # type: ignore[union-attr]
+            time.sleep(0.001)
+        assert not given_back.is_set()  # the second is still there
+        second.socket.close()
+        assert given_back.wait(10)

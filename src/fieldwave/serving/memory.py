@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["give_back_memory", "keep_freed_memory"]
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
+
+
+def give_back_memory() -> None:
+    """Let the C library give what is free back to the system; it takes some milliseconds."""
+    with contextlib.suppress(OSError, AttributeError):  # it is glibc's
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def keep_freed_memory() -> bool:

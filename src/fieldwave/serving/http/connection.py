@@ -95,15 +95,15 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _clear(self) -> None:
-        self._server.hold(-self._size)
         self._head: Head | None = None
         self._route: Route | None = None
         self._call: HttpCall | None = None
         self._parts: list[bytes | bytearray] = []
-        self._size = 0
         self._answering = False
         self._sent = False
         self._writing = False
+        size, self._size = self._size, 0
+        self._server.hold(-size)  # the last, when nothing holds them any more
 
     def _wait(self, seconds: float | None) -> None:
         if self._timer is not None:

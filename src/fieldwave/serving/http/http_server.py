@@ -19,11 +19,14 @@ from fieldwave.errors import ServiceError
 from fieldwave.serving.http.connection import Connection
 from fieldwave.serving.http.exchange import Head, HttpCall, Refusal, Response, Route
 from fieldwave.serving.listen import check_free
+from fieldwave.serving.memory import give_back_memory
 
 __all__ = ["Application", "HttpServer"]
 
 _MOST_CONNECTIONS = 2048
 _BACKLOG = 512
+_KEPT_BYTES = 64 << 20
+"""After bodies of more than that at once, memory is given back to the system."""
 
 
 class Application(Protocol):
@@ -57,7 +60,7 @@ class HttpServer:
         self.patience = patience
         self._application = application
         self._max_held_bytes = max_held_bytes
-        self._held = 0
+        self._held = self._most_held = 0
         self._connections: set[Connection] = set()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fieldwave-http")
         self._loop = asyncio.new_event_loop()
@@ -123,6 +126,11 @@ class HttpServer:
                 503, "too much is being received; try again later", ("retry-after", "1"), code="RESOURCE_EXHAUSTED"
             )
         self._held += size
+        self._most_held = max(self._most_held, self._held)
+        if not self._held and self._most_held > _KEPT_BYTES:
+            # What the flood has left is in arenas that are never trimmed by themselves.
+            self._most_held = 0
+            self._loop.run_in_executor(self._pool, give_back_memory)
 
     def route(self, head: Head) -> Route:
         """As `Application.route`."""
