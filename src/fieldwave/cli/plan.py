@@ -83,6 +83,7 @@ def plan(
     The time on a device is estimated for NPUs, measured for cpu; the waiting is simulated: callers who come
     independently, clients that go round, services that decode, queue and refuse as they do.
     """
+    from fieldwave.deploy.target import MOST_REPLICAS
     from fieldwave.plan import Profile, devices_for
 
     promise = _seconds(p99)
@@ -135,7 +136,7 @@ def plan(
     _remarks(found, refused, costs, promise)
     if status is not None:
         output.data(_verdict(compute, status, found))
-    fit = [(kind, one) for kind, one in found if one.devices]
+    fit = [(kind, one) for kind, one in found if 0 < one.devices <= MOST_REPLICAS]
     if fit:
         kind, one = min(fit, key=lambda pair: pair[1].devices)
         where = f" --on {compute}" if compute else ""
@@ -248,7 +249,7 @@ def _verdict(compute: str, status: ComputeStatus, found: list[tuple[DeviceKind, 
     if status.npus is None:
         return f"{compute} does not say how many NPUs it has"
     needed = min((one.devices for kind, one in found if one.devices and kind.name != "cpu"), default=0)
-    have = f"{compute} has {status.npus.allocatable} NPUs, {status.npus.free} free"
+    have = f"{compute} has {status.npus.allocatable:,} NPUs, {status.npus.free} free"
     if not needed:
         return have
-    return f"{have}: {'enough' if status.npus.free >= needed else 'too few'} for {needed}"
+    return f"{have}: {'enough' if status.npus.free >= needed else 'too few'} for {needed:,}"
