@@ -58,15 +58,19 @@ def test_every_distinct_layer_on_the_gateware(resnet50: Conversion) -> None:
 
 
 def test_the_program_of_the_whole_network(resnet50: Conversion) -> None:
-    """One descriptor a layer, one input, one output; all but float conversions and Softmax on the NPU."""
+    """One descriptor a layer, but for the first, whose input is streamed; one output, and little on the host."""
     compiled = compile_network(from_onnx(resnet50.package.model), SIM16)
     assert [section.side for section in compiled.sections] == ["host", "npu", "host"]
     assert {reason.split()[0] for _, reason in compiled.program.refusals} == {
         "QuantizeLinear", "DequantizeLinear", "Softmax",
     }  # fmt: skip
-    assert sum(task.queue == "compute" for task in compiled.images[0].tasks) == 56
-    assert sum(task.queue == "transfer" for task in compiled.images[0].tasks) == 2
-    assert not compiled.plans[0].memory.streamed
+    (plan,), (image,) = compiled.plans, compiled.images
+    assert len(plan.operations) == 55
+    assert plan.memory.streamed == {plan.operations[0].input}
+    first = len(plan.memory.strips[0])
+    assert first > 1
+    assert sum(task.queue == "compute" for task in image.tasks) == 54 + first
+    assert sum(task.queue == "transfer" for task in image.tasks) == first + 1
 
 
 @pytest.mark.slow
@@ -80,6 +84,6 @@ def test_every_tensor_of_a_photograph_equals_onnxruntime(resnet50: Conversion, p
         cpu.load(package)
         theirs, ours = cpu.trace(inputs), rtl.trace(inputs)
         compared = [name for name in ours if name in theirs and name not in inputs]
-        assert len(compared) >= 58
+        assert len(compared) >= 57
         for name in compared:
             np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
