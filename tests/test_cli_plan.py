@@ -69,10 +69,8 @@ def test_the_processor_is_measured_and_this_machine_says_what_it_has(digits: Con
     found = json.loads(out)
     assert [(plan["source"], plan["devices"]) for plan in found["plans"]] == [("measured", 1)]
     assert found["compute"]["name"] == "local"
-    code, out, err = run(digits.path, "--rate", "5", "--p99", "2s", "--npu", "cpu", "--compute", "local")
+    code, out, err = run(digits.path, "--rate", "1e5", "--p99", "2s", "--npu", "ecp5-85f", "--compute", "local")
     assert code == 0 and out.splitlines()[-1].startswith("local has ")
-    code, _, err = run(digits.path, "--rate", "1e6", "--p99", "2s", "--npu", "zcu104")
-    assert code == 0 and "next:" not in err  # more than one service may have
 
 
 def test_a_running_service_says_what_its_process_takes(digits: Conversion) -> None:

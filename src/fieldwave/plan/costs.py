@@ -1,7 +1,8 @@
 """What a service's process takes for a request besides its device, by what is sent.
 
 Measured with a device that computes nothing, a network of 224 x 224 x 3, one caller on the same machine, by
-``benchmarks/plan.py`` (``costs`` in ``benchmarks/results/plan.json``); the medians, on one core of a server.
+``benchmarks/plan.py`` (``costs`` in ``benchmarks/results/plan.json``); the medians, of two
+cores that others used too.
 A service that runs already tells its own: ``fieldwave plan --service``.
 """
 
@@ -33,9 +34,9 @@ class Costs:
 
 
 COSTS: dict[Sent, Costs] = {
-    "jpeg": Costs(2.6e-3, 0.07e-3, 1.1e-3),  # a photograph of 640 x 480, 80 kB
-    "pixels": Costs(0.12e-3, 0.03e-3, 0.6e-3),  # uint8, 150 kB
-    "tensor": Costs(0.08e-3, 0.03e-3, 0.7e-3),  # float32, 602 kB
+    "jpeg": Costs(2.5e-3, 0.07e-3, 1.0e-3),  # a photograph of 640 x 480, 50 kB
+    "pixels": Costs(0.13e-3, 0.04e-3, 0.64e-3),  # uint8, 150 kB
+    "tensor": Costs(0.09e-3, 0.04e-3, 0.79e-3),  # float32, 602 kB
 }
 
 HOST_MACS_PER_SECOND = 250e9

@@ -59,7 +59,7 @@ def npu_kind(graph: Graph, name: str, megahertz: float, bandwidth: float, latenc
     return DeviceKind(name, (estimate.seconds(megahertz) + host,), "estimated", megahertz, bandwidth, host)
 
 
-def cpu_kind(package: Package, *, seconds: float = 2.0) -> DeviceKind:
+def cpu_kind(package: Package, *, seconds: float = 1.0) -> DeviceKind:
     """This machine's processor, by running it again and again.
 
     Raises:
