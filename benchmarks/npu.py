@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -148,7 +149,7 @@ def run(
 def fully_connected(
     compiled: Compiled, timeline: Timeline, npu: Configuration, bandwidth: float
 ) -> dict[str, Any]:
-    """Where layers of one output pixel take more than a tenth of the time: the others by themselves, and those
+    """Where layers of one output pixel take more than a twentieth of the time: the others by themselves, and those
     against the bandwidth that they need."""
     plan, image = compiled.plans[0], compiled.images[0]
     tasks = [task for task in image.tasks if task.queue == "compute"]
@@ -158,7 +159,7 @@ def fully_connected(
     if first in (0, len(tasks)) or any(pixels[task.operation] > 1 for task in tasks[first:]):
         return {}
     begin, end = spans[first - 1].end, spans[-1].end
-    if end - begin < 0.1 * timeline.cycles:
+    if end - begin < 0.05 * timeline.cycles:
         return {}
     macs = sum(
         count_macs(operation, plan.layouts[operation.output].map)
@@ -171,6 +172,12 @@ def fully_connected(
         "fully_connected_cycles": end - begin,
         "fully_connected_of_bandwidth": round((end - begin) / needed, 3),
     }
+
+
+def commit() -> str:
+    """Of the sources that are measured."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def table(figures: Mapping[str, Mapping[str, Any]]) -> str:
@@ -222,6 +229,7 @@ def main() -> None:
             row = (estimated if arguments.estimate else measure)(
                 package, one, arguments.clock, arguments.bandwidth
             )
+            row["commit"] = commit()
             print(name, npu, json.dumps(row), flush=True)
             if arguments.write:
                 figures = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}

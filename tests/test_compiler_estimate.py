@@ -27,10 +27,11 @@ from fieldwave.npu import CONFIGURATIONS, axi, configuration, dma, weights
 from fieldwave.npu.accumulators import MINIMUM_STEP
 from fieldwave.npu.activations import READ_LATENCY
 from fieldwave.npu.array import array_latency
+from fieldwave.npu.dma import LOAD_BURSTS
 from fieldwave.npu.isa import COMPUTE, HEADER
 from fieldwave.npu.prescale import prescale_latency
 from fieldwave.npu.requantize import RequantizeLane
-from fieldwave.npu.weights import RING_LATENCY
+from fieldwave.npu.weights import RING_LATENCY, YIELDING_BURSTS
 from tests.random_networks import Builder
 from tests.random_operators import Case, operators
 
@@ -116,6 +117,7 @@ def test_delays_are_those_of_the_gateware(name: str) -> None:
 
 def test_constants_are_those_of_the_gateware() -> None:
     assert (delays.READ, delays.RING, delays.OUTSTANDING) == (READ_LATENCY, RING_LATENCY, axi.OUTSTANDING)
+    assert (delays.LOAD_BURSTS, delays.YIELDING_BURSTS) == (LOAD_BURSTS, YIELDING_BURSTS)
     assert (MINIMUM_STEP, RequantizeLane.registers + 1) == (delays.MINIMUM_STEP, delays.REQUANTIZE)
     assert (delays.LOAD_BURSTS, delays.YIELDING_BURSTS) == (dma.LOAD_BURSTS, weights.YIELDING_BURSTS)
 
