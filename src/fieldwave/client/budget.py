@@ -27,18 +27,16 @@ class RetryBudget:
         self._at = time.monotonic()
         self._lock = threading.Lock()
 
-    def take(self) -> float:
-        """Spend a try, and return the seconds until it may be made: 0.0 unless others have spent what there is."""
+    def take(self) -> bool:
+        """Spend a try, if there is one."""
         with self._lock:
             now = time.monotonic()
-            self._left = min(self._left + (now - self._at) * self._per_second, self._most) - 1.0
+            self._left = min(self._left + (now - self._at) * self._per_second, self._most)
             self._at = now
-            return max(-self._left / self._per_second, 0.0)
-
-    def give_back(self) -> None:
-        """The try that was spent last is not made."""
-        with self._lock:
-            self._left = min(self._left + 1.0, self._most)
+            if self._left < 1.0:
+                return False
+            self._left -= 1.0
+            return True
 
     def answered(self, *, retried: bool) -> None:
         """A call was answered, at its first try or at a later one."""

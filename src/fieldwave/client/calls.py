@@ -50,15 +50,12 @@ async def call(connection: Connections, method: str, data: bytes, timeout: float
                 if await connection.channels.apart(connection.bearer.renew):
                     continue
             again = method in _REPEATABLE and (error.code() in TRANSIENT or is_busy(error))
-            if again:
-                pause = max(pause, connection.budget.take())
             last = not again or time.monotonic() + pause >= deadline
-            if again and last:
-                connection.budget.give_back()
             if last or pause == _FIRST_PAUSE:
                 await _check_tls(connection, error, deadline)
             if last:
                 raise _translated(error, connection, timeout) from error
+            failure = error
         else:
             if retried:
                 connection.budget.answered(retried=True)
@@ -66,6 +63,10 @@ async def call(connection: Connections, method: str, data: bytes, timeout: float
         retried = True
         # Many clients of one service must not come back in step.
         await connection.channels.sleep(pause * random.uniform(0.5, 1.0))
+        while not connection.budget.take():
+            if time.monotonic() + _FIRST_PAUSE >= deadline:
+                raise _translated(failure, connection, timeout) from failure
+            await connection.channels.sleep(_FIRST_PAUSE * random.uniform(0.5, 1.0))
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 

@@ -91,10 +91,7 @@ class Connections:
                     replica.rest()
                     self._learn_at = min(self._learn_at, time.monotonic() + _LEARN_SECONDS_AFTER_FAILURE)
                 last = number == len(replicas) or time.monotonic() >= deadline or self.closings != closings
-                if last or not (gone or is_busy(error)):
-                    raise
-                if self.budget.take():
-                    self.budget.give_back()  # nobody waits here
+                if last or not (gone or is_busy(error)) or not self.budget.take():
                     raise
             else:
                 replica.wake()
