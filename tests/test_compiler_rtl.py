@@ -38,9 +38,20 @@ models = st.builds(
 )
 
 
+LANES = {
+    "two pixels": Configuration(8, 8, (1 << 16, 1 << 16), 1 << 14, 16, 8, 32, pixel_lanes=2, prescale_words=16),
+    "four pixels": Configuration(16, 8, (1 << 16, 1 << 16), 1 << 14, 32, 4, 16, pixel_lanes=4, prescale_words=16),
+}
+"""Those of test_npu_core.py."""
+
+
+def hardware(name: str) -> Configuration:
+    return PACKED.get(name) or LANES.get(name) or configuration(name)
+
+
 @cache
 def simulation(name: str) -> Simulation:
-    return Simulation(PACKED.get(name) or configuration(name))
+    return Simulation(hardware(name))
 
 
 def executor(name: str, model: MemoryModel) -> Callable[[NDArray[np.uint8]], None]:
@@ -59,7 +70,7 @@ def executor(name: str, model: MemoryModel) -> Callable[[NDArray[np.uint8]], Non
 
 def compare(case: Case, name: str, model: MemoryModel) -> None:
     graph, feeds = case
-    compiled = check(graph, feeds, configuration(name), executor(name, model))
+    compiled = check(graph, feeds, hardware(name), executor(name, model))
     assert [section.side for section in compiled.sections] == ["npu"]
 
 
@@ -120,6 +131,14 @@ PACKED = {
 def test_packed_concatenations_on_the_gateware(name: str, case: Case, model: MemoryModel) -> None:
     graph, feeds = case
     check(graph, feeds, PACKED[name], executor(name, model))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(LANES))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(operators(), models)
+def test_random_operators_on_several_pixel_lanes(name: str, case: Case, model: MemoryModel) -> None:
+    compare(case, name, model)
 
 
 @pytest.mark.slow

@@ -32,7 +32,8 @@ SIZES = {
     "two pixels": Configuration(8, 8, (1 << 16, 1 << 16), 1 << 14, 16, 8, 32, pixel_lanes=2, prescale_words=16),
     "four pixels": Configuration(16, 8, (1 << 16, 1 << 16), 1 << 14, 32, 4, 16, pixel_lanes=4, prescale_words=16),
 }
-PARAMETERS = [pytest.param(name, marks=pytest.mark.slow) if name == "broad" else name for name in SIZES]
+SLOW = {"broad", "four pixels"}
+PARAMETERS = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SIZES]
 
 
 @pytest.fixture(scope="module", params=PARAMETERS)
