@@ -24,7 +24,7 @@ MEMORY = MemoryModel(latency=100, bandwidth=96)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "least"),
-    [("resnet50", 55), ("densenet121", 120), ("vgg16", 15)],
+    [("resnet50", 55), ("densenet121", 120), ("vgg16", 15), ("resnet152", 150)],
 )
 def test_a_whole_network_equals_onnxruntime(
     network: str, least: int, photographs: list[Path], tmp_path: Path
