@@ -138,8 +138,20 @@ def test_packed_concatenations_on_the_gateware(name: str, case: Case, model: Mem
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(operators(), models)
 def test_random_operators_on_several_pixel_lanes(name: str, case: Case, model: MemoryModel) -> None:
-    graph, feeds = case
-    check(graph, feeds, LANES[name], executor(name, model))
+    compare(case, name, model)
+
+
+@pytest.mark.parametrize("name", ["two pixels", pytest.param("four pixels", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", range(4))
+def test_layers_that_use_more_lanes_than_the_pool_before_them(name: str, seed: int) -> None:
+    """Parameters that wait behind a pool, which takes none, reach every lane of the layer that they are for."""
+    b = Builder(seed)
+    one = b.conv(b.max_pool(b.input(3, 1, 1), Window((1, 1))), 5, Window((1, 1)))
+    nine = b.conv(one, 4, Window((1, 1), (1, 1), (1, 1, 1, 1)))
+    four = b.average_pool(b.max_pool(nine, Window((1, 1))), Window((2, 2)), include=True)
+    graph = b.graph(b.conv(four, 9, Window((2, 2))))
+    model = MemoryModel(latency=1 + 40 * seed, stall=(0.0, 0.4)[seed % 2], seed=seed + 1)
+    check(graph, b.feeds(), LANES[name], executor(name, model))
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from fieldwave.npu.compute_queue import ComputeQueue
 from fieldwave.npu.config import Configuration
 from fieldwave.npu.datapath import Datapath
 from fieldwave.npu.dma import Dma
-from fieldwave.npu.isa import ErrorCode
+from fieldwave.npu.isa import ErrorCode, Opcode
 from fieldwave.npu.output import OutputPipe
 from fieldwave.npu.sequencer import Queue, RecordFetch, compute_is_legal, transfer_is_legal
 from fieldwave.npu.tables import TableWriter
@@ -245,11 +245,13 @@ class Engine(wiring.Component):
         if len(outputs) == 1:
             wiring.connect(m, parameters, outputs[0].parameters)
             return outputs[0].done
-        # The parameters of the next descriptor wait until it finishes: it may use other lanes.
+        # The parameters of the next descriptor wait until it finishes: it may use other lanes. Those without
+        # parameters take none, whatever waits behind them.
         used = Cat(lane < queue.finishing.lanes for lane in range(len(outputs)))
         tiles = Signal(16)
+        has_parameters = queue.finishing.opcode.matches(Opcode.CONV, Opcode.SUM)
         with m.If(queue.finish):
-            m.d.sync += tiles.eq(queue.finishing.tiles)
+            m.d.sync += tiles.eq(Mux(has_parameters, queue.finishing.tiles, 0))
         with m.Elif(parameters.valid & parameters.ready):
             m.d.sync += tiles.eq(tiles - 1)
         given, done = Signal(len(outputs)), Signal(len(outputs))
