@@ -130,7 +130,7 @@ def test_inside_a_cluster_its_names_lead_there(
     known = {"digits.vision.svc": [()]}
     monkeypatch.setattr(forward.socket, "getaddrinfo", lambda host, port: known[host])
     with service.client() as client:
-        assert client._connection.target == "digits.vision.svc:50051"
+        assert client.connections.target == "digits.vision.svc:50051"
 
 
 def test_by_a_gateway_that_ends_tls(
