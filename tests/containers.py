@@ -7,6 +7,7 @@ that tests neither meet each other nor find what the machine's user has.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -102,6 +103,7 @@ def podman(folder: Path) -> Iterator[Podman]:
     high, low = 128 + secrets.randbelow(127), secrets.randbelow(256)
     mark = secrets.token_hex(4)
     config.write_text(_CONFIG.format(folder=folder, mark=mark, high=high, low=low))
+    _make_network(folder / "networks", mark, f"10.{high}.{low}")
     environment = {**os.environ, "CONTAINERS_CONF": str(config), "TMPDIR": str(folder)}
     run = Path(tempfile.mkdtemp(prefix="fw-podman-", dir="/tmp"))
     it = Podman(folder, run, environment, f"fieldwave-{mark}")
@@ -116,6 +118,27 @@ def podman(folder: Path) -> Iterator[Podman]:
         # What an overlay has mounted would keep the temporary folder.
         subprocess.run(["umount", str(folder / "storage" / "overlay")], capture_output=True, check=False)
         shutil.rmtree(run, ignore_errors=True)
+
+
+def _make_network(folder: Path, mark: str, prefix: str) -> None:
+    """Describe the default network, as podman keeps it, with a bridge of its own.
+
+    podman would call the bridge podman0, and so would the next podman beside it: the first to end takes it away.
+    """
+    described = {
+        "name": f"fieldwave-{mark}",
+        "id": hashlib.sha256(mark.encode()).hexdigest(),
+        "driver": "bridge",
+        "network_interface": f"fw{mark}",
+        "created": "2026-01-01T00:00:00Z",
+        "subnets": [{"subnet": f"{prefix}.0/24", "gateway": f"{prefix}.1"}],
+        "ipv6_enabled": False,
+        "internal": False,
+        "dns_enabled": False,
+        "ipam_options": {"driver": "host-local"},
+    }
+    folder.mkdir(exist_ok=True)
+    (folder / f"fieldwave-{mark}.json").write_text(json.dumps(described))
 
 
 def needs_base() -> None:
