@@ -231,8 +231,9 @@ start_undo() {
 # Have podman run the pod of a service in place of the one it runs; what it says if it fails is in $said.
 play() {
   if podman play kube --replace "$services/$1/pod.json" >"$new/played" 2>&1; then return 0; fi
-  # Where a container does not start, the reason stands before the last line.
-  said=$(grep 'starting container' "$new/played" || grep -v '^$' "$new/played")
+  # Where a container does not start, the reason stands before the last line; those that need it say only that.
+  said=$(grep 'starting container' "$new/played" | grep -v 'a dependency of') ||
+    said=$(grep 'starting container' "$new/played" || grep -v '^$' "$new/played")
   said=$(echo "$said" | tail -n 1)
   said=${said#Error: }
   return 1
