@@ -60,7 +60,7 @@ def measured(section: NpuSection, bandwidth: float, latency: int) -> dict[str, i
     return core.counters
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 @given(operators(), memories)
 def test_cycles_of_random_operators(case: Case, memory: tuple[float, int]) -> None:
     """Within 2 %, and three bursts where a program is so short that these count; bytes to the last one."""

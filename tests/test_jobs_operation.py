@@ -499,7 +499,7 @@ def test_a_caller_that_is_killed_while_it_begins_a_job(workspace: Workspace, beg
         if not succeeded:
             assert now.error == "its processes were killed, or the machine was restarted; start it again"
         states[now.state] += 1
-    assert states["Succeeded"] > 5 < 60 - states.total(), states  # some began, some did not
+    assert states["Succeeded"] > 5 and states.total() < 60, states  # some began, some did not
     jobs = workspace.folder / "jobs"
     drafts = [entry for entry in jobs.iterdir() if entry.name.startswith(".")]
     for draft in drafts:

@@ -147,12 +147,12 @@ def test_damaged_requests_are_the_client_s_mistake(answers: Any, protocol: str) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", list(MADE))
-def test_half_a_million_damaged_requests_leave_no_trace(answers: Any, protocol: str) -> None:
-    flood(answers[protocol], MADE[protocol], 20_000, seed=2)
+def test_many_damaged_requests_leave_no_trace(answers: Any, protocol: str) -> None:
+    flood(answers[protocol], MADE[protocol], 2_000, seed=2)
     gc.collect()
     before = resident_bytes()
     statuses = flood(
-        answers[protocol], MADE[protocol], {"predict": 400_000, "infer": 100_000, "rest": 40_000}[protocol], seed=3
+        answers[protocol], MADE[protocol], {"predict": 40_000, "infer": 10_000, "rest": 4_000}[protocol], seed=3
     )
     print(protocol, dict(statuses))
     gc.collect()
@@ -195,7 +195,7 @@ def read_infer(data: bytes) -> Any:
 
 
 @pytest.mark.slow
-def test_fifty_thousand_of_them_over_sockets_harm_no_good_client() -> None:
+def test_many_of_them_over_sockets_harm_no_good_client() -> None:
     with serving(http_port=0) as server, channel(server) as opened:
         enough, failures, served = threading.Event(), [], Counter[str]()
 
@@ -219,7 +219,7 @@ def test_fifty_thousand_of_them_over_sockets_harm_no_good_client() -> None:
         rng, statuses = random.Random(4), Counter[str]()
         for method, protocol in ((PREDICT, "predict"), (INFER, "infer")):
             call = opened.unary_unary(method)
-            for _ in range(25_000):
+            for _ in range(2_500):
                 try:
                     call(MADE[protocol](rng), timeout=30)
                     statuses["OK"] += 1
@@ -230,7 +230,7 @@ def test_fifty_thousand_of_them_over_sockets_harm_no_good_client() -> None:
         print(dict(statuses), dict(served))
         assert failures == []
         assert set(statuses) <= REFUSALS | {"OK"}
-        assert served["good"] > 1000
+        assert served["good"] > 100
 
 
 def resident_bytes() -> int:
