@@ -13,7 +13,7 @@ from fieldwave.compiler.host import host_section
 from fieldwave.compiler.layout import lay_out
 from fieldwave.compiler.lower import Lowering, lower
 from fieldwave.compiler.macs import macs_by_node
-from fieldwave.compiler.memory import plan_memory
+from fieldwave.compiler.memory_search import plan_memory
 from fieldwave.compiler.operations import Operation, count_macs
 from fieldwave.compiler.order import in_order
 from fieldwave.compiler.partition import Section, partition
