@@ -11,7 +11,7 @@ import typer
 from fieldwave.cli import output
 from fieldwave.cli.access import Access, Ca, ClientCert, ClientKey, KeyFile, TlsOption
 from fieldwave.cli.examples import examples
-from fieldwave.cli.options import Json
+from fieldwave.cli.options import CLOCK_MHZ, Json
 
 if TYPE_CHECKING:
     from fieldwave.bench import ClosedLoop, Figures, HardwareTime, Latency, OpenLoop
@@ -39,7 +39,7 @@ def bench(
         str, typer.Argument(metavar="PACKAGE|SERVICE", help="A package's file, or a service's name or HOST:PORT.")
     ],
     device: Annotated[str, typer.Option(help="What computes, for a package: cpu, rtl, rtl:NPU.")] = "cpu",
-    clock: Annotated[float, typer.Option(min=1.0, help="MHz of the NPU, to turn cycles into time.")] = 200.0,
+    clock: Annotated[float, typer.Option(min=1.0, help="MHz of the NPU, to turn cycles into time.")] = CLOCK_MHZ,
     seconds: Annotated[float, typer.Option(min=0.0, help="How long to measure; each rate, for a service.")] = 3.0,
     image: Annotated[
         Path | None, typer.Option(rich_help_panel=_LOAD, help="A JPEG or PNG to send; else noise.")

@@ -9,20 +9,14 @@ import typer
 from fieldwave.cli import output
 from fieldwave.cli.examples import examples
 from fieldwave.cli.network import read_network
-from fieldwave.cli.options import Json, Quiet
+from fieldwave.cli.options import BANDWIDTH, CLOCK_MHZ, LATENCY_CYCLES, Bandwidth, Clock, Json, Latency, Quiet
 
 if TYPE_CHECKING:
     from fieldwave.compiler.estimate import NetworkEstimate
 
-__all__ = ["Bandwidth", "Clock", "Latency", "app", "facts", "memory"]
+__all__ = ["app", "facts", "memory"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-
-Clock = Annotated[float, typer.Option(help="Clock of the NPU.", metavar="MHZ", min=1.0)]
-Bandwidth = Annotated[
-    float, typer.Option(help="Of its memory, reads and writes together.", metavar="GB/S", min=0.001)
-]
-Latency = Annotated[int, typer.Option(help="Of its memory, in clock cycles.", metavar="CYCLES", min=1)]
 
 
 @app.command(
@@ -40,9 +34,9 @@ def estimate(
     npu: Annotated[
         list[str], typer.Option(help="The NPU; may be repeated. [dim]fieldwave npu list[/dim]", metavar="NAME")
     ],
-    clock: Clock = 200.0,
-    bandwidth: Bandwidth = 19.2,
-    latency: Latency = 100,
+    clock: Clock = CLOCK_MHZ,
+    bandwidth: Bandwidth = BANDWIDTH,
+    latency: Latency = LATENCY_CYCLES,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

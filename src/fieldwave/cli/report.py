@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fieldwave.cli import output
-from fieldwave.cli.estimate import Bandwidth, Clock, Latency
 from fieldwave.cli.examples import examples
 from fieldwave.cli.network import read_network
-from fieldwave.cli.options import Json, Quiet
+from fieldwave.cli.options import BANDWIDTH, CLOCK_MHZ, LATENCY_CYCLES, Bandwidth, Clock, Json, Latency, Quiet
 
 if TYPE_CHECKING:
     from fieldwave.report import Facts
@@ -41,9 +40,9 @@ def report(
     html: Annotated[
         Path | None, typer.Option(help="The page to write; else the network's name and the NPU's.")
     ] = None,
-    clock: Clock = 200.0,
-    bandwidth: Bandwidth = 19.2,
-    latency: Latency = 100,
+    clock: Clock = CLOCK_MHZ,
+    bandwidth: Bandwidth = BANDWIDTH,
+    latency: Latency = LATENCY_CYCLES,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fieldwave.cli import output
-from fieldwave.cli.estimate import Latency, memory
+from fieldwave.cli.estimate import memory
 from fieldwave.cli.examples import examples
 from fieldwave.cli.network import read_network
-from fieldwave.cli.options import Json, Quiet
+from fieldwave.cli.options import LATENCY_CYCLES, Json, Latency, Quiet
 
 if TYPE_CHECKING:
     from fieldwave.compiler.tune import Tuned
@@ -41,7 +41,7 @@ def tune(
         float | None,
         typer.Option(help="Of its memory; the table's if not given.", metavar="GB/S", min=0.001),
     ] = None,
-    latency: Latency = 100,
+    latency: Latency = LATENCY_CYCLES,
     top: Annotated[int, typer.Option(help="How many to print.", metavar="N", min=1)] = 5,
     output_file: Annotated[
         Path | None, typer.Option("--output", "-o", help="A file for the best one, for --npu of other commands.")
