@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fieldwave.cli import plan as command
 from fieldwave.errors import InputError
 from fieldwave.plan import Outcome, Profile, devices_for, simulate
+from fieldwave.serving import ServeOptions
 
 ENDLESS = 10**6
 
@@ -111,3 +115,8 @@ def test_what_cannot_be_is_said(call: Any, message: str) -> None:
     with pytest.raises(InputError) as caught:
         call()
     assert str(caught.value) == message
+
+
+def test_a_service_that_nobody_configured_is_the_default() -> None:
+    for function in (simulate, command.plan):
+        assert inspect.signature(function).parameters["capacity"].default == ServeOptions(Path("any.zip")).places

@@ -57,7 +57,7 @@ def simulate(
 
     Args:
         rate: requests a second, of all callers together.
-        capacity: requests in hand before one device: twice ``ServeOptions.workers``.
+        capacity: requests in hand before one device: ``ServeOptions.places``.
         cores: that decode at once before one device.
         clients: programs that call, each with its own turn round the devices.
         seed: of all that is random.

@@ -43,7 +43,7 @@ class GrpcFront:
 
     def __init__(self, options: ServeOptions, authentication: Authentication | None) -> None:
         self._options = options
-        self.receiving = Receiving(2 * options.workers + _SPARE_RECEIVERS, options.receive_seconds)
+        self.receiving = Receiving(options.places + _SPARE_RECEIVERS, options.receive_seconds)
         self._reflections = Receiving(_REFLECTIONS, options.receive_seconds)
         self._checks = Receiving(_CHECKS, options.receive_seconds)
         self._socket: Path | None = None

@@ -41,7 +41,7 @@ def start_http(
     limits = {"max_batch": options.max_batch, "max_bytes": options.max_message_bytes}
     server = HttpServer(
         App(models, answered, authentication, **limits),
-        threads=2 * options.workers + _SPARE_THREADS,
+        threads=options.places + _SPARE_THREADS,
         patience=options.receive_seconds,
         max_held_bytes=_HELD_MESSAGES * options.max_message_bytes,
     )

@@ -113,6 +113,11 @@ class ServeOptions:
         self._check_security()
 
     @property
+    def places(self) -> int:
+        """Requests in hand at once; one more is refused."""
+        return 2 * self.workers
+
+    @property
     def protection(self) -> str:
         """What protects the service, as the end of a line about it: ``, with keys and TLS``; empty for nothing."""
         tls = "" if self.tls_cert is None else "TLS" if self.client_ca is None else "mutual TLS"

@@ -219,7 +219,7 @@ class Server:
         packages = [
             each if isinstance(each, Package) else read_package(each) for each in (options.package, *options.also)
         ]
-        places = Places(2 * options.workers)
+        places = Places(options.places)
         self._models = models = Models(
             [
                 Predictor(_model(package, options, first=not number), places=places, metrics=self._metrics)
