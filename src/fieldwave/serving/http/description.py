@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fieldwave.package import TensorSpec
+from fieldwave.serving.http.inference_rest import MOST_TENSORS
 from fieldwave.serving.inference_service import tensor_metadata
 from fieldwave.serving.signature import Signature
 from fieldwave.version import __version__
@@ -119,7 +120,7 @@ def _infer_body(signature: Signature) -> dict[str, Any]:
             "parameters": {"type": "object"},
             "inputs": {
                 "type": "array",
-                "maxItems": 64,
+                "maxItems": MOST_TENSORS,
                 "items": {
                     "type": "object",
                     "required": ["name", "shape", "datatype", "data"],
@@ -134,7 +135,7 @@ def _infer_body(signature: Signature) -> dict[str, Any]:
             },
             "outputs": {
                 "type": "array",
-                "maxItems": 64,
+                "maxItems": MOST_TENSORS,
                 "items": {
                     "type": "object",
                     "required": ["name"],

@@ -24,12 +24,12 @@ from fieldwave.wire.inference import DATATYPES, datatype_of, from_raw
 from fieldwave.wire.methods import MODEL_VERSION
 from fieldwave.wire.tensors import check_rank, checked_shape
 
-__all__ = ["BINARY_HEADER", "InferenceRest"]
+__all__ = ["BINARY_HEADER", "MOST_TENSORS", "InferenceRest"]
 
 BINARY_HEADER = "inference-header-content-length"
 """How many bytes of the body are JSON; tensors as binary data come after them."""
 _BINARY = "application/octet-stream"
-_MOST_TENSORS = 64
+MOST_TENSORS = 64
 
 
 class InferenceRest:
@@ -159,8 +159,8 @@ def _objects(request: Mapping[str, Any], field: str) -> list[dict[str, Any]]:
     found = request.get(field, [])
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise TensorError(f"{field} is no list of objects")
-    if len(found) > _MOST_TENSORS:
-        raise TensorError(f"{len(found)} {field}; at most {_MOST_TENSORS} are supported")
+    if len(found) > MOST_TENSORS:
+        raise TensorError(f"{len(found)} {field}; at most {MOST_TENSORS} are supported")
     return found
 
 
