@@ -1,0 +1,123 @@
+"""A system around the NPU, made of LiteX: main memory, the way to a host, and the NPU as a black box of Verilog.
+
+    bridge (UART or Ethernet) --+-- bus, 32 bits --+-- main memory <=== NPU, as wide as its port
+                                |                  +-- NPU's registers
+                            witness                +-- identifier, facts, controller of memory
+
+What LiteX has is not written again: memory controller, bridges, bus, clocks. Needs the extra ``boards``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from litedram.frontend.axi import LiteDRAMAXI2Native
+from litex.gen import LiteXModule
+from litex.soc.integration.soc import SoCRegion
+from litex.soc.interconnect.axi import AXIInterface, AXILiteInterface
+from litex.soc.interconnect.csr import CSRStatus
+from migen import ClockSignal, Instance, ResetSignal
+
+from fieldwave.boards.addresses import NPU, NPU_BYTES
+from fieldwave.boards.witness import Witness
+from fieldwave.npu import Configuration
+
+__all__ = ["Facts", "add_host_link", "add_npu", "identifier", "soc_options"]
+
+BURST_WORDS = 255
+"""Words in a record of Etherbone, at most."""
+
+
+def identifier(board: str, configuration: Configuration) -> str:
+    """The text that a board says of itself; `fieldwave.devices.board.identity` reads it."""
+    return f"fieldwave {board} {configuration.fingerprint:016x}"
+
+
+def soc_options(board: str, configuration: Configuration) -> dict[str, Any]:
+    """The arguments of LiteX's SoCCore that are the same on every board: nothing but the bus and an identifier.
+
+    Its class says ``csr_map = CSR_SLOTS`` (addresses.py), too.
+    """
+    return {
+        "cpu_type": None,
+        "integrated_sram_size": 0,
+        "with_uart": False,
+        "with_timer": False,
+        "ident": identifier(board, configuration),
+        "ident_version": False,
+        "bus_timeout": 1e4,
+    }
+
+
+class Facts(LiteXModule):
+    """What a host has to know of a board.
+
+    Parameters:
+        clock: of the NPU, in hertz.
+        memory_bytes: size of main memory.
+    """
+
+    def __init__(self, clock: int, memory_bytes: int) -> None:
+        self.clock = CSRStatus(32, description="Clock in hertz.")
+        self.memory = CSRStatus(32, description="Bytes of main memory.")
+        self.comb += [self.clock.status.eq(clock), self.memory.status.eq(memory_bytes)]
+
+
+def add_npu(soc: Any, configuration: Configuration, verilog: Path | None) -> None:
+    """The NPU behind main memory, its registers on the bus.
+
+    Memory must have been added before (``add_sdram`` with ``l2_cache_size=0``: the NPU writes past a cache).
+
+    Args:
+        soc: LiteX's SoCCore.
+        verilog: what `fieldwave.npu.emit` has written; None where the caller adds it.
+    """
+    memory = soc.bus.regions["main_ram"]
+    soc.facts = Facts(int(soc.sys_clk_freq), memory.size)
+    master = AXIInterface(data_width=configuration.port_bits, address_width=32, id_width=1)
+    control = AXILiteInterface(data_width=32, address_width=32)
+    port = soc.sdram.crossbar.get_port(data_width=configuration.port_bits)
+    soc.npu_memory = LiteDRAMAXI2Native(master, port, base_address=memory.origin)
+    soc.specials += Instance("npu", **_ports(master, control))
+    soc.bus.add_slave("npu", control, SoCRegion(origin=NPU, size=NPU_BYTES, cached=False))
+    if verilog is not None:
+        soc.platform.add_source(str(verilog))
+
+
+def add_host_link(soc: Any, kind: str, **options: Any) -> None:
+    """A bridge to the host, and the witness of what it does.
+
+    Args:
+        kind: ``"uart"``, whose options are those of LiteX's `add_uartbone`, or ``"etherbone"`` (`add_etherbone`).
+    """
+    if kind == "uart":
+        soc.add_uartbone(name="bridge", **options)
+        bus = soc.bridge.wishbone
+    else:
+        soc.add_etherbone(name="bridge", buffer_depth=BURST_WORDS + 1, **options)
+        bus = soc.bridge.wishbone.bus
+    soc.witness = Witness(bus)
+
+
+def _ports(master: AXIInterface, control: AXILiteInterface) -> dict[str, Any]:
+    ports: dict[str, Any] = {"i_clk": ClockSignal("sys"), "i_rst": ResetSignal("sys")}
+    channels = {
+        "aw": ("addr", "len", "size", "burst"), "w": ("data", "strb", "last"), "b": (),
+        "ar": ("addr", "len", "size", "burst"), "r": (),
+    }  # fmt: skip
+    answers: dict[str, tuple[str, ...]] = {"b": ("resp",), "r": ("data", "resp", "last")}
+    lite = {"aw": ("addr",), "w": ("data", "strb"), "b": (), "ar": ("addr",), "r": ()}
+    lite_answers: dict[str, tuple[str, ...]] = {"b": ("resp",), "r": ("data", "resp")}
+    for prefix, bus, asked, told, out, into in (
+        ("m_axi", master, channels, answers, "o", "i"),
+        ("s_axi", control, lite, lite_answers, "i", "o"),
+    ):
+        for channel in asked:
+            signals = getattr(bus, channel)
+            forth, back = (into, out) if channel in told else (out, into)
+            ports[f"{forth}_{prefix}_{channel}valid"] = signals.valid
+            ports[f"{back}_{prefix}_{channel}ready"] = signals.ready
+            for name in (*asked[channel], *told.get(channel, ())):
+                ports[f"{forth}_{prefix}_{channel}{name}"] = getattr(signals, name)
+    return ports
