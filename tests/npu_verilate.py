@@ -114,8 +114,11 @@ class Verilated:
         return Result(outputs, outcome.clocks, outcome.latency)
 
 
-def verilate(component: Any) -> Verilated:
-    """Compile ``component``, all of whose ports are streams, or take it from the cache."""
+def verilate(component: Any, models: str = "") -> Verilated:
+    """Compile ``component``, all of whose ports are streams, or take it from the cache.
+
+    ``models`` is Verilog of the primitives that it instantiates.
+    """
     ports = [
         Port(name, member.flow == In, payload, _dtype(payload))
         for name, member in component.signature.members.items()
@@ -126,9 +129,9 @@ def verilate(component: Any) -> Verilated:
     design = rtlil.convert(component, name="top", emit_src=False)
     library = _cached(
         f"{type(component).__name__}.so",
-        [design, glue, DRIVER.read_text(), *versions, *VERILATOR, *COMPILER],
+        [design, models, glue, DRIVER.read_text(), *versions, *VERILATOR, *COMPILER],
         lambda build: _compile(
-            verilog.convert(component, name="top", emit_src=False, strip_internal_attrs=True), glue, build
+            verilog.convert(component, name="top", emit_src=False, strip_internal_attrs=True) + models, glue, build
         ),
     )
     return Verilated(library, ports)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,21 @@ import pytest
 
 pytest.importorskip("amaranth", reason="needs amaranth: pip install 'fieldwave[gateware]'")
 
+from amaranth.hdl import Fragment
+
 from fieldwave.npu import Configuration
 from fieldwave.npu.accumulators import MINIMUM_STEP, Accumulators
 from fieldwave.npu.array import MultiplierArray
+from fieldwave.npu.packed import Products
 from tests.npu_bench import simulate
 
 SMALL = Configuration(8, 4, (4096, 4096), 4096, 8, 4, block_pixels=8)
 
 
-def test_dot_products_with_weights_swapped_under_way() -> None:
-    """Vectors flow without a gap while the next tile is loaded; extremes included."""
+@pytest.mark.parametrize("products", [Products.PLAIN, Products.PACKED])
+def test_dot_products_with_weights_swapped_under_way(products: Products) -> None:
+    """Vectors flow without a gap while the next tile is loaded; extremes included. Packed products are the same
+    bits in the same cycles."""
     rng = np.random.default_rng(0)
     component = MultiplierArray(SMALL)
     tiles = rng.integers(-128, 128, (6, 4, 8), dtype=np.int8)
@@ -57,7 +63,7 @@ def test_dot_products_with_weights_swapped_under_way() -> None:
             results.append([ctx.get(component.dots[0][lane]) for lane in range(4)])
             await ctx.tick()
 
-    simulate(component, drive, collect)
+    simulate(Fragment.get(component, SimpleNamespace(products=products)), drive, collect)
     assert results == np.concatenate(expected).tolist()
 
 

@@ -4,6 +4,9 @@ Every row computes the dot product of the vector with its weights. The next tile
 beat, into shadow registers while the current one works; ``swap`` makes it current in the cycle in which the first
 vector of the next step enters, so changing weights costs no cycle.
 
+Where the tool's target asks for it (``platform.products``), two outputs share a multiplier (``packed.py``), which
+then also holds their weights; cycles and bits are the same.
+
 Activations are int8 here (uint8 outside, less 128); what that adds to the sums is constant, and the compiler has
 put it into the bias.
 """
@@ -17,6 +20,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from fieldwave.npu.config import Configuration
+from fieldwave.npu.packed import Products, packed_products, split
 
 __all__ = ["MultiplierArray", "array_latency", "dot_bits"]
 
@@ -72,6 +76,11 @@ class MultiplierArray(wiring.Component):
             with m.If(self.load & (self.load_index == index)):
                 m.d.sync += beat.eq(self.load_beat)
 
+        products = getattr(platform, "products", Products.PLAIN)
+        if products != Products.PLAIN and outputs > 1:
+            self._packed(m, Cat(shadow), instance=products == Products.DSP48E2)
+            return m
+
         # A register for every weight: a simulator is slow at slices of a vector of thousands of bits. They have
         # a reset, which they do not need: without it the WebAssembly build of Yosys 0.70 fails on the core.
         weights = [_registers(8, inputs, f"weight_{output:03}", reset=True) for output in range(outputs)]
@@ -91,6 +100,25 @@ class MultiplierArray(wiring.Component):
                 m.d.comb += self.dots[lane][output].eq(_sum(m, products, f"{mark}sum_{output:03}"))
         return m
 
+    def _packed(self, m: Module, shadow: Any, *, instance: bool) -> None:
+        """Products two by two: outputs ``output`` and ``output + 1`` of the same input."""
+        inputs = self.configuration.input_lanes
+        for lane in range(self.configuration.pixel_lanes):
+            for output in range(0, self.configuration.output_lanes, 2):
+                words = []
+                for index in range(inputs):
+                    first, second = (shadow.word_select(row * inputs + index, 8) for row in (output, output + 1))
+                    name = f"pair_{lane}_{output:03}_{index:03}"
+                    unit, word = packed_products(
+                        first, second, self.swap, self.vectors[lane][index], name, instance
+                    )
+                    m.submodules[name] = unit
+                    words.append(word)
+                sums = _level(m, words, f"lane_{lane}_packed_{output:03}")
+                for offset, values in enumerate(zip(*(split(word) for word in sums), strict=True)):
+                    name = f"lane_{lane}_sum_{output + offset:03}"
+                    m.d.comb += self.dots[lane][output + offset].eq(_sum(m, list(values), name))
+
 
 def _registers(bits: int, count: int, name: str, *, reset: bool = False) -> list[Signal]:
     """Signed registers in a row. Numbers have leading zeros, so that tools that sort by name keep the order: a
@@ -99,17 +127,21 @@ def _registers(bits: int, count: int, name: str, *, reset: bool = False) -> list
 
 
 def _sum(m: Module, values: list[Any], name: str) -> Any:
-    """Adder tree with a register after every LEVELS_PER_REGISTER levels.
+    """Adder tree with a register after every LEVELS_PER_REGISTER levels."""
+    depth = 0
+    while len(values) > 1:
+        values, depth = _level(m, values, f"{name}_{depth}"), depth + 1
+    return values[0]
+
+
+def _level(m: Module, values: list[Any], name: str) -> list[Any]:
+    """What the tree does up to its next register.
 
     Values that are half of a level apart are added, not neighbours: so a level is one row added to another.
     """
-    depth = 0
-    while len(values) > 1:
-        levels = min(LEVELS_PER_REGISTER, len(values).bit_length() - 1)
-        for _ in range(levels):
-            half = len(values) // 2
-            values = [first + second for first, second in zip(values[:half], values[half:], strict=True)]
-        sums = _registers(values[0].shape().width, len(values), f"{name}_{depth}")
-        m.d.sync += [register.eq(value) for register, value in zip(sums, values, strict=True)]
-        values, depth = sums, depth + 1
-    return values[0]
+    for _ in range(min(LEVELS_PER_REGISTER, len(values).bit_length() - 1)):
+        half = len(values) // 2
+        values = [first + second for first, second in zip(values[:half], values[half:], strict=True)]
+    sums = _registers(values[0].shape().width, len(values), name)
+    m.d.sync += [register.eq(value) for register, value in zip(sums, values, strict=True)]
+    return sums

@@ -19,6 +19,7 @@ from amaranth.lib.wiring import In
 
 from fieldwave.npu.config import Configuration
 from fieldwave.npu.core import Npu
+from fieldwave.npu.packed import MODULE, PackedProducts, Products
 
 __all__ = ["emit_verilog"]
 
@@ -44,10 +45,31 @@ _ATTRIBUTES = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decodi
 _EQUAL_BITS = re.compile(r"((?:\\\S+ |[A-Za-z_]\w*)\[\d+\])((?:, \1)+)(?=[, ])")
 
 
-def emit_verilog(configuration: Configuration) -> str:
-    """Verilog-2005 of the core: module ``npu`` with ``clk``, ``rst``, ``m_axi_*``, ``s_axi_*`` and ``irq``."""
+def emit_verilog(configuration: Configuration, products: Products = Products.PLAIN) -> str:
+    """Verilog-2005 of the core: module ``npu`` with ``clk``, ``rst``, ``m_axi_*``, ``s_axi_*`` and ``irq``.
+
+    ``products`` says how the array multiplies; cycles and bits do not depend on it.
+    """
+    platform = _Platform(products)
     top = _Top(Npu(configuration))
-    text = rtlil.convert(top, name="npu", platform=_Platform(), ports=top.ports, emit_src=False)
+    texts = [rtlil.convert(top, name="npu", platform=platform, ports=top.ports, emit_src=False)]
+    if products == Products.DSP48E2:
+        texts.append(_packed_products())
+    return "".join(map(_to_verilog, texts))
+
+
+def _packed_products() -> str:
+    """RTLIL of the module that the array instantiates for two products in a DSP48E2."""
+    unit, clock = PackedProducts(primitive=True), ClockDomain("sync", reset_less=True)
+    m = unit.elaborate(None)
+    m.domains.sync = clock
+    ports: dict[str, Any] = {"clk": (clock.clk, PortDirection.Input)}
+    for path, member, value in unit.signature.flatten(unit):
+        ports[str(path[0])] = (value, PortDirection.Input if member.flow == In else PortDirection.Output)
+    return str(rtlil.convert(m, name=MODULE, ports=ports, emit_src=False))
+
+
+def _to_verilog(text: str) -> str:
     remove = " ".join(f"-remove {name}" for name in _ATTRIBUTES)
     script = _YOSYS.format(
         rtlil=_MEMORY_CONTENT.sub("", text), attributes=f"attrmap {remove}\nattrmap -modattr {remove}"
@@ -58,11 +80,14 @@ def emit_verilog(configuration: Configuration) -> str:
 
 
 class _Platform:
-    """Memories without initial content: ours may start with anything.
+    """How the array multiplies, and memories without initial content: ours may start with anything.
 
     Amaranth writes zeros instead, bit by bit; for megabytes of memory that is most of the time that it, and the
     tools behind it, take.
     """
+
+    def __init__(self, products: Products) -> None:
+        self.products = products
 
     def get_memory(self, memory: Memory) -> Any:
         memory.data.init._raw = ()
