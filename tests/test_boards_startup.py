@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 pytest.importorskip("litedram", reason="needs the extra 'boards': pip install 'fieldwave[boards]'")
@@ -15,7 +17,9 @@ from fieldwave.boards.startup import SPACING, Startup, startup_steps
 
 
 def test_an_sdr_chip_gets_its_commands_in_order_and_in_time() -> None:
-    pads = Record([("a", 13), ("dq", 16), ("ba", 2), ("cs_n", 1), ("cke", 1), ("we_n", 1), ("ras_n", 1), ("cas_n", 1)])
+    pads = Record(
+        [("a", 13), ("dq", 16), ("ba", 2), ("cs_n", 1), ("cke", 1), ("we_n", 1), ("ras_n", 1), ("cas_n", 1)]
+    )
     module = MT48LC16M16(50e6, "1:1")
     steps = startup_steps(GENSDRPHY(pads, 50e6).settings, module.timing_settings)
     dfi = Interface(13, 2, 1, 16, 1)
@@ -45,5 +49,5 @@ def test_an_sdr_chip_gets_its_commands_in_order_and_in_time() -> None:
     cycles = [cycle for cycle, *_ in seen]
     # 100 us with a clock before the first command.
     assert cycles[0] >= 100e-6 * 50e6
-    assert all(after - before >= SPACING for before, after in zip(cycles, cycles[1:], strict=False))
+    assert all(after - before >= SPACING for before, after in pairwise(cycles))
     assert all(cke for *_, cke in seen)

@@ -18,8 +18,9 @@ from litex.soc.integration.soc_core import SoCCore
 from migen import ClockDomain, ClockSignal, Instance, Signal
 from migen.genlib.resetsync import AsyncResetSynchronizer
 
+from fieldwave.boards.addresses import CSR_SLOTS
 from fieldwave.boards.board import Board
-from fieldwave.boards.soc import add_host_link, add_npu, place_registers, soc_options
+from fieldwave.boards.soc import add_host_link, add_npu, soc_options
 from fieldwave.boards.startup import Startup, startup_steps
 from fieldwave.npu import Configuration
 
@@ -33,14 +34,19 @@ RESET_CYCLES = 1 << 16
 """Cycles of the ECPIX-5's oscillator, 0.7 ms, after which its supplies are taken for steady."""
 
 
+class System(SoCCore):
+    """LiteX's, with registers where the driver looks for them."""
+
+    csr_map = CSR_SLOTS
+
+
 def build_soc(board: Board, configuration: Configuration, megahertz: float) -> Any:
     """The system of ``board`` with that NPU, at that clock, as LiteX's SoC: not finalized, its platform in it."""
     platform = importlib.import_module(f"litex_boards.platforms.{board.platform}").Platform(
         **({"device": "LFE5U-85F"} if board.dram.kind == "sdr" else {"device": "85F"})
     )
     clock = megahertz * 1e6
-    soc = SoCCore(platform, clock, **soc_options(board.name, configuration))
-    place_registers(soc)
+    soc = System(platform, clock, **soc_options(board.name, configuration))
     chip = getattr(modules, board.dram.module)
     if board.dram.kind == "sdr":
         soc.crg = SdrClocks(platform, clock)

@@ -1,8 +1,8 @@
 """The start-up of a memory chip, in gateware: LiteDRAM's own sequence, performed after every reset.
 
-Elsewhere LiteX leaves it to a processor's software. Here there is no processor, and a host should find a board whose
-memory answers. SDR memory is ready when the sequence ends. DDR3 memory has its mode registers then; which delays read
-its data at the right time (read leveling) depends on the board, and a host has still to find them.
+Elsewhere LiteX leaves it to a processor's software. Here there is no processor, and a host should find a board
+whose memory answers. SDR memory is ready when the sequence ends. DDR3 memory has its mode registers then; which
+delays read its data at the right time (read leveling) depends on the board, and a host has still to find them.
 """
 
 from __future__ import annotations
@@ -72,16 +72,17 @@ class Startup(LiteXModule):
         performed: dict[Any, list[Any]] = {}
         for number, step in enumerate(steps):
             performed[number] = [zero.address.eq(step.address), zero.bank.eq(step.bank)]
-            performed[number] += [
-                If(first, getattr(zero, f"{strobe}_n").eq(0)) for strobe in sorted(step.strobes)
-            ]
+            performed[number] += [If(first, getattr(zero, f"{strobe}_n").eq(0)) for strobe in sorted(step.strobes)]
         self.comb += Case(index, performed)
         self.sync += [
             first.eq(0),
             If(left != 0, left.eq(left - 1))
             .Elif(~first, index.eq(index + 1), first.eq(1))
             .Else(Case(index, {number: left.eq(step.cycles - 2) for number, step in enumerate(steps)})),
-            If(first & selected, Case(index, {number: self._levels(pins, step) for number, step in enumerate(steps)})),
+            If(
+                first & selected,
+                Case(index, {number: self._levels(pins, step) for number, step in enumerate(steps)}),
+            ),
             If(index == len(steps), selected.eq(0), index.eq(index), first.eq(0)),
         ]
 

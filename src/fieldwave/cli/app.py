@@ -45,6 +45,7 @@ _MODULES = {
     "plan": "fieldwave.cli.plan",
     "weights": "fieldwave.cli.weights",
     "npu": "fieldwave.cli.npu",
+    "bitstream": "fieldwave.cli.bitstream",
     "device-plugin": "fieldwave.cli.device_plugin",
     "clean": "fieldwave.cli.clean",
     "legacy": "fieldwave.cli.legacy",
