@@ -61,8 +61,8 @@ def emit_verilog(configuration: Configuration, products: Products = Products.PLA
 def _packed_products() -> str:
     """RTLIL of the module that the array instantiates for two products in a DSP48E2."""
     unit, clock = PackedProducts(primitive=True), ClockDomain("sync", reset_less=True)
-    m = unit.elaborate(None)
-    m.domains.sync = clock
+    m = Module()
+    m.domains.sync, m.submodules.products = clock, unit
     ports: dict[str, Any] = {"clk": (clock.clk, PortDirection.Input)}
     for path, member, value in unit.signature.flatten(unit):
         ports[str(path[0])] = (value, PortDirection.Input if member.flow == In else PortDirection.Output)
