@@ -11,6 +11,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from fieldwave.devices import Counters
+from fieldwave.serving.figures import Figures
 from fieldwave.serving.timings import STAGES, Timings
 from fieldwave.version import __version__
 
@@ -22,12 +23,20 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Upper bounds of histograms: 1-2-5 steps from 0.1 ms, where an NPU's answers are, to gRPC's usual deadlines."""
 
+_PREDICTIONS = frozenset({"predict", "infer", "rest_predict", "rest_infer", "rest_read"})
+_NOT_MADE = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL"})
+
 
 class Metrics:
-    """The counters of one service, in a registry of its own; an observation takes 1 us."""
+    """The counters of one service, in a registry of its own; an observation takes 1 us.
+
+    Attributes:
+        figures: the last minutes alone.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.figures = Figures()
         common: dict[str, Any] = {"namespace": "fieldwave", "registry": self.registry}
         self._requests = Counter(
             "requests", "Calls answered, by protocol and gRPC status.", ("protocol", "code"), **common
@@ -78,10 +87,13 @@ class Metrics:
     def answered(self, protocol: str, code: str) -> None:
         """A call has been answered, with the gRPC status of that name, or what corresponds to it elsewhere."""
         self._requests.labels(protocol, code).inc()
+        if code in _NOT_MADE and protocol in _PREDICTIONS:
+            self.figures.refused()
 
     def took(self, protocol: str, seconds: float) -> None:
         """A prediction has been answered, so many seconds after its request was complete."""
         self._seconds.labels(protocol).observe(seconds)
+        self.figures.took(seconds)
 
     def predicted(self, timings: Timings, images: int) -> None:
         """A prediction has been made."""
