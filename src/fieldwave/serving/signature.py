@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from fieldwave.errors import TensorError
 from fieldwave.package import Package, TensorSpec
+from fieldwave.postprocess import Detector
 from fieldwave.preprocess import Preprocessing
 from fieldwave.serving.accepted import Accepted, accepted_for
 from fieldwave.wire.dtypes import BY_NAME
@@ -27,12 +28,16 @@ class Signature:
         model: the model's name.
         inputs, outputs: the tensors in the manifest's order.
         preprocessing: how image files and pixels become the network's input; None if it takes neither.
+        labels: the names of the classes; empty if the package has none.
+        detector: how the outputs become objects; None if the network finds none.
     """
 
     model: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     preprocessing: Preprocessing | None
+    labels: tuple[str, ...] = ()
+    detector: Detector | None = None
 
     @classmethod
     def of(cls, package: Package, model: str = "") -> Signature:
@@ -43,6 +48,8 @@ class Signature:
             inputs=manifest.inputs,
             outputs=manifest.outputs,
             preprocessing=package.preprocessing,
+            labels=manifest.labels,
+            detector=package.detector,
         )
 
     def input(self, name: str) -> TensorSpec:
