@@ -44,6 +44,10 @@ def serve(
         int | None,
         typer.Option(envvar="FIELDWAVE_HTTP_PORT", help="A port for REST, metrics and health over HTTP."),
     ] = None,
+    page: Annotated[
+        bool,
+        typer.Option("--page/--no-page", envvar="FIELDWAVE_PAGE", help="A page to try it on, at the HTTP port."),
+    ] = True,
     socket: Annotated[
         Path | None,
         typer.Option(
@@ -159,6 +163,9 @@ def serve(
     def ready(server: Server) -> None:
         output.note(f"serving {package} on {_bracketed(host)}:{server.port}, device {device}{options.protection}")
         near = _bracketed(_LOOPBACK.get(host, host))
+        if page and server.http_port:
+            scheme = "http" if tls_cert is None else "https"
+            output.note(f"page: {scheme}://{near}:{server.http_port}/")
         output.hint(f"fieldwave predict {near}:{server.port} IMAGE{_entry(options)}")
 
     options = ServeOptions(
@@ -171,6 +178,7 @@ def serve(
         grpc_port=grpc_port,
         socket=socket,
         http_port=http_port,
+        page=page,
         workers=workers,
         keys=keys,
         tls_cert=tls_cert,

@@ -26,6 +26,8 @@ def start_http(
     models: Models,
     answered: Answered,
     authentication: Authentication | None,
+    *,
+    grpc_port: int,
 ) -> tuple[HttpServer, int]:
     """Listen and answer; return the server, which is to be stopped, and its port.
 
@@ -38,9 +40,17 @@ def start_http(
     context = None
     if options.tls_cert is not None and options.tls_key is not None:
         context = server_context(options.tls_cert, options.tls_key, options.client_ca)
-    limits = {"max_batch": options.max_batch, "max_bytes": options.max_message_bytes}
+    app = App(
+        models,
+        answered,
+        authentication,
+        max_batch=options.max_batch,
+        max_bytes=options.max_message_bytes,
+        page=options.page,
+        about={"grpc_port": grpc_port},
+    )
     server = HttpServer(
-        App(models, answered, authentication, **limits),
+        app,
         threads=options.places + _SPARE_THREADS,
         patience=options.receive_seconds,
         max_held_bytes=_HELD_MESSAGES * options.max_message_bytes,

@@ -31,6 +31,7 @@ class ServeOptions:
             keys are asked for if there are any.
         http_port: a port for REST, metrics and health over HTTP/1.1, with the same TLS and keys; 0 takes a free
             one, None has none.
+        page: whether the HTTP port has a page at ``/`` to try the network on.
         max_message_bytes: the largest request. 40 MiB take 64 images of 224 x 224 as float32 (36.75 MiB), and any
             image file that is decoded (20 MiB).
         max_batch: the most images in one request.
@@ -67,6 +68,7 @@ class ServeOptions:
     grpc_port: int = 50051
     socket: Path | None = None
     http_port: int | None = None
+    page: bool = True
     max_message_bytes: int = 40 << 20
     max_batch: int = 64
     workers: int = 4

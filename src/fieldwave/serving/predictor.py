@@ -41,12 +41,14 @@ class Model:
         manifest: its ``manifest.json``.
         device: what computes it.
         digest: of the package.
+        npu: the name and the fingerprint of the device's NPU; None where there is none.
     """
 
     signature: Signature
     manifest: str = "{}"
     device: str = ""
     digest: str = ""
+    npu: tuple[str, str] | None = None
 
 
 class Predictor:

@@ -146,7 +146,7 @@ class Server:
         if predictor is None or executor is None or predictor.executor is None:
             raise ServiceError("the server is not serving; it takes another package when it is")
         package = package if isinstance(package, Package) else read_package(package)
-        model = _model(package, self._options, predictor.model.device)
+        model = _model(package, self._options, self._device)
         signature = model.signature
 
         def loaded() -> None:
@@ -242,7 +242,7 @@ class Server:
         warn_if_exposed(options.host, keys=options.keys is not None, tls=options.tls_cert is not None)
         if options.http_port is not None:
             self._http, self._http_port = start_http(
-                options, options.http_port, models, answered, self._authentication
+                options, options.http_port, models, answered, self._authentication, grpc_port=self._port
             )
         if options.probe_port is not None:
             self._probe = Probe(self._health)
@@ -270,7 +270,7 @@ class Server:
         )
         self._warm_up = partial(warm_up, executor, models.first.model.signature)
         for predictor, package in zip(models.all, packages, strict=True):
-            predictor.model = _model(package, options, self._device.name, first=predictor is models.first)
+            predictor.model = _model(package, options, self._device, first=predictor is models.first)
             predictor.network = executor.first if predictor is models.first else executor.add(package)
             warm_up(executor, predictor.model.signature, Nobody(), predictor.network)
         self._describe()
@@ -324,6 +324,17 @@ class Server:
         _log.info("the device answers again")
 
 
-def _model(package: Package, options: ServeOptions, device: str = "", *, first: bool = True) -> Model:
+def _model(package: Package, options: ServeOptions, device: Device | None = None, *, first: bool = True) -> Model:
     signature = Signature.of(package, options.name if first else "")
-    return Model(signature, package.manifest.to_json().decode(), device, package.digest)
+    manifest, name = package.manifest.to_json().decode(), "" if device is None else device.name
+    return Model(signature, manifest, name, package.digest, _npu(device))
+
+
+def _npu(device: Device | None) -> tuple[str, str] | None:
+    configuration = getattr(device, "configuration", None)
+    if configuration is None:
+        return None
+    from fieldwave.npu import CONFIGURATIONS
+
+    names = [name for name, one in CONFIGURATIONS.items() if one == configuration]
+    return names[0] if names else "", f"{configuration.fingerprint:016x}"

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from fieldwave.errors import NotFoundError
+from fieldwave.preprocess import MAX_IMAGE_BYTES
 from fieldwave.serving.answered import Answered
 from fieldwave.serving.authentication import Authentication
 from fieldwave.serving.http.description import description
 from fieldwave.serving.http.exchange import Head, HttpCall, Refusal, Response, Route
 from fieldwave.serving.http.inference_rest import BINARY_HEADER, InferenceRest
 from fieldwave.serving.http.json_body import write_json
+from fieldwave.serving.http.page import PageFiles
+from fieldwave.serving.http.service_rest import ServiceRest
 from fieldwave.serving.http.tensorflow_rest import TensorflowRest
 from fieldwave.serving.infer import check_name
 from fieldwave.serving.metrics import CONTENT_TYPE
@@ -40,6 +45,8 @@ _RETRY = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE"})
 _OPEN = frozenset({"/v2/health/live", "/v2/health/ready"})
 _MODEL_V1 = re.compile(r"/v1/models/([^/:]+)(?:/(versions|labels)/([^/:]+))?(/metadata|:[a-z]+)?")
 _MODEL_V2 = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(/ready|/infer)?")
+_READING = ("GET", "HEAD")
+_READ = re.compile(r"/fieldwave/models/([^/]+)/read")
 
 
 class App:
@@ -51,6 +58,8 @@ class App:
         authentication: who may call; None for everybody.
         max_batch: the most images in one request.
         max_bytes: the largest request.
+        page: whether there is a page at ``/``.
+        about: what else a client has to know to call: other ports.
     """
 
     def __init__(
@@ -61,17 +70,25 @@ class App:
         *,
         max_batch: int,
         max_bytes: int,
+        page: bool = False,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         self._models = models
         self._answered = answered
         self._authentication = authentication
         self._max_bytes = max_bytes
+        self._max_image_bytes = min(max_bytes, MAX_IMAGE_BYTES)
+        self._page = PageFiles(wants_key=authentication is not None) if page else None
+        limits = {"keys": authentication is not None, "max_image_bytes": self._max_image_bytes}
+        self._service = ServiceRest(models, answered.metrics, {**(about or {}), **limits})
         self._tensorflow = {each: TensorflowRest(each, max_batch=max_batch) for each in models.all}
         self._inference = {each: InferenceRest(each, max_batch=max_batch) for each in models.all}
         inference = self._inference[models.first]
         self._fixed = {
             "/metrics": Route("metrics", self._metrics, slow=True),
             "/openapi.json": Route("describe", self._describe),
+            "/fieldwave/service": Route("service", self._service.service),
+            "/fieldwave/figures": Route("figures", self._service.figures),
             "/v2": Route("server_metadata", inference.server),
             "/v2/health/live": Route("server_live", inference.live),
             "/v2/health/ready": Route("server_ready", self._ready),
@@ -83,11 +100,12 @@ class App:
         Raises:
             Refusal: nobody does.
         """
-        if self._authentication is not None and head.path not in _OPEN:
+        page = None if self._page is None else self._page.route(head)
+        if self._authentication is not None and page is None and head.path not in _OPEN:
             reason = self._authentication.objection(head.headers.get("authorization", ()), "HTTP")
             if reason is not None:
                 raise Refusal(401, reason, ("www-authenticate", "Bearer"), code="UNAUTHENTICATED")
-        route, methods = self._found(head)
+        route, methods = self._found(head) if page is None else (page, _READING)
         if head.method not in methods:
             raise Refusal(
                 405, f"this address takes {' and '.join(methods)}", ("allow", ", ".join(methods)), code="NOT_FOUND"
@@ -117,28 +135,31 @@ class App:
         self._answered.metrics.answered(protocol, code)
 
     def _found(self, head: Head) -> tuple[Route, tuple[str, ...]]:
-        reading = ("GET", "HEAD")
         path = head.path.rstrip("/") or "/"
         if path in self._fixed:
-            return self._fixed[path], reading
+            return self._fixed[path], _READING
         if (match := _MODEL_V1.fullmatch(path)) is not None:
             model, kind, version, action = match.groups()
             tensorflow = self._tensorflow[self._found_model(model, version, label=kind == "labels")]
             if action is None:
-                return Route("get_model_status", tensorflow.status), reading
+                return Route("get_model_status", tensorflow.status), _READING
             if action == "/metadata":
-                return Route("get_model_metadata", tensorflow.metadata), reading
+                return Route("get_model_metadata", tensorflow.metadata), _READING
             if action == ":predict":
                 return Route("rest_predict", tensorflow.predict, self._max_bytes, slow=True), ("POST",)
         if (match := _MODEL_V2.fullmatch(path)) is not None:
             model, version, action = match.groups()
             inference = self._inference[self._found_model(model, version)]
             if action is None:
-                return Route("model_metadata", inference.model), reading
+                return Route("model_metadata", inference.model), _READING
             if action == "/ready":
-                return Route("model_ready", inference.model_ready), reading
+                return Route("model_ready", inference.model_ready), _READING
             infer = partial(inference.infer, _json_bytes(head))
             return Route("rest_infer", infer, self._max_bytes, slow=True), ("POST",)
+        if (match := _READ.fullmatch(path)) is not None:
+            predictor = self._found_model(match[1], None)
+            read = partial(self._service.read, predictor, head.query)
+            return Route("rest_read", read, self._max_image_bytes, slow=True), ("POST",)
         raise Refusal(404, "nothing is at this address; GET /openapi.json says what is where", code="NOT_FOUND")
 
     def _found_model(self, model: str, version: str | None, *, label: bool = False) -> Predictor:
@@ -166,7 +187,7 @@ class App:
 
     def _describe(self, body: bytes, call: HttpCall) -> Response:
         signatures = [predictor.model.signature for predictor in self._models.all]
-        return Response(body=(write_json(description(signatures)),))
+        return Response(body=(write_json(description(signatures, page=self._page is not None)),))
 
     def _ready(self, body: bytes, call: HttpCall) -> Response:
         ready = self._models.serving

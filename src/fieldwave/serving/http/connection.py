@@ -143,8 +143,9 @@ class Connection(asyncio.Protocol):
         headers: dict[str, list[str]] = {}
         for name, value in event.headers:
             headers.setdefault(name.decode("ascii"), []).append(value.decode("latin-1"))
-        path = unquote_to_bytes(bytes(event.target).partition(b"?")[0])
-        self._head = head = Head(event.method.decode("ascii"), path.decode("utf-8", "replace"), headers)
+        target, _, query = bytes(event.target).partition(b"?")
+        path = unquote_to_bytes(target).decode("utf-8", "replace")
+        self._head = head = Head(event.method.decode("ascii"), path, headers, query.decode("latin-1"))
         self._route = route = self._server.route(head)
         if head.header("content-encoding") not in (None, "identity"):
             raise Refusal(415, "compressed bodies are not read; send it as it is")
@@ -197,7 +198,9 @@ class Connection(asyncio.Protocol):
 
     def _write(self, response: Response) -> None:
         size = sum(map(len, response.body))
-        headers = [("date", _date()), ("content-length", str(size)), *response.headers]
+        headers = [("date", _date()), *response.headers]
+        if response.status != HTTPStatus.NOT_MODIFIED:  # its length would be that of what is not sent
+            headers.append(("content-length", str(size)))
         if self._last:
             headers.append(("connection", "close"))
         reason = HTTPStatus(response.status).phrase

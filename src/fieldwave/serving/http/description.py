@@ -8,6 +8,7 @@ from typing import Any
 from fieldwave.package import TensorSpec
 from fieldwave.serving.http.inference_rest import MOST_TENSORS
 from fieldwave.serving.inference_service import tensor_metadata
+from fieldwave.serving.reading import MOST_CLASSES, TOP_CLASSES
 from fieldwave.serving.signature import Signature
 from fieldwave.version import __version__
 from fieldwave.wire.inference import DATATYPES
@@ -29,17 +30,40 @@ _ERRORS = {
     "503": "Loading, stopping, or the device failed; try again.",
     "504": "The deadline has passed.",
 }
+_BINARY = "application/octet-stream"
+_READ_PARAMETERS = [
+    {
+        "name": "top",
+        "in": "query",
+        "description": "How many classes.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MOST_CLASSES, "default": TOP_CLASSES},
+    },
+    {
+        "name": "threshold",
+        "in": "query",
+        "description": "The least score of an object; the package's if it is not said.",
+        "schema": {"type": "number", "minimum": 0, "maximum": 1},
+    },
+]
 
 
-def description(signatures: Sequence[Signature]) -> dict[str, Any]:
-    """The description for the models with these signatures."""
+def description(signatures: Sequence[Signature], *, page: bool = False) -> dict[str, Any]:
+    """The description for the models with these signatures.
+
+    Parameters:
+        page: whether there is a page at ``/``.
+    """
     paths: dict[str, Any] = {
         "/metrics": {"get": _operation("Metrics for Prometheus.", media="text/plain")},
         "/openapi.json": {"get": _operation("This description.")},
+        "/fieldwave/service": {"get": _operation("What is served, by which device, and how it is called.")},
+        "/fieldwave/figures": {"get": _operation("Rates, latencies and refusals of the last minutes.")},
         "/v2": {"get": _operation("Who answers.")},
         "/v2/health/live": {"get": _operation("Whether the process answers.")},
         "/v2/health/ready": {"get": _operation("Whether predictions are answered.")},
     }
+    if page:
+        paths["/"] = {"get": _operation("A page to try the networks on.", media="text/html")}
     for signature in signatures:
         paths |= _paths(signature)
     error = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
@@ -63,7 +87,10 @@ def _paths(signature: Signature) -> dict[str, Any]:
     model = signature.model
     predict = {"post": _operation("A prediction, rows or columns.", _predict_body(), _free())}
     infer = {"post": _operation("A prediction.", _infer_body(signature), _free())}
+    read = _operation("What a person reads of the answer for one image file.", {}, _free(), takes=_BINARY)
+    read["parameters"] = _READ_PARAMETERS
     return {
+        f"/fieldwave/models/{model}/read": {"post": read},
         f"/v2/models/{model}": {"get": _operation("The model's tensors.")},
         f"/v2/models/{model}/ready": {"get": _operation("Whether predictions are answered.")},
         f"/v2/models/{model}/infer": infer,
@@ -80,6 +107,7 @@ def _operation(
     body: Mapping[str, Any] | None = None,
     schema: Mapping[str, Any] | None = None,
     media: str = "application/json",
+    takes: str = "application/json",
 ) -> dict[str, Any]:
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     responses: dict[str, Any] = {
@@ -90,7 +118,7 @@ def _operation(
         # A service that is not ready says so in the form of its readiness, too.
         responses["503"] = {"description": _ERRORS["503"], "content": {"application/json": {"schema": _free()}}}
         return {"summary": text, "responses": responses}
-    content = {"application/json": {"schema": body}}
+    content = {takes: {"schema": body}}
     return {"summary": text, "requestBody": {"required": True, "content": content}, "responses": responses}
 
 

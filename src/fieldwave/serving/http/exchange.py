@@ -24,11 +24,13 @@ class Head:
         method: in capitals.
         path: decoded, without the query.
         headers: by name in lower case; of each all values in their order.
+        query: what stands after the question mark, as it was sent.
     """
 
     method: str
     path: str
     headers: Mapping[str, Sequence[str]]
+    query: str = ""
 
     def header(self, name: str) -> str | None:
         """The last value of a header; None if it is not there."""
