@@ -15,6 +15,8 @@ from fieldwave.wire.messages import ModelInferRequest, PredictRequest
 from fieldwave.wire.requests import encode_request
 from tests.served import pixels, png, tensor
 
+Make = Callable[[random.Random], bytes]
+
 SIZES = (-(2**63), -1, 0, 1, 2, 3, 4, 5, 2**31 - 1, 2**31, 2**62, 2**63 - 1)
 NAMES = ("images", "Placeholder:0", "Placeholder", "", "other", "\0", "\u00e9" * 40)
 CONTENTS = (
@@ -172,3 +174,14 @@ JSON_SEEDS = (
         }
     ).encode(),
 )
+
+
+def made(seeds: tuple[bytes, ...], impossible: Make) -> Make:
+    return lambda rng: damaged(rng, seeds) if rng.random() < 0.6 else impossible(rng)
+
+
+MADE = {
+    "predict": made(PREDICT_SEEDS, impossible_predict),
+    "infer": made(INFER_SEEDS, impossible_infer),
+    "rest": made(JSON_SEEDS, impossible_json),
+}
