@@ -66,6 +66,9 @@ def test_deploy_for_programs(project: Path) -> None:
         "reason": "",
         "replicas": {"wanted": 1, "ready": 1},
         "addresses": [service.address],
+        "http": [],
+        "also": [],
+        "socket": "",
         "address": service.address,
         "host": "127.0.0.1",
         "port": service.port,
@@ -128,11 +131,28 @@ def test_list_shows_all_of_the_workspace(project: Path) -> None:
     code, out, err = run("list")
     assert (code, err) == (0, "")
     header, *rows = out.splitlines()
-    assert header.split() == ["NAME", "STATE", "REPLICAS", "ADDRESS", "NETWORK", "DEVICE", "RESTARTS", "CREATED"]
+    assert header.split() == [
+        *("NAME", "STATE", "REPLICAS", "ADDRESS", "HTTP", "NETWORK", "DEVICE", "RESTARTS", "CREATED")
+    ]
     assert [row.split() for row in rows] == [
-        [s.name, "Healthy", "1/1", s.address, "tiny", "cpu", "0", s.created] for s in LocalTarget().list()
+        [s.name, "Healthy", "1/1", s.address, "-", "tiny", "cpu", "0", s.created] for s in LocalTarget().list()
     ]
     assert [one["name"] for one in json.loads(run("list", "--json")[1])] == ["aa", "bb"]
+
+
+def test_http_a_socket_and_a_second_network_are_listed_and_shown(project: Path) -> None:
+    write_package(project / "ssd.zip", network="ssd", model=b"not read here", inputs=[TENSOR], outputs=[RESULT])
+    run("deploy", "rn50.zip", "--http-port", "0", "--socket", "rn50.sock", "--also", "ssd.zip")
+    service = LocalTarget().get("rn50")
+    [url] = service.http
+    facts = json.loads(run("show", "rn50", "--json")[1])
+    assert (facts["http"], facts["socket"], facts["also"]) == ([url], str(project / "rn50.sock"), ["ssd"])
+    out = run("show", "rn50")[1]
+    assert re.search(rf"^http +{url}$", out, re.MULTILINE)
+    assert re.search(r"^also +ssd$", out, re.MULTILINE)
+    assert run("list")[1].splitlines()[1].split()[3:6] == [service.address, url.rpartition(":")[2], "tiny+ssd"]
+    assert run("update", "rn50", "--alone")[0] == 0
+    assert LocalTarget().get("rn50").also == ()
 
 
 def test_show_is_found_from_a_folder_below(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -141,6 +142,33 @@ def test_a_name_and_its_ports_are_for_who_asks_first(box: Box, there: edge_box.B
     box.call("claim", "alpha", "0", "t5", "ben@desk")
     assert claim.read_text() == "t5\n"
     assert (there.data / "services").stat().st_mode & 0o777 == 0o700, "keys lie below"
+
+
+def test_a_service_has_one_port_for_http_and_keeps_it(box: Box) -> None:
+    ports = box.call("claim", "web", "0", "t1", "anna@laptop").text.split()
+    port = box.call("http", "web", "0").text.strip()
+    assert port not in ports
+    assert box.call("http", "web", "0").text.strip() == port
+    assert box.call("http", "web", port).text.strip() == port
+    with pytest.raises(ConflictError) as caught:
+        box.call("claim", "gamma", port, "t4", "anna@laptop")
+    assert str(caught.value) == f"box: port {port} is taken there"
+    with pytest.raises(ConflictError) as caught:
+        box.call("http", "web", ports[1])
+    assert str(caught.value) == f"box: port {ports[1]} is taken there"
+    with pytest.raises(NotFoundError) as missing:
+        box.call("http", "nobody", "0")
+    assert str(missing.value) == "box: there is no nobody"
+
+
+def test_the_pod_has_a_port_for_http_where_one_is_asked_for() -> None:
+    record = replace(RECORD, http_port=50063)
+    [container] = box_pod(record, "/data/fieldwave")["spec"]["containers"]
+    assert container["ports"][1] == {"name": "http", "containerPort": 8080, "protocol": "TCP", "hostPort": 50063}
+    assert {"name": "FIELDWAVE_HTTP_PORT", "value": "8080"} in container["env"]
+    assert (record.http("line3"), RECORD.http("line3")) == (("https://line3:50063",), ())
+    old = {key: value for key, value in json.loads(RECORD.to_json()).items() if key != "http_port"}
+    assert Record.from_json(old, "box") == RECORD
 
 
 def test_files_that_do_not_arrive_whole_are_not_used(box: Box, there: edge_box.Box) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import signal
+import ssl
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -97,6 +102,18 @@ def test_a_service_is_deployed_called_changed_and_deleted(
         [local] = device.run(package.image_input(DIGIT)).values()
     local = local[0]
     np.testing.assert_array_equal(score(target, "digits"), local)
+
+    # It is called over HTTP as well, once that is asked for, with the same certificate and keys.
+    assert service.http == ()
+    [url] = target.update("digits", http_port=0).http
+    trust = ssl.create_default_context(cadata=service.certificate)
+    body = json.dumps({"inputs": {"images": [{"b64": base64.b64encode(DIGIT).decode()}]}}).encode()
+    request = urllib.request.Request(f"{url}/v1/models/digits:predict", body)
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(request, context=trust, timeout=30)
+    request.add_header("authorization", f"Bearer {target.keys('digits').primary}")
+    with urllib.request.urlopen(request, context=trust, timeout=30) as response:
+        np.testing.assert_allclose(json.load(response)["outputs"][0], local, rtol=1e-6)
 
     # Others see it, and nobody gets in without a key.
     other = EdgeTarget(target.workspace, box.host)

@@ -70,4 +70,5 @@ def facts_of(service: Service) -> dict[str, Any]:
     replicas = {"wanted": service.replicas.wanted, "ready": service.replicas.ready}
     names = ("address", "host", "port", "pid", "restarts", "network", "device", "package", "model", "image")
     rest = {name: getattr(service, name) for name in (*names, "secure", "created")}
-    return {**first, "replicas": replicas, "addresses": list(service.addresses), **rest}
+    lists = {name: list(getattr(service, name)) for name in ("addresses", "http", "also")}
+    return {**first, "replicas": replicas, **lists, "socket": service.socket, **rest}

@@ -13,6 +13,7 @@ from fieldwave.cli.examples import examples
 from fieldwave.cli.keys import Lifetime, show_token
 from fieldwave.cli.options import Json, On, Quiet
 from fieldwave.cli.service_view import coloured_state, facts_of, ready_of, source_of, tell
+from fieldwave.cli.service_ways import Also, HttpPort, Socket, here, ways_of
 from fieldwave.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ def deploy(
     tls_key: Annotated[File, typer.Option(metavar="FILE", help="Its private key.")] = None,
     client_ca: Annotated[File, typer.Option(metavar="FILE", help="Who signs the clients' certificates.")] = None,
     ca: Annotated[File, typer.Option(metavar="FILE", help="What clients trust, if not the certificate.")] = None,
+    http_port: HttpPort = None,
+    socket: Socket = None,
+    also: Also = None,
     on: On = "",
     settings: Settings = None,
     wait: Wait = True,
@@ -93,7 +97,8 @@ def deploy(
     with output.progress() as progress, output.waiting(f"waiting for {name} to answer"):
         target = _target(on, settings, progress)
         if runtime != "process" or any((host, tls_cert, tls_key, client_ca, ca)):
-            wanted |= _here(target, runtime, host, tls_cert, tls_key, client_ca, ca)
+            wanted |= here(target, runtime, host, tls_cert, tls_key, client_ca, ca)
+        wanted |= ways_of(target, http_port, socket, also)
         service = target.deploy(package, name, **wanted)
     tell(service, as_json)
     output.hint(f"fieldwave predict {name} IMAGE{f' --on {on}' if on else ''}")
@@ -107,6 +112,10 @@ def update(
     ] = "",
     device: Annotated[str, typer.Option(help="What computes from now on: cpu, rtl, rtl:NPU.")] = "",
     image: ImageOption = "",
+    http_port: HttpPort = None,
+    socket: Socket = None,
+    also: Also = None,
+    alone: Annotated[bool, typer.Option("--alone", help="No other package on its device any more.")] = False,
     on: On = "",
     settings: Settings = None,
     wait: Wait = True,
@@ -121,7 +130,8 @@ def update(
     package = source_of(source, image)[0] if source or image else None
     with output.progress() as progress, output.waiting(f"waiting for {name} to change"):
         target = _target(on, settings, progress)
-        service = target.update(name, package, device=device or None, wait=wait, timeout=timeout)
+        ways = ways_of(target, http_port, socket, also) | ({"also": ()} if alone else {})
+        service = target.update(name, package, device=device or None, wait=wait, timeout=timeout, **ways)
     tell(service, as_json)
     output.hint(f"fieldwave services show {name}{f' --on {on}' if on else ''}")
 
@@ -154,9 +164,12 @@ def list_services(on: On = "", as_json: Json = False) -> None:
         output.to_json([facts_of(service) for service in services])
     elif services:
         output.table(
-            ["NAME", "STATE", "REPLICAS", "ADDRESS", "NETWORK", "DEVICE", "RESTARTS", "CREATED"],
+            ["NAME", "STATE", "REPLICAS", "ADDRESS", "HTTP", "NETWORK", "DEVICE", "RESTARTS", "CREATED"],
             [
-                [s.name, s.state, ready_of(s), s.address, s.network, s.device, str(s.restarts), s.created]
+                [
+                    *(s.name, s.state, ready_of(s), s.address, s.http[0].rpartition(":")[2] if s.http else "-"),
+                    *("+".join((s.network, *s.also)), s.device, str(s.restarts), s.created),
+                ]
                 for s in services
             ],
         )
@@ -182,6 +195,7 @@ def show(name: Name, on: On = "", as_json: Json = False) -> None:
     facts["replicas"] = ready_of(service)
     facts["addresses"] = " ".join(service.addresses) if len(service.addresses) > 1 else ""
     facts["secure"] = "yes" if service.secure else ""
+    facts["http"], facts["also"] = " ".join(service.http), " ".join(service.also)
     del facts["host"], facts["port"]  # the address has them
     output.fields({key: value for key, value in facts.items() if value not in ("", None)})
 
@@ -266,12 +280,3 @@ def _target(
 
     given = parse_settings(list(settings or ()))
     return target(Workspace.find(), on, settings=given, note=output.note, progress=progress)
-
-
-def _here(target: Target, runtime: str, host: str, *files: Path | None) -> dict[str, Any]:
-    """What only services on this machine are told."""
-    from fieldwave.deploy import Exposure, LocalTarget
-
-    if not isinstance(target, LocalTarget):
-        raise InputError("--runtime, --host, --tls-cert, --tls-key, --client-ca and --ca are for this machine")
-    return {"runtime": runtime, "exposure": Exposure(host or "127.0.0.1", *files)}

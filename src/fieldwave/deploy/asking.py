@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -24,8 +25,18 @@ _PATIENCE_SECONDS = 90.0
 """How much longer than the change itself may take what it needs to be taken back."""
 
 
-def ask(folder: ServiceFolder, spec: Spec, what: str, timeout: float, package: Path | None = None) -> Change:
+def ask(
+    folder: ServiceFolder,
+    spec: Spec,
+    what: str,
+    timeout: float,
+    package: Path | None = None,
+    also: Sequence[Path] = (),
+) -> Change:
     """Ask that the service becomes what ``spec`` says, with another package if one is given.
+
+    Parameters:
+        also: the files of all packages in ``spec.also``; none where the service has them already.
 
     Raises:
         ConflictError: another change is under way.
@@ -46,6 +57,8 @@ def ask(folder: ServiceFolder, spec: Spec, what: str, timeout: float, package: P
         stack.callback(os.close, take(path / "lock"))
         if package is not None:
             copy_package(package, path / PACKAGE, spec.package)
+        for shared, file in zip(spec.also, also, strict=False):
+            copy_package(file, path / shared.file, shared.package)
         folder.write_change(path, change, spec)
         if appear(path, folder.change.name) is None:
             raise ConflictError(f"service {folder.name!r} is being changed already; try again when that is done")

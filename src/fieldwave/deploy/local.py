@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from fieldwave.deploy import port as ports
 from fieldwave.deploy.asking import ask, hear
+from fieldwave.deploy.beside import found_beside
 from fieldwave.deploy.exposure import HERE, Exposure
 from fieldwave.deploy.source import found
 from fieldwave.deploy.starting import first_start, start
 from fieldwave.deploy.state import ServiceFolder, Spec, now
 from fieldwave.deploy.target import Runtime, Service, Source, WhenBusy, check_name, check_replicas, is_name
 from fieldwave.deploy.view import view
+from fieldwave.deploy.ways import check_free, check_ways
 from fieldwave.errors import ConflictError, InputError, NotFoundError, StorageError
 from fieldwave.keys import KeyName, Keys, read_keys, regenerate_key
 from fieldwave.processes.appear import disappear
@@ -64,6 +66,9 @@ class LocalTarget:
         when_busy: WhenBusy = "refuse",
         runtime: Runtime = "process",
         exposure: Exposure = HERE,
+        http_port: int | None = None,
+        socket: str | os.PathLike[str] | None = None,
+        also: Sequence[Source] = (),
         wait: bool = True,
         timeout: float = 600.0,
     ) -> Service:
@@ -76,6 +81,10 @@ class LocalTarget:
         Parameters:
             runtime: ``process`` runs what is installed here; ``podman`` runs the image, which ``source`` is then.
             exposure: where it listens, and its certificates.
+            http_port: a port for REST, metrics and the page, with the same keys and TLS; 0 for a free one, which
+                it keeps. Of several replicas the others have free ones.
+            socket: a Unix socket to listen on as well, for this user alone; the first replica has it.
+            also: packages that take turns on the device; callers say which they mean by the network's name.
         """
         from fieldwave.devices import create_device
 
@@ -87,15 +96,18 @@ class LocalTarget:
         keys = exposure.host != HERE.host if secure is None else secure
         if exposure != HERE:
             exposure.check(keys=keys)
+        check_ways(port, http_port, runtime == "podman", socket, also)
         with ExitStack() as stack:
             content = stack.enter_context(found(source, self.workspace))
-            self._check_port(exposure.host, port)
+            network = content.package.manifest.network
+            beside = stack.enter_context(found_beside(also, self.workspace, network))
+            check_free(self._alive(), exposure.host, port, http_port or 0)
             reservation = stack.enter_context(ports.reserve(exposure.host, port))
             if runtime == "podman":
                 self._load_image(source)
             spec = Spec(
                 name=name,
-                network=content.package.manifest.network,
+                network=network,
                 device=device,
                 host=exposure.host,
                 port=reservation.getsockname()[1],
@@ -109,8 +121,11 @@ class LocalTarget:
                 keys=keys,
                 **exposure.files(),
                 container=content.container if runtime == "podman" else "",
+                http_port=http_port,
+                socket=os.path.abspath(socket) if socket else "",
+                also=beside.shared,
             )
-            if not start(self.workspace, spec, content.path, reservation.fileno()):
+            if not start(self.workspace, spec, content.path, reservation.fileno(), beside.paths):
                 raise self._taken(name)
         return first_start(self, name, when_busy, timeout) if wait else self.get(name)
 
@@ -120,23 +135,33 @@ class LocalTarget:
         source: Source | None = None,
         *,
         device: str | None = None,
+        http_port: int | None = None,
+        socket: str | os.PathLike[str] | None = None,
+        also: Sequence[Source] | None = None,
         wait: bool = True,
         timeout: float = 600.0,
     ) -> Service:
-        """Serve another package, or on another device; see `Target.update`.
+        """Serve another package, on another device, or in other ways; see `Target.update` and `deploy`.
 
-        A process that is ready takes another package without a restart, between two requests. Another device is
-        had by processes that start anew, one replica after the other.
+        A process that is ready takes another package without a restart, between two requests. All else is had by
+        processes that start anew, one replica after the other.
         """
         from fieldwave.devices import create_device
 
-        if source is None and device is None:
+        if all(each is None for each in (source, device, http_port, socket, also)):
             raise InputError(f"nothing to change about service {name!r}; name a package or a device")
         folder = self._folder(name)
         spec = self._spec(folder)
         if device is not None:
             create_device(device)
             spec = replace(spec, device=device)
+        check_ways(spec.port, http_port, bool(spec.container), socket, also or ())
+        if http_port is not None:
+            others = (each for each in self._alive() if each.name != name)
+            check_free(others, spec.host, http_port)
+            spec = replace(spec, http_port=http_port)
+        if socket is not None:
+            spec = replace(spec, socket=os.path.abspath(socket))
         with ExitStack() as stack:
             content = None if source is None else stack.enter_context(found(source, self.workspace))
             if content is not None:
@@ -150,8 +175,13 @@ class LocalTarget:
                     image=content.image,
                     container=content.container if spec.container else "",
                 )
+            beside = None
+            if also is not None:
+                beside = stack.enter_context(found_beside(also, self.workspace, spec.network))
+                spec = replace(spec, also=beside.shared)
             what = f"changes to {spec.network} ({spec.package[:19]}) on {spec.device}"
-            change = ask(folder, spec, what, timeout, content.path if content else None)
+            path = content.path if content else None
+            change = ask(folder, spec, what, timeout, path, beside.paths if beside else ())
         if wait:
             hear(folder, change)
         return self.get(name)
@@ -202,12 +232,16 @@ class LocalTarget:
         """Stop a service and remove all of it; see `Target.delete`."""
         folder = self._folder(name)
         stop(folder, timeout)
+        listened = ""
         with suppress(FileNotFoundError, StorageError):
+            listened = folder.read_spec().socket
             if folder.read_spec().container:
                 from fieldwave.deploy.podman import remove_all
 
                 remove_all(folder.path)
         disappear(folder.path)
+        if listened:
+            Path(listened).unlink(missing_ok=True)  # of a process that was killed
 
     @property
     def _services(self) -> Path:
@@ -248,14 +282,8 @@ class LocalTarget:
             raise InputError("podman runs images, and this is none; build one with fieldwave images build")
         load(Images(self.workspace.store), source)
 
-    def _check_port(self, host: str, port: int) -> None:
-        # Between two lives of its serving process nobody listens on a service's port, and yet it is taken.
-        for service in self.list() if port else ():
-            if service.port == port and is_held(self._services / service.name / "lock"):
-                raise ConflictError(
-                    f"port {port} on {host} is taken by service {service.name!r}; "
-                    "choose another, or 0 for a free one"
-                )
+    def _alive(self) -> Iterator[Service]:
+        return (each for each in self.list() if is_held(self._services / each.name / "lock"))
 
     def _taken(self, name: str) -> ConflictError:
         try:

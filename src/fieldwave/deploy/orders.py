@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 __all__ = ["Assignment", "Order", "encode", "read_orders"]
@@ -26,6 +26,9 @@ class Assignment:
         keys: the folder of its keys; empty where callers need none.
         tls_cert, tls_key, client_ca: files for TLS; empty for none.
         container: the image to run in a container, as podman calls it; empty for none.
+        http_port: for REST and metrics; 0 for a free one, None for none.
+        socket: path of a Unix socket to listen on as well; empty for none.
+        also: files of the packages that take turns with the first.
     """
 
     name: str
@@ -40,6 +43,18 @@ class Assignment:
     tls_key: str = ""
     client_ca: str = ""
     container: str = ""
+    http_port: int | None = None
+    socket: str = ""
+    also: tuple[str, ...] = ()
+
+    def elsewhere(self) -> Assignment:
+        """The same for a replica that is not the first: on free ports, without the socket."""
+        return replace(self, port=0, http_port=None if self.http_port is None else 0, socket="")
+
+    def where(self, other: Assignment) -> Assignment:
+        """The same on the ports that ``other`` has, unless another one is said."""
+        kept = None if self.http_port is None else self.http_port or other.http_port or 0
+        return replace(self, port=other.port, http_port=kept)
 
     def differs_only_in_package(self, other: Assignment) -> bool:
         """Whether a process that does one can go on with the other."""

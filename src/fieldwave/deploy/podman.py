@@ -60,6 +60,8 @@ def run_command(folder: Path, assignment: Assignment, lease: Lease) -> list[str]
         options += ["--env", f"{GIVEN_VARIABLE}={to_given((lease.slot,))}"]
         options += [f"--device={file}" for file in lease.slot.files]
     serve = ["--host", assignment.host, "--grpc-port", str(assignment.port), "--device", lease.device]
+    if assignment.http_port is not None:
+        serve += ["--http-port", str(assignment.http_port)]
     if assignment.keys:
         # They are this user's alone, who is the container's root: without any capability that is no more than she.
         options += ["--user", "0:0", "--volume", f"{assignment.keys}:{KEYS}:ro"]

@@ -77,6 +77,7 @@ class Replica:
         self._say, self._write = say, write
         self._selector = selector
         self._reservation: socket.socket | None = None
+        self._http_reservation: socket.socket | None = None
         self._backoff = Backoff()
         self._child: Child | None = None
         self._next_start = 0.0
@@ -152,9 +153,10 @@ class Replica:
         try:
             self._reserve()
             host, port = self.assignment.host, self.assignment.port
-            # A container of a process that was killed is removed by the next.
-            if not self.assignment.container and is_taken(host, port):
-                return self._died(f"port {port} on {host} is taken by another process")
+            for one in (port, self.assignment.http_port or port):
+                # A container of a process that was killed is removed by the next.
+                if not self.assignment.container and is_taken(host, one):
+                    return self._died(f"port {one} on {host} is taken by another process")
             # Whoever had a device once waits for it like all others: two must not throw each other out for ever.
             when_busy = "wait" if self._was_ready else self.assignment.when_busy
             self._child = Child(
@@ -172,12 +174,21 @@ class Replica:
         self.status = replace(self.status, pid=self._child.pid, started=now())
 
     def _reserve(self) -> None:
-        """The first replica's port is reserved by whoever deployed it; the others see to that themselves."""
+        """The first replica's port is reserved by whoever deployed it; all others are reserved here."""
         if self.assignment.port == 0:
             self._reservation = reserve(self.assignment.host, 0)
             port = self._reservation.getsockname()[1]
             self.assignment = replace(self.assignment, port=port)
             self.status = replace(self.status, port=port)
+        wanted, kept = self.assignment.http_port, self._http_reservation
+        if kept is not None and (wanted is None or wanted not in (0, kept.getsockname()[1])):
+            kept.close()
+            self._http_reservation = kept = None
+        if wanted is not None and kept is None:
+            self._http_reservation = kept = reserve(self.assignment.host, wanted)
+        http_port = kept.getsockname()[1] if kept is not None else None
+        self.assignment = replace(self.assignment, http_port=http_port)
+        self.status = replace(self.status, http_port=http_port or 0)
 
     def _heed(self, child: Child, moment: float) -> None:
         """Take in what the process has said."""
@@ -249,6 +260,7 @@ class Replica:
         self.status = replace(self.status, life=life, pid=None, restarts=restarts, reason=reason)
 
     def _rest(self) -> None:
-        if self._reservation is not None:
-            self._reservation.close()
+        for reservation in (self._reservation, self._http_reservation):
+            if reservation is not None:
+                reservation.close()
         self.status = replace(self.status, life="Stopped", pid=None)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import replace
 
 from fieldwave.deploy.orders import Assignment, Order
 from fieldwave.deploy.replica import Replica
@@ -38,20 +37,22 @@ def rollout(
     before = len(replicas)
     deadline = time.monotonic() + timeout
     refused = ""
+    assigned = [replica.assignment for replica in replicas]
     if new != old:
-        for replica in replicas[:wanted]:
-            refused = yield from _move(replica, new, number, deadline)
+        for place, replica in enumerate(replicas[:wanted]):
+            assignment = (new.elsewhere() if place else new).where(replica.assignment)
+            refused = yield from _move(replica, assignment, number, deadline)
             if refused:
                 break
     for _ in range(before, wanted):
         if not refused:
-            replicas.append(make(replace(new, port=0)))
+            replicas.append(make(new.elsewhere()))
             refused = yield from _ready(replicas[-1], deadline)
     if refused:
         yield from _remove(replicas, before)
-        for replica in replicas:
-            if not _same(replica.assignment, old):
-                yield from _move(replica, old, f"{number}.back", time.monotonic() + _BACK_SECONDS)
+        for replica, before_it in zip(replicas, assigned, strict=True):
+            if replica.assignment != before_it:
+                yield from _move(replica, before_it, f"{number}.back", time.monotonic() + _BACK_SECONDS)
         return refused
     yield from _remove(replicas, wanted)
     return ""
@@ -59,7 +60,6 @@ def rollout(
 
 def _move(replica: Replica, assignment: Assignment, number: str, deadline: float) -> Steps:
     """Have one replica do something else."""
-    assignment = replace(assignment, port=replica.assignment.port)
     if replica.runs and replica.assignment.differs_only_in_package(assignment):
         restarts = replica.status.restarts
         replica.order(Order(number, assignment.package))
@@ -99,7 +99,3 @@ def _remove(replicas: list[Replica], wanted: int) -> Generator[None, None, None]
     while any(not replica.ended for replica in replicas[wanted:]):
         yield
     del replicas[wanted:]
-
-
-def _same(one: Assignment, other: Assignment) -> bool:
-    return replace(one, port=0) == replace(other, port=0)

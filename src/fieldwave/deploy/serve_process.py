@@ -69,6 +69,9 @@ def _serve(assignment: Assignment, orders: Iterator[Order]) -> None:
         tls_key=_path(assignment.tls_key),
         client_ca=_path(assignment.client_ca),
         probe_port=0 if assignment.tls_cert else None,
+        http_port=assignment.http_port,
+        socket=_path(assignment.socket),
+        also=tuple(map(Path, assignment.also)),
     )
     serve(options, ready=ready, waiting=_wait)
 

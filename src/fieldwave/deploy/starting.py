@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -24,10 +25,11 @@ _SUPERVISE_COMMAND = python("fieldwave.deploy.supervisor")
 _POLL_SECONDS = 0.02
 
 
-def start(workspace: Workspace, spec: Spec, package: Path, reservation: int) -> bool:
+def start(workspace: Workspace, spec: Spec, package: Path, reservation: int, also: Sequence[Path] = ()) -> bool:
     """Make the service's folder appear, with everything in it, and start who looks after it.
 
     Args:
+        also: the files of the packages in ``spec.also``.
         reservation: the descriptor of the socket that keeps the service's port.
 
     Returns:
@@ -46,6 +48,8 @@ def start(workspace: Workspace, spec: Spec, package: Path, reservation: int) -> 
         lock = take(folder.lock)
         stack.callback(os.close, lock)
         copy_package(package, folder.package(spec), spec.package)
+        for shared, file in zip(spec.also, also, strict=True):
+            copy_package(file, folder.path / shared.file, shared.package)
         if spec.keys:
             write_keys(folder.keys, Keys.generate())
         folder.write_spec(spec)

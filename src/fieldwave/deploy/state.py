@@ -5,6 +5,7 @@
     <workspace>/services/<name>/
         service.json    what is to be (Spec); the supervisor replaces it whole when a change has succeeded
         package.zip     the package that is served, a copy; after a change its name has the change's number in it
+    also.1.zip      another that takes turns with it on the device, where there is one
         status.json     what is (Status); the supervisor replaces it whole whenever that differs
         lock            held by the supervisor for its life: whether it runs is read off this lock; its process id
         service.log     the output of the serving processes; service.log.1 is the part before
@@ -27,11 +28,27 @@ from fieldwave.errors import StorageError
 from fieldwave.processes import ProcessFolder
 from fieldwave.processes.records import now, read, write
 
-__all__ = ["Change", "Life", "ReplicaStatus", "ServiceFolder", "Spec", "Status", "now"]
+__all__ = ["Change", "Life", "ReplicaStatus", "ServiceFolder", "Shared", "Spec", "Status", "now"]
 
 PACKAGE = "package.zip"
 
 Life = Literal["Starting", "Waiting", "Healthy", "Unhealthy", "Restarting", "Failed", "Stopped"]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A package that takes turns with the first on the device.
+
+    Attributes:
+        file: in the service's folder.
+        package: its digest, ``sha256:...``.
+        model: the registered model that it is, ``name:version@digest``; empty where it was a file.
+    """
+
+    file: str
+    network: str
+    package: str
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,10 @@ class Spec:
         tls_cert, tls_key, client_ca: paths of the files for TLS; empty for none.
         ca: path of what clients are to trust; empty without TLS.
         container: the image that runs, as podman calls it; empty where the service is a process of this machine.
+        http_port: for REST and metrics, of the first replica; 0 for a free one, which the status says; None for
+            none.
+        socket: path of the Unix socket on which the first replica listens as well; empty for none.
+        also: the packages that take turns with the first.
     """
 
     name: str
@@ -72,6 +93,9 @@ class Spec:
     client_ca: str = ""
     ca: str = ""
     container: str = ""
+    http_port: int | None = None
+    socket: str = ""
+    also: list[Shared] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -79,6 +103,7 @@ class ReplicaStatus:
     """What one replica is, as the supervisor knows it.
 
     Attributes:
+        http_port: for REST and metrics; 0 for none, or while it is not known.
         life: Starting, Waiting (for a device that others hold), Healthy, Unhealthy (it is there and does not
             answer, or its device does not), Restarting (it died), Failed (it keeps dying before it is ready),
             Stopped.
@@ -96,6 +121,7 @@ class ReplicaStatus:
     started: str = ""
     last_exit: str = ""
     reason: str = ""
+    http_port: int = 0
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Supervisor:
         self._stopping = False
         self._selector = selectors.DefaultSelector()
         first = self._assignment(self._spec)
-        others = [replace(first, port=0)] * (self._spec.replicas - 1)
+        others = [first.elsewhere()] * (self._spec.replicas - 1)
         self._replicas = [self._replica(assignment) for assignment in (first, *others)]
         self._change: Generator[None, None, None] | None = None
         self._done = ""
@@ -116,21 +116,28 @@ class Supervisor:
                 yield
         self._say(f"the service stays as it was: {refused}" if refused else f"the service {change.what}: done")
         unused = new if refused else old
-        if unused.file != self._spec.file:
+        for file in _files(unused) - _files(self._spec):
             with contextlib.suppress(OSError):
-                self._folder.package(unused).unlink()
+                (self._folder.path / file).unlink()
         self._done = change.number
         self._leave_change()
         self._publish(changing="", change=change.number, refused=refused)
 
     def _take_package(self, change: Change, new: Spec) -> Spec:
-        """Move the package that comes with a change to its place, under a name of its own."""
+        """Move the packages that come with a change to their place, under names of their own."""
+        file = f"package.{change.number}.zip"
         package = self._folder.change / PACKAGE
-        if not package.exists():
-            return replace(new, file=self._spec.file)
-        new = replace(new, file=f"package.{change.number}.zip")
-        package.rename(self._folder.package(new))
-        return new
+        new = replace(new, file=file if package.exists() else self._spec.file)
+        if package.exists():
+            package.rename(self._folder.package(new))
+        also = []
+        for shared in new.also:
+            came = self._folder.change / shared.file
+            if came.exists():
+                shared = replace(shared, file=f"also.{change.number}.{shared.file.removeprefix('also.')}")
+                came.rename(self._folder.path / shared.file)
+            also.append(shared)
+        return replace(new, also=also)
 
     def _leave_change(self) -> None:
         with contextlib.suppress(StorageError):
@@ -158,6 +165,9 @@ class Supervisor:
             tls_key=spec.tls_key,
             client_ca=spec.client_ca,
             container=spec.container,
+            http_port=spec.http_port,
+            socket=spec.socket,
+            also=tuple(str(self._folder.path / shared.file) for shared in spec.also),
         )
 
     def _replica(self, assignment: Assignment) -> Replica:
@@ -207,6 +217,10 @@ class Supervisor:
 
     def _on_stop(self, *_: object) -> None:
         self._stopping = True
+
+
+def _files(spec: Spec) -> set[str]:
+    return {spec.file, *(shared.file for shared in spec.also)}
 
 
 def main() -> None:

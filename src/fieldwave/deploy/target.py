@@ -193,6 +193,10 @@ class Service:
         encrypted: whether the connection is encrypted, also where there is no ``certificate``.
         follow: whether an open client may ask for the addresses again, which costs little here: it learns of
             replicas that come and go.
+        http: where REST, metrics and the page are, ``http://host:port`` of every replica; empty where nowhere.
+        socket: the Unix socket that it listens on as well; empty for none.
+        also: the networks that take turns with ``network`` on its device.
+        also_models: the registered models that they are, as ``model``.
         way: opens a way to it where its addresses are those of another network; None where they lead to it. What
             it returns is None as well where they do after all.
     """
@@ -217,6 +221,10 @@ class Service:
     certificate: str = field(default="", repr=False)
     encrypted: bool = False
     follow: bool = False
+    http: tuple[str, ...] = ()
+    socket: str = ""
+    also: tuple[str, ...] = ()
+    also_models: tuple[str, ...] = ()
     way: Callable[[], Way | None] | None = field(default=None, repr=False, compare=False)
 
     @property

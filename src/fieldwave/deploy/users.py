@@ -53,7 +53,7 @@ def users(workspace: Workspace, *, unknown: Unknown = "refuse") -> Callable[[Ver
             return
         for one in found:
             # Who serves an image needs not the model that it was built from.
-            if reference == (one.image or one.model):
+            if reference in (one.image or one.model, *one.also_models):
                 yield user_name(one.name, compute)
 
     def using(used: Versioned) -> list[str]:

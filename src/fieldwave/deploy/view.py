@@ -62,6 +62,14 @@ def view(folder: ServiceFolder, target: Target) -> Service | None:
         secure=spec.keys,
         certificate=_certificate(spec),
         follow=True,
+        http=tuple(
+            f"{'https' if spec.tls_cert else 'http'}://{near(spec.host)}:{replica.http_port}"
+            for replica in replicas
+            if replica.http_port
+        ),
+        socket=spec.socket,
+        also=tuple(shared.network for shared in spec.also),
+        also_models=tuple(shared.model for shared in spec.also if shared.model),
     )
 
 

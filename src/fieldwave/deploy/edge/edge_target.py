@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import secrets
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -16,7 +13,7 @@ from fieldwave.deploy.edge.change import await_ready, play, remove
 from fieldwave.deploy.edge.condition import condition
 from fieldwave.deploy.edge.copying import Progress, bring
 from fieldwave.deploy.edge.pod import pack
-from fieldwave.deploy.edge.record import Record, read_records
+from fieldwave.deploy.edge.record import Record, me, read_records
 from fieldwave.deploy.edge.source import Shipment, shipment
 from fieldwave.deploy.state import now
 from fieldwave.deploy.target import Replicas, Service, Source, WhenBusy, check_name
@@ -80,6 +77,7 @@ class EdgeTarget:
         replicas: int = 1,
         secure: bool | None = None,
         when_busy: WhenBusy = "refuse",
+        http_port: int | None = None,
         wait: bool = True,
         timeout: float = 600.0,
     ) -> Service:
@@ -89,6 +87,7 @@ class EdgeTarget:
             source: an image, or one in an archive file; or a package, registered or a file, of which an image is
                 built first.
             secure: keys and TLS; None is True here, since a box is reached from outside.
+            http_port: a port for REST, metrics and the page, with the same keys and TLS; 0 for a free one.
 
         Raises:
             StorageError: there is no room on the box.
@@ -116,9 +115,9 @@ class EdgeTarget:
                 secure=certificate is not None,
                 certificate=certificate.certificate.decode() if certificate else "",
                 token=token,
-                by=_me(),
+                by=me(),
             )
-            record = self._start(record, facts.folder, keys, certificate)
+            record = self._start(record, facts.folder, keys, certificate, http_port)
         if not facts.manager:
             self._note(
                 f"{self._box.name} has no systemd that would start {name} with the box: have its own start-up run "
@@ -139,10 +138,11 @@ class EdgeTarget:
         source: Source | None = None,
         *,
         device: str | None = None,
+        http_port: int | None = None,
         wait: bool = True,
         timeout: float = 600.0,
     ) -> Service:
-        """Serve another image, or on another device, under the same address, keys and certificate.
+        """Serve another image, on another device, or over HTTP too, with the same address, keys and certificate.
 
         There is one device: the old one stops before the new one starts. One that does not become ready makes
         room for the old one again; see `Target.update`.
@@ -151,7 +151,9 @@ class EdgeTarget:
         before, _ = self._find(name)
         token = secrets.token_hex(8)
         _check_device(device or before.device)
-        record = replace(before, device=device or before.device, token=token, by=_me())
+        record = replace(before, device=device or before.device, token=token, by=me())
+        if http_port is not None:
+            record = replace(record, http_port=self._http_port(name, http_port))
         if source is None:
             play(self._box, "update", record, pack(record, facts.folder))
         else:
@@ -211,12 +213,21 @@ class EdgeTarget:
         self._find(name)
         remove(self._box, name, timeout)
 
-    def _start(self, record: Record, folder: str, keys: Keys | None, certificate: Certificate | None) -> Record:
+    def _start(
+        self,
+        record: Record,
+        folder: str,
+        keys: Keys | None,
+        certificate: Certificate | None,
+        http_port: int | None,
+    ) -> Record:
         """Start a new service, on a port that is free there where none was asked for; with its ports."""
         for last in (False, False, True):
             said = self._box.call("claim", record.name, str(record.port), record.token, record.by).text
             port, probe_port = map(int, said.split())
             placed = replace(record, port=port, probe_port=probe_port)
+            if http_port is not None:
+                placed = replace(placed, http_port=self._http_port(record.name, http_port))
             try:
                 if note := play(self._box, "fresh", placed, pack(placed, folder, keys, certificate)):
                     self._note(f"{self._box.name}: {note}")
@@ -226,6 +237,10 @@ class EdgeTarget:
                 if last or record.port or "address already in use" not in str(error):
                     raise
         return placed
+
+    def _http_port(self, name: str, port: int) -> int:
+        """The port on the box that is the service's for HTTP from now on; 0 for the one it has, or a free one."""
+        return int(self._box.call("http", name, str(port)).text)
 
     @contextmanager
     def _brought(self, source: Source, name: str, token: str) -> Iterator[Shipment]:
@@ -269,6 +284,7 @@ class EdgeTarget:
             image=record.image,
             secure=record.secure,
             certificate=record.certificate,
+            http=record.http(self._hostname()),
         )
 
     def _hostname(self) -> str:
@@ -290,11 +306,3 @@ def _check_device(device: str) -> None:
     from fieldwave.devices import create_device
 
     create_device(device)  # a wrong name fails before anything is sent
-
-
-def _me() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"

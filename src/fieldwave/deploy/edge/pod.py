@@ -37,6 +37,7 @@ def box_pod(record: Record, folder: str) -> dict[str, Any]:
         keys=record.secure,
         tls_secret=tls,
         host_port=record.port,
+        http=record.http_port > 0,
         package=record.package,
         model=record.model,
         network=record.network,
@@ -50,7 +51,8 @@ def box_pod(record: Record, folder: str) -> dict[str, Any]:
     container["image"] = record.reference
     container["imagePullPolicy"] = "Never"
     probe = {"name": "probe", "containerPort": PROBE_PORT, "hostPort": record.probe_port, "hostIP": "127.0.0.1"}
-    container["ports"] = [*container["ports"], probe]
+    grpc, *http = container["ports"]
+    container["ports"] = [grpc, *({**port, "hostPort": record.http_port} for port in http), probe]
     pod["containers"] = [container]
     # Podman refuses annotations as long as a digest is; the record has what they say.
     metadata = {"name": record.pod, "labels": template["metadata"]["labels"]}

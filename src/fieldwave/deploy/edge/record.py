@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
+import socket
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from fieldwave.deploy.edge.box import Listed
 from fieldwave.errors import StorageError
 
-__all__ = ["Record", "read_records"]
+__all__ = ["Record", "me", "read_records"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Record:
         port: where it listens; ``probe_port``: where it tells its health, on loopback.
         secure: whether it wants keys and speaks TLS.
         certificate: the one it shows, PEM; it signed it itself.
+        http_port: for REST and metrics; 0 for none.
         token: names the last change; ``by``: who made it.
     """
 
@@ -43,6 +47,7 @@ class Record:
     certificate: str
     token: str
     by: str
+    http_port: int = 0
 
     @property
     def pod(self) -> str:
@@ -53,6 +58,11 @@ class Record:
     def container(self) -> str:
         """The name of its container."""
         return f"{self.pod}-server"
+
+    def http(self, host: str) -> tuple[str, ...]:
+        """Where REST and metrics are, if anywhere; ``host`` is how the box is reached."""
+        scheme = "https" if self.secure else "http"
+        return (f"{scheme}://{host}:{self.http_port}",) if self.http_port else ()
 
     def to_json(self) -> str:
         """One line, as the box's script reads it."""
@@ -66,12 +76,22 @@ class Record:
             StorageError: something is missing.
         """
         try:
-            return cls(**{one.name: said[one.name] for one in fields(cls)})
+            known = [one for one in fields(cls) if one.default is MISSING or one.name in said]
+            return cls(**{one.name: said[one.name] for one in known})
         except KeyError as error:
             name = said.get("name", "?")
             raise StorageError(
                 f"{box}: the record of service {name!r} there lacks {error}; delete it and deploy it again"
             ) from None
+
+
+def me() -> str:
+    """Who makes a change: ``user@machine``."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def read_records(listed: Listed, box: str) -> tuple[Record, ...]:
