@@ -15,110 +15,45 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import statistics
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fieldwave.bench import OUTSIDE, OpenLoop, Request, example_input, open_loop, prepare, sample_stages
 from fieldwave.client import PredictionClient
 from fieldwave.compiler import compile_network
-from fieldwave.devices import Counters, lease_device
+from fieldwave.devices import lease_device
 from fieldwave.graph import from_onnx
 from fieldwave.npu import configuration
-from fieldwave.package import Package, TensorSpec, read_package, write_package
+from fieldwave.package import read_package
 from fieldwave.plan import Profile, devices_for, simulate
-from fieldwave.preprocess import Preprocessing
-from fieldwave.serving import ServeOptions, Server
+from sleeper import photo, sleepers
 
 ROOT = Path(__file__).resolve().parent.parent
-PHOTO = ROOT / "tests" / "data" / "images" / "snowleopardgaze.jpg"
 RESULTS = ROOT / "benchmarks" / "results" / "plan.json"
-INPUT = TensorSpec(name="images:0", aliases=("images",), shape=(None, 224, 224, 3))
-SCORES = TensorSpec(name="scores:0", aliases=("scores",), shape=(None, 1000))
-
-
-class Sleeper:
-    """A device that takes a time and computes nothing."""
-
-    name = "sleeper"
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.images = 0
-
-    def open(self) -> None: ...
-
-    def load(self, package: Package) -> None: ...
-
-    def prepare(self, package: Package) -> None: ...
-
-    def exchange(self, network: None) -> None: ...
-
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        self.images += 1
-        if self.seconds:
-            time.sleep(self.seconds)
-        (values,) = inputs.values()
-        return {SCORES.name: np.zeros((len(values), 1000), np.float32)}
-
-    def trace(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return self.run(inputs)
-
-    def counters(self) -> Counters:
-        return Counters(images=self.images, busy_seconds=0.0)
-
-    def close(self) -> None: ...
-
-
-def serve(package: str, seconds: float, workers: int, pipe: Any) -> None:
-    """A service, until the pipe says something."""
-    options = ServeOptions(package=Path(package), grpc_port=0, workers=workers)
-    with Server(options, Sleeper(seconds)) as server:  # type: ignore[arg-type]
-        pipe.send(server.port)
-        pipe.recv()
 
 
 @contextmanager
-def services(count: int, seconds: float, workers: int = 4) -> Iterator[PredictionClient]:
+def services(count: int, seconds: float) -> Iterator[PredictionClient]:
     """A client of so many services, each a process."""
-    context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        package = Path(folder) / "sleeper.zip"
-        images = Preprocessing(height=224, width=224, resize="stretch", mean=(104.0, 117.0, 123.0))
-        write_package(
-            package, network="sleeper", model=b"none", inputs=(INPUT,), outputs=(SCORES,), preprocessing=images
-        )
-        ports = []
-        for _ in range(count):
-            near, far = context.Pipe()
-            process = context.Process(target=serve, args=(str(package), seconds, workers, far))
-            process.start()
-            stack.callback(process.join, 30)
-            stack.callback(near.send, None)
-            ports.append(near.recv())
-        yield stack.enter_context(PredictionClient([f"127.0.0.1:{port}" for port in ports]))
+    with (
+        sleepers(count, seconds) as each,
+        PredictionClient([f"127.0.0.1:{service.port}" for service in each]) as client,
+    ):
+        yield client
 
 
 def requests(client: PredictionClient) -> dict[str, Request]:
     connection = client.connections.each[0]
     pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
-    with tempfile.TemporaryDirectory() as folder:
-        from PIL import Image
-
-        path = Path(folder) / "photo.jpg"
-        Image.open(PHOTO).convert("RGB").resize((640, 480)).save(path, quality=88)
-        photo = path.read_bytes()
     return {
-        "jpeg": prepare(connection, image=photo),
+        "jpeg": prepare(connection, image=photo()),
         "pixels": prepare(connection, inputs={"images": pixels}),
         "tensor": prepare(connection, inputs={"images": pixels.astype(np.float32)}),
     }
