@@ -28,9 +28,16 @@ def test_every_part_with_a_configuration_was_looked_at() -> None:
 def test_what_is_too_large_does_not_fit() -> None:
     assert not fits(configuration("sim64"), part("ecp5-85f"))  # multipliers
     sim16 = configuration("sim16")
-    assert resources(sim16, part("ecp5-85f")).multipliers <= 156
-    assert not fits(sim16, part("ecp5-85f"))  # two MiB of activations
-    assert fits(replace(sim16, bank_bytes=(64 << 10, 128 << 10), ring_bytes=64 << 10), part("ecp5-85f"))
+    small = replace(sim16, bank_bytes=(64 << 10, 128 << 10), ring_bytes=64 << 10, prescale_words=0)
+    assert not fits(small, part("ecp5-85f"))  # 256 products
+    assert not fits(replace(sim16, output_lanes=8, prescale_words=0), part("ecp5-85f"))  # 2 MiB of activations
+    assert fits(replace(small, output_lanes=8), part("ecp5-85f"))
+
+
+def test_an_ecp5_is_counted_as_yosys_counts_it() -> None:
+    """The system of an ULX3S around this NPU: 144 MULT18X18D and 182 DP16KD."""
+    taken = resources(configuration("ecp5-85f"), part("ulx3s-85f"))
+    assert (taken.multipliers, taken.blocks) == (144, (182,))
 
 
 def test_blocks_of_a_memory() -> None:

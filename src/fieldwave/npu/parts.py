@@ -39,7 +39,7 @@ class Part:
     Attributes:
         name: full name.
         multipliers: hard multiplier blocks.
-        products: int8 products that one of them makes each cycle, two with a common factor.
+        products: int8 products that one of them makes each cycle: two with a common factor where it is wide enough.
         wide_product: blocks that make a product of 24 x 24 bits, for the requantizer.
         blocks: its block memories, the largest first.
         bandwidth: of its memory, in GB/s, peak.
@@ -91,11 +91,11 @@ PARTS: dict[str, Part] = {
         "Intel 683729; four channels of DDR4-2400",
     ),
     "ecp5-85f": Part(
-        "Lattice ECP5-85F", 156, 2, 4, (Block("EBR", 208, _SMALL),), 1.6, 16, 60,
-        "Lattice FPGA-DS-02012: an 18 x 18 multiplier is two of 9 x 9; DDR3-800, 16 bits",
+        "Lattice ECP5-85F", 156, 1, 4, (Block("EBR", 208, _SMALL),), 1.6, 16, 60,
+        "Lattice FPGA-DS-02012; DDR3-800, 16 bits; Yosys makes one product of an 18 x 18 multiplier",
     ),
     "ulx3s-85f": Part(
-        "Lattice ECP5-85F on a ULX3S", 156, 2, 4, (Block("EBR", 208, _SMALL),), 0.27, 4, 60,
+        "Lattice ECP5-85F on a ULX3S", 156, 1, 4, (Block("EBR", 208, _SMALL),), 0.27, 4, 60,
         "Lattice FPGA-DS-02012; SDR SDRAM of 16 bits at 133 MHz",
     ),
 }  # fmt: skip
