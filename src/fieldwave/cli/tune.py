@@ -51,7 +51,7 @@ def tune(
 ) -> None:
     """Search the configurations of the NPU that fit an FPGA for those that run a network fastest.
 
-    Multipliers and block memory are counted against the part's, logic is not. Clocks are plans, not measurements.
+    Multipliers and block memory are counted, a tenth of it left free; logic is not. The part's clock is a plan.
     """
     from fieldwave.compiler.tune import tune as search
     from fieldwave.npu.parts import part
@@ -81,8 +81,9 @@ def tune(
             ],
             [_row(one, target) for one in best],
         )
+        planned = "" if clock else ", a plan and no measurement"
         output.note(
-            f"{target.name} at {megahertz:g} MHz and {speed:g} GB/s; {len(found)} configurations estimated"
+            f"{target.name} at {megahertz:g} MHz{planned}, and {speed:g} GB/s; {len(found)} configurations"
         )
     if output_file is not None:
         _write(output_file, best[0])

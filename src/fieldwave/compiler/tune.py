@@ -1,13 +1,15 @@
 """Which configuration of the NPU runs a network fastest on a given part.
 
 The space is searched by what bounds it: arrays from the largest that the part has multipliers for downwards, each
-with a weight ring and as much activation memory as the part has blocks for beside it. Every candidate is compiled
-and estimated; those that their multipliers alone make much slower than the best are left out.
+with a weight ring and as much activation memory as the part has blocks for beside it, or less. A share of the
+block memory stays free for the rest of the design. Every candidate is compiled and estimated; those that their
+multipliers alone make much slower than the best are left out, and so are those that take more of the part for
+next to nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,7 +21,7 @@ from fieldwave.npu import Configuration
 from fieldwave.npu.parts import Part
 from fieldwave.npu.resources import Resources, fits, resources
 
-__all__ = ["Tuned", "candidates", "tune"]
+__all__ = ["Tuned", "candidates", "has_room", "tune", "worth_their_size"]
 
 KIB = 1024
 ARRAYS = ((8, 8), (16, 8), (16, 16), (32, 16), (32, 32), (64, 32), (64, 64))
@@ -33,11 +35,15 @@ BANKS = tuple(
 )  # fmt: skip
 """The first tensor of a network is smaller than the second; sizes at which networks begin to fit."""
 USUAL = (512 * KIB, 1024 * KIB)
-"""Enough for networks of 224 x 224 pixels but VGG; tried wherever more would fit."""
+"""Enough for networks of 224 x 224 pixels but VGG; where more would fit, this and all sizes between are tried."""
+BESIDE = 0.1
+"""Share of the block memory that is left to what is beside the NPU: memory controller, host link."""
 RINGS = (1024 * KIB, 512 * KIB, 256 * KIB, 128 * KIB, 64 * KIB, 32 * KIB, 16 * KIB)
 PRESCALED_CHANNELS = 1024
 SLOWEST = 2.0
 """An array is left out when its multipliers alone make it so many times slower than the best so far."""
+WORTH = 0.01
+"""A configuration is left out when one that takes less of the part is at most so much slower."""
 GENEROUS = Configuration(64, 64, (4096 * KIB, 8192 * KIB), 1024 * KIB, 128, 64, prescale_words=32)
 """It can run everything; compiled for it, a network shows what units it needs."""
 
@@ -64,7 +70,7 @@ def tune(
     *,
     progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> list[Tuned]:
-    """The configurations that fit ``target``, the fastest first.
+    """The configurations that fit ``target``, the fastest first, without those that take more for less than 1 %.
 
     Args:
         graph: a quantized network.
@@ -92,7 +98,21 @@ def tune(
         found.sort(key=_rank)
     if not found:
         raise ModelError(f"no NPU that fits {target.name} can run {graph.name}: {reason}")
-    return found
+    return worth_their_size(found)
+
+
+def worth_their_size(found: Iterable[Tuned]) -> list[Tuned]:
+    """Without those that are hardly faster than one that takes no more multipliers and less memory; best first."""
+    kept: list[Tuned] = []
+    for one in sorted(found, key=lambda one: (one.taken.multipliers, one.taken.memory_bytes)):
+        if not any(
+            other.taken.memory_bytes <= one.taken.memory_bytes
+            and other.estimate.npu_macs >= one.estimate.npu_macs
+            and other.seconds <= (1 + WORTH) * one.seconds
+            for other in kept
+        ):
+            kept.append(one)
+    return sorted(kept, key=_rank)
 
 
 def candidates(target: Part, memory: Memory, *, lookup: bool, prescale: bool) -> Iterator[Configuration]:
@@ -116,8 +136,9 @@ def candidates(target: Part, memory: Memory, *, lookup: bool, prescale: bool) ->
                 )  # fmt: skip
                 if (one := _fitting(target, make, columns)) is None:
                     continue
-                if not largest and sum(banks) > sum(USUAL):
-                    yield replace(one, bank_bytes=USUAL)
+                if not largest:
+                    between = [less for less in BANKS if sum(USUAL) <= sum(less) < sum(banks)]
+                    yield from (replace(one, bank_bytes=less) for less in between)
                 largest = sum(banks)
                 yield one
                 break
@@ -130,15 +151,23 @@ def _rank(one: Tuned) -> tuple[int, float, int, int]:
 
 
 def _fitting(target: Part, make: Callable[..., Configuration], columns: int) -> Configuration | None:
-    """With as many requantizers as there are multipliers for; None where that does not fit."""
+    """With as many requantizers as there are multipliers for; None where there is no room for it."""
     for requantizers in (columns, columns // 2, columns // 4):
         try:
             one = make(requantizer_lanes=requantizers)
         except InputError:
             continue
-        if fits(one, target):
+        if has_room(one, target):
             return one
     return None
+
+
+def has_room(configuration: Configuration, target: Part) -> bool:
+    """Whether ``configuration`` fits, and leaves some of the block memory to the rest of the design."""
+    bits = [max(deep * wide for deep, wide in block.shapes) for block in target.blocks]
+    taken = sum(count * size for count, size in zip(resources(configuration, target).blocks, bits, strict=True))
+    whole = sum(block.count * size for block, size in zip(target.blocks, bits, strict=True))
+    return fits(configuration, target) and taken <= (1 - BESIDE) * whole
 
 
 def _needs(graph: Graph) -> tuple[bool, bool]:
