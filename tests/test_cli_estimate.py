@@ -40,7 +40,10 @@ def test_the_table_says_where_the_time_goes() -> None:
     result = run("estimate", "digits", "--npu", "tiny")
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[0].split()[:3] == ["NPU", "LATENCY", "CYCLES"]
-    assert "tiny: lost to " in result.stderr and "fieldwave report" in result.stderr
+    assert "tiny: lost to " in result.stderr
+    assert "next: fieldwave report rn50.zip --npu tiny --html report.html" in result.stderr
+    result = run("estimate", "digits", "--npu", "tiny", "--clock", "62.5", "--latency", "30")
+    assert "fieldwave report rn50.zip --npu tiny --clock 62.5 --latency 30 --html report.html" in result.stderr
 
 
 def test_a_wrong_name_is_one_line() -> None:
@@ -50,3 +53,14 @@ def test_a_wrong_name_is_one_line() -> None:
     result = run("estimate", "digits:mine", "--npu", "tiny")
     assert result.exit_code == 1
     assert "the zoo has no variant 'mine' of digits" in result.stderr
+
+
+def test_a_network_that_has_no_room_is_one_line() -> None:
+    """A row of SSD's first tensors is larger than a bank of the toy."""
+    result = run("estimate", "ssd_vgg", "--npu", "tiny", "--quiet")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "error: for tiny: the activation banks of 65536 and 65536 bytes have no room for rows of "
+        "'ssd_300_vgg/conv1/conv1_1/Relu:0_quantized' (76800 bytes) beside rows of "
+        "'ssd_300_vgg/pool1/MaxPool:0_quantized' (9600 bytes); choose a configuration with larger banks"
+    ]

@@ -88,7 +88,13 @@ def estimate(
         lost = ", ".join(f"{cause} {100 * share:.1f} %" for cause, share in shares.items())
         output.note(f"{name}: lost to {lost}")
     where = model if network.package else "rn50.zip"
-    output.hint(f"fieldwave report {where} --npu {npu[0]} --html report.html")
+    given = {
+        "--clock": (clock, CLOCK_MHZ),
+        "--bandwidth": (bandwidth, BANDWIDTH),
+        "--latency": (latency, LATENCY_CYCLES),
+    }
+    same = "".join(f" {name} {value:g}" for name, (value, usual) in given.items() if value != usual)
+    output.hint(f"fieldwave report {where} --npu {npu[0]}{same} --html report.html")
 
 
 def memory(clock: float, bandwidth: float, latency: int) -> Any:
