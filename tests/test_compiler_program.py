@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -106,3 +109,29 @@ def test_a_program_for_another_configuration() -> None:
         f"the program is for configuration {TINY.fingerprint:016x}, this is {other.fingerprint:016x}; "
         "compile it again"
     )
+
+
+COMPILE = """
+import hashlib, sys
+from fieldwave.cli.network import read_network
+from fieldwave.compiler import compile_network, write_program
+from fieldwave.npu import configuration
+for name, npu in (("densenet121", "kv260"), ("digits", "tiny")):
+    program = compile_network(read_network(name, zoo=True).graph, configuration(npu)).program
+    print(hashlib.sha256(write_program(program)).hexdigest())
+"""
+
+
+def test_programs_do_not_depend_on_the_order_of_sets() -> None:
+    """Python's hashes of strings, and with them the order of sets, differ from process to process."""
+    made = [
+        subprocess.Popen(
+            [sys.executable, "-c", COMPILE],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            stdout=subprocess.PIPE,
+        )
+        for seed in (1, 2)
+    ]
+    first, second = (process.communicate()[0] for process in made)
+    assert [process.returncode for process in made] == [0, 0]
+    assert first == second and len(first.split()) == 2
