@@ -39,7 +39,7 @@ class Part:
     Attributes:
         name: full name.
         multipliers: hard multiplier blocks.
-        products: int8 products that one of them makes each cycle: two with a common factor where it is wide enough.
+        products: int8 products that one of them makes each cycle; where it is wide, two with a common factor.
         wide_product: blocks that make a product of 24 x 24 bits, for the requantizer.
         blocks: its block memories, the largest first.
         bandwidth: of its memory, in GB/s, peak.
