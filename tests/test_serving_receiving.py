@@ -91,6 +91,41 @@ def test_no_more_calls_wait_than_are_allowed() -> None:
     assert receiving.next(iter((b"one",)), Silent()) == b"one"
 
 
+def waiting(receiving: Receiving, pool: ThreadPoolExecutor, client: str) -> tuple[Silent, Any]:
+    """A call of ``client`` that waits there, and its future."""
+    call = Silent()
+    future = pool.submit(receiving.next, call, call, client)
+    assert call.waited_for.wait(10)
+    return call, future
+
+
+def test_a_client_with_one_call_is_received_beside_one_with_many() -> None:
+    receiving = Receiving(3, 30.0)
+    with ThreadPoolExecutor(3) as pool:
+        calls = [waiting(receiving, pool, "greedy") for _ in range(3)]
+        with pytest.raises(BusyError):
+            receiving.next(iter((b"one",)), Silent(), "greedy")
+        assert receiving.next(iter((b"one",)), Silent(), "modest") == b"one"
+        assert calls[0][1].result(10) is None  # the one that had waited longest
+        assert not calls[1][1].done()
+        assert (receiving.crowd(), receiving.crowd()) == (3, 2)
+        receiving.end()
+    assert receiving.crowd() == 2
+
+
+def test_a_slow_call_makes_room_for_one_that_has_just_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    receiving = Receiving(2, 30.0)
+    with ThreadPoolExecutor(2) as pool:
+        calls = [waiting(receiving, pool, client) for client in ("slow", "other")]
+        with pytest.raises(BusyError):
+            receiving.next(iter((b"one",)), Silent(), "quick")
+        monkeypatch.setattr("fieldwave.serving.receiving._SLOW_SECONDS", 0.0)
+        assert receiving.next(iter((b"one",)), Silent(), "quick") == b"one"
+        assert calls[0][1].result(10) is None
+        assert not calls[1][1].done()
+        receiving.end()
+
+
 def answered(opened: grpc.Channel) -> bool:
     """Whether Predict and health answer on ``opened``."""
     answer = PredictResponse.FromString(opened.unary_unary(PREDICT)(REQUEST, timeout=10))

@@ -13,6 +13,7 @@ from fieldwave.serving.authentication import Authentication
 from fieldwave.serving.certificates import server_credentials
 from fieldwave.serving.health import Health
 from fieldwave.serving.listen import listen, listen_on_socket
+from fieldwave.serving.memory import give_back_memory
 from fieldwave.serving.options import ServeOptions
 from fieldwave.serving.receiving import Receiving
 from fieldwave.serving.reflect import add_reflection
@@ -25,6 +26,9 @@ _SPARE_RECEIVERS = 24
 _REFLECTIONS = 8
 _CHECKS = 24
 _SPARE_CALLS = 64
+
+_CROWD = 12
+"""When so many calls waited for their messages at once, and do no more, memory is given back to the system."""
 
 _LAST_REQUEST_SECONDS = 1.0
 """How long a request that is on its way may take to arrive when the service stops."""
@@ -46,6 +50,7 @@ class GrpcFront:
         self.receiving = Receiving(options.places + _SPARE_RECEIVERS, options.receive_seconds)
         self._reflections = Receiving(_REFLECTIONS, options.receive_seconds)
         self._checks = Receiving(_CHECKS, options.receive_seconds)
+        self._crowded = False
         self._socket: Path | None = None
         self._grpc: Any = _grpc_server(options, authentication)
 
@@ -74,9 +79,12 @@ class GrpcFront:
         self._grpc.start()
 
     def end_overdue(self) -> None:
-        """End the calls whose message does not come."""
+        """End the calls whose message does not come, and leave nothing of a flood of them in memory."""
         for receiving in (self.receiving, self._reflections, self._checks):
             receiving.end_overdue()
+        crowded, self._crowded = self._crowded, self.receiving.crowd() >= _CROWD
+        if crowded and not self._crowded:
+            give_back_memory()
 
     def stop(self, grace: float) -> None:
         """Take no more calls; those in hand get ``grace`` seconds, those that are still arriving one of them."""

@@ -60,7 +60,7 @@ class GrpcMethods:
         return self._handler(protocol, method)
 
     def _request(self, requests: Iterator[bytes], call: GrpcCall) -> bytes:
-        data: bytes | None = self.receiving.next(requests, call.context)
+        data: bytes | None = self.receiving.next(requests, call.context, call.client)
         call.begin = time.perf_counter()
         if data is None:
             raise TensorError("the call ended without a request")

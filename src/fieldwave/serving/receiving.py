@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from fieldwave.serving.status import BusyError
@@ -13,9 +15,22 @@ __all__ = ["Receiving"]
 
 _Context = Any  # grpc.ServicerContext
 
+_SLOW_SECONDS = 1.0
+"""A call that has waited for so long for its message may have to make room for one that has just come."""
+
+
+@dataclass
+class _Waiting:
+    client: str
+    since: float
+
 
 class Receiving:
     """Who is connected and says nothing holds a thread: only ``limit`` calls may, for ``patience`` seconds.
+
+    When there are as many, a newcomer takes the place of the slowest call of the client that has most, if that one
+    keeps no fewer than the newcomer has then, or of the slowest of all, if that is slow. So who sends his messages
+    at once is served beside others who never end theirs.
 
     Parameters:
         limit: the most calls that wait for a message at once.
@@ -27,24 +42,45 @@ class Receiving:
         self._patience = patience
         self._ended = False
         self._lock = threading.Lock()
-        self._since: dict[_Context, float] = {}
+        self._waiting: dict[_Context, _Waiting] = {}  # the oldest first
+        self._most = 0
 
-    def next(self, messages: Iterator[Any], context: _Context) -> Any | None:
-        """The next message of the call ``context``; None if no more will come.
+    def next(self, messages: Iterator[Any], context: _Context, client: str = "") -> Any | None:
+        """The next message of the call ``context`` of ``client``; None if no more will come.
 
         Raises:
             BusyError: too many calls wait for messages.
-            grpc.RpcError: the call has ended, by `end_overdue` or by its caller.
+            grpc.RpcError: the call has ended, by its caller, by `end_overdue`, or since it was slow.
         """
         with self._lock:
-            if self._ended or len(self._since) >= self._limit:
+            if self._ended or (len(self._waiting) >= self._limit and not self._make_room(client)):
                 raise BusyError(f"{self._limit} calls wait for their messages, no more are taken; try again later")
-            self._since[context] = time.monotonic()
+            self._waiting[context] = _Waiting(client, time.monotonic())
+            self._most = max(self._most, len(self._waiting))
         try:
             return next(messages, None)
         finally:
             with self._lock:
-                del self._since[context]
+                self._waiting.pop(context, None)
+
+    def crowd(self) -> int:
+        """How many calls waited at once, at the most, since this was asked last."""
+        with self._lock:
+            most, self._most = self._most, len(self._waiting)
+            return most
+
+    def _make_room(self, client: str) -> bool:
+        now = time.monotonic()
+        slowest, waiting = next(iter(self._waiting.items()))
+        if now - waiting.since < _SLOW_SECONDS:
+            counts = Counter(each.client for each in self._waiting.values())
+            [(greediest, most)] = counts.most_common(1)
+            if most - 1 < counts[client] + 1:
+                return False
+            slowest = next(context for context, each in self._waiting.items() if each.client == greediest)
+        del self._waiting[slowest]
+        slowest.cancel()
+        return True
 
     def end_overdue(self) -> None:
         """End the calls that have waited for longer than ``patience``; they see CANCELLED."""
@@ -58,6 +94,6 @@ class Receiving:
 
     def _end(self, since: float) -> None:
         with self._lock:
-            for context, begin in self._since.items():
-                if begin <= since:
+            for context, waiting in self._waiting.items():
+                if waiting.since <= since:
                     context.cancel()

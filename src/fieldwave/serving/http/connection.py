@@ -84,6 +84,15 @@ class Connection(asyncio.Protocol):
         if not self._answering and self._sent:
             self._go_on()
 
+    @property
+    def receiving(self) -> int:
+        """Bytes of a body that is still to be received to its end."""
+        return 0 if self._answering or self._lingering else self._size
+
+    def make_room(self, refusal: Refusal) -> None:
+        """Give up what is being received."""
+        self._refuse(refusal)
+
     def finish(self) -> None:
         """Close when the request in hand, if there is one, has been answered."""
         if self.idle and not self._lingering:
@@ -157,7 +166,7 @@ class Connection(asyncio.Protocol):
         assert self._route is not None
         if self._size + len(data) > self._route.max_bytes:
             raise _too_large(self._route)
-        self._server.hold(len(data))
+        self._server.hold(len(data), self)
         self._size += len(data)
         self._parts.append(data)
 
@@ -172,6 +181,9 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         route = self._route
+        self._parts = []
+        size, self._size = self._size, 0
+        self._server.hold(-size)
         if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self._transport.abort()
             return

@@ -115,16 +115,25 @@ class HttpServer:
         """A connection has been closed."""
         self._connections.discard(connection)
 
-    def hold(self, size: int) -> None:
+    def hold(self, size: int, holder: Connection | None = None) -> None:
         """So many more bytes of bodies are in memory.
 
+        When they are too many, the largest body that is still being received makes room.
+
+        Parameters:
+            holder: whose they are; None where some are gone.
+
         Raises:
-            Refusal: they are too many.
+            Refusal: they are too many, and that body is the holder's own.
         """
-        if size > 0 and self._held + size > self._max_held_bytes:
-            raise Refusal(
+        while holder is not None and self._held + size > self._max_held_bytes:
+            refusal = Refusal(
                 503, "too much is being received; try again later", ("retry-after", "1"), code="RESOURCE_EXHAUSTED"
             )
+            largest = max(self._connections, key=lambda each: each.receiving, default=holder)
+            if largest.receiving <= holder.receiving + size:
+                raise refusal
+            largest.make_room(refusal)
         self._held += size
         self._most_held = max(self._most_held, self._held)
         if not self._held and self._most_held > _KEPT_BYTES:
