@@ -22,12 +22,13 @@ from fieldwave.compiler import NpuSection, compile_network
 from fieldwave.devices.rtl import SimulatedCore
 from fieldwave.devices.simulator import MemoryModel, Simulation
 from fieldwave.golden import Window
-from fieldwave.npu import CONFIGURATIONS, Configuration
+from fieldwave.npu import Configuration
 from fieldwave.npu.packed import FIELD, TOGETHER, PackedProducts, Products, split
 from tests.npu_verilate import verilate
 from tests.programs import run_section
 from tests.random_networks import Builder
 
+SMALL = Configuration(8, 4, (8192, 8192), 2048, 8, 2, block_pixels=16, lookup=False)
 MODEL = Path(fieldwave.npu.__file__).with_name("dsp48e2.v")
 INPUT = data.StructLayout({"factor": signed(8), "first": signed(8), "second": signed(8)})
 OUTPUT = data.StructLayout({"words_equal": 1, "first": signed(16), "second": signed(16)})
@@ -102,24 +103,23 @@ def _settled(m: Module, signals: list[Signal]) -> list[int]:
 @pytest.mark.slow
 def test_a_whole_core_of_dsp48e2(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The Verilog of the Vivado flow, its primitives modelled: the same memory after the same cycles."""
-    tiny = CONFIGURATIONS["tiny"]
     builder = Builder(3)
-    first = builder.conv(builder.input(8, 12, 12), 24, Window((3, 3)))
-    graph = builder.graph(builder.conv(first, 40, Window((1, 1))))
+    first = builder.conv(builder.input(8, 6, 6), 24, Window((3, 3)))
+    graph = builder.graph(builder.conv(first, 16, Window((1, 1))))
     tensors = golden.run(graph, builder.feeds())
-    (section,) = compile_network(graph, tiny).program.sections
+    (section,) = compile_network(graph, SMALL).program.sections
     assert isinstance(section, NpuSection)
-    plain = _run(section, tiny, tensors)
+    plain = _run(section, SMALL, tensors)
 
     def emit(configuration: Configuration) -> str:
         text = emit_verilog(configuration, Products.DSP48E2) + MODEL.read_text()
-        assert text.count("  packed_products ") == tiny.multipliers // 2
+        assert text.count("  packed_products ") == SMALL.multipliers // 2
         return text
 
     emit_verilog = fieldwave.npu.emit.emit_verilog
     monkeypatch.setattr(fieldwave.npu.emit, "emit_verilog", emit)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert _run(section, tiny, tensors) == plain
+    assert _run(section, SMALL, tensors) == plain
 
 
 def _run(section: NpuSection, configuration: Configuration, tensors: Any) -> tuple[dict[str, bytes], Any]:

@@ -1,4 +1,4 @@
-"""``fieldwave bitstream``: bitstreams of boards; boards, build, program."""
+"""``fieldwave bitstream``: bitstreams of boards; boards, build, program; project for vendors' tools."""
 
 from __future__ import annotations
 
@@ -126,6 +126,47 @@ def program(
     with output.waiting(f"openFPGALoader configures the {board_name} ..."):
         program_board(board(board_name), file, flash=flash)
     output.note(f"{board_name} runs {file}")
+
+
+@app.command(
+    epilog=examples(
+        "fieldwave bitstream project --card u250 --output u250",
+        "fieldwave bitstream project --card kv260 --npu best.json --output kv260",
+    )
+)
+def project(
+    card_name: Annotated[
+        str,
+        typer.Option(
+            "--card", metavar="NAME", help="u250, zcu104, kv260 or arria10-1150. [dim]docs/cards.md[/dim]"
+        ),
+    ],
+    output_folder: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the files go.")],
+    npu: Annotated[
+        str | None,
+        typer.Option(
+            help="A configuration of the NPU, or its .json file; the card's if not given.", metavar="NAME"
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write the project of a card that only its vendor's tools build for: Verilog, scripts, constraints, a README.
+
+    For an array of 64 x 64 this takes some minutes. Equal inputs give equal files.
+    """
+    from fieldwave.errors import MissingExtraError
+    from fieldwave.npu import configuration
+
+    try:
+        from fieldwave.cards import card, write_project
+    except ImportError as error:
+        raise MissingExtraError("writing Verilog", "gateware") from error
+    chosen = card(card_name)
+    with output.progress() as progress:
+        written = write_project(chosen, configuration(npu or chosen.name), output_folder, progress=progress)
+    size = sum(path.stat().st_size for path in written)
+    output.note(f"{output_folder}  {len(written)} files, {size / 1e6:.1f} MB, for {chosen.title}")
+    output.hint(f"cat {output_folder / 'README.md'}")
 
 
 def _print(built: Bitstream, target: Path) -> None:

