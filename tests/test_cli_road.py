@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -141,11 +142,16 @@ def test_serve_answers_until_it_is_told_to_stop(shell: Shell, package: str, numb
 def test_serve_says_how_it_is_reached(shell: Shell, package: str, host: str, listens: str, near: str) -> None:
     if ":" in host and not has_ipv6():
         pytest.skip("this machine has no IPv6")
-    with shell.start("serve", package, "--grpc-port", "0", "--host", host, "--insecure") as serving:
+    ports = ("--grpc-port", "0", "--http-port", "0")
+    with shell.start("serve", package, *ports, "--host", host, "--insecure") as serving:
         assert serving.stderr is not None
         said = next(line for line in serving.stderr if line.startswith("serving "))
         found = re.fullmatch(rf"serving digits\.zip on {re.escape(listens)}:(\d+), device cpu\n", said)
         assert found is not None
+        page = re.fullmatch(rf"page: (http://{re.escape(near)}:\d+/)\n", serving.stderr.readline())
+        assert page is not None
+        with urllib.request.urlopen(page[1]) as answer:
+            assert answer.status == 200
         hint = serving.stderr.readline()
         assert hint == f"next: fieldwave predict {near}:{found[1]} IMAGE\n"
         code, _, err = shell.run("predict", hint.split()[3], "photos/0.png", "-k", "1")

@@ -29,7 +29,7 @@ def _limit(variable: str, text: str) -> Any:
 
 @app.command(
     epilog=examples(
-        "fieldwave serve rn50.zip --grpc-port 50051",
+        "fieldwave serve rn50.zip --grpc-port 50051 --http-port 8080",
         "fieldwave keys create keys",
         "fieldwave serve rn50.zip --host 0.0.0.0 --keys keys --tls-cert tls.crt --tls-key tls.key",
     )
@@ -42,11 +42,11 @@ def serve(
     host: Annotated[str, typer.Option(envvar="FIELDWAVE_HOST", help="Address to listen on.")] = "127.0.0.1",
     http_port: Annotated[
         int | None,
-        typer.Option(envvar="FIELDWAVE_HTTP_PORT", help="A port for REST, metrics and health over HTTP."),
+        typer.Option(envvar="FIELDWAVE_HTTP_PORT", help="A port for a page, REST, metrics, health over HTTP."),
     ] = None,
     page: Annotated[
         bool,
-        typer.Option("--page/--no-page", envvar="FIELDWAVE_PAGE", help="A page to try it on, at the HTTP port."),
+        typer.Option("--page/--no-page", envvar="FIELDWAVE_PAGE", help="A page at the HTTP port to try it on."),
     ] = True,
     socket: Annotated[
         Path | None,

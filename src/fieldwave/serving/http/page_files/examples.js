@@ -39,12 +39,12 @@ const address = model => new URL(`fieldwave/models/${encodeURIComponent(model.na
 const withKey = about => about.keys ? ' -H "authorization: Bearer $KEY"' : "";
 
 const curl = (about, model) =>
-  `curl -s${withKey(about)} \\\n  --data-binary @photo.jpg \\\n  ${address(model)}`;
+  `curl -s${withKey(about)} --data-binary @photo.jpg \\\n${address(model)}`;
 
 function openInference(about, model) {
   const url = new URL(`v2/models/${encodeURIComponent(model.name)}/infer`, document.baseURI).href;
   const request = { inputs: [{ name: model.input, datatype: "BYTES", shape: [1], parameters: { content_type: "base64" }, data: ["%s"] }] };
-  return `printf '${JSON.stringify(request)}' \\\n  "$(base64 -w0 photo.jpg)" |\n  curl -s${withKey(about)} -d @- \\\n  ${url}`;
+  return `printf '${JSON.stringify(request)}' \\\n"$(base64 -w0 photo.jpg)" |\ncurl -s${withKey(about)} -d @- \\\n${url}`;
 }
 
 export function showExamples(about, model) {

@@ -19,15 +19,16 @@ function spark(said) {
   // The second under way is not whole.
   const answered = points(said.answered.slice(0, -1).slice(-177), 1);
   const refused = points(said.refused.slice(0, -1).slice(-177), 1);
-  const most = Math.max(...answered, ...refused, 0.5);
+  const peak = Math.max(...answered);
+  const most = Math.max(peak, ...refused, 0.5);
   const line = path(answered, most);
   const last = answered.length - 1;
   $("spark").setAttribute("viewBox", `0 0 ${last} 100`);
-  $("spark").setAttribute("aria-label", `Requests per second, at most ${most.toFixed(1)}`);
+  $("spark").setAttribute("aria-label", `Requests per second, at most ${peak.toFixed(1)}`);
   $("spark").replaceChildren(draw("path", { class: "area", d: `${line}L${last} 100L0 100Z` }), draw("path", { class: "line", d: line }));
   if (refused.some(Boolean)) $("spark").append(draw("path", { class: "refused", d: path(refused, most) }));
   const lost = said.refused.reduce((sum, one) => sum + one, 0);
-  $("peak").textContent = `peak ${most < 10 ? most.toFixed(1) : Math.round(most)}/s${lost ? ` · ${lost} refused` : ""}`;
+  $("peak").textContent = `peak ${peak < 10 ? peak.toFixed(1) : Math.round(peak)}/s${lost ? ` · ${lost} refused` : ""}`;
 }
 
 const withUnit = text => {

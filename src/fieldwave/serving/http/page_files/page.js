@@ -4,7 +4,7 @@ import { $, bytes, make, show } from "./elements.js";
 import { showExamples, watchCopy } from "./examples.js";
 import { showFigures } from "./live.js";
 import { watchPictures } from "./picture.js";
-import { showClasses, showFailure, showObjects, showSeen, showTensors, showTime } from "./results.js";
+import { hideFailure, showClasses, showFailure, showObjects, showSeen, showTensors, showTime } from "./results.js";
 import { askWith, figures, firstKey, read, service } from "./service.js";
 
 const EVERY = 2000;  // milliseconds, between two looks at the figures
@@ -13,6 +13,7 @@ const STATES = { waiting: "waiting for a device", programming: "programming the 
   failed: "the device does not answer", stopping: "stopping", away: "no answer" };
 
 let about = null;
+let isStale = true;  // it may have become another service
 let model = null;
 let picture = null;
 let threshold = null;
@@ -21,6 +22,7 @@ let running = null;
 async function learn() {
   about = await service();
   model = about.models.find(one => one.name === model?.name) ?? about.models[0];
+  isStale = false;
   showModel();
 }
 
@@ -69,14 +71,14 @@ function showState(state) {
 
 async function look() {
   try {
-    if (!about) await learn();
     const said = await figures();
-    const before = $("state").dataset.state;
+    // Another state can mean another package or a device that is there now.
+    if (isStale || about.models[0].state !== said.state) await learn();
     showState(said.state);
     showFigures(said);
-    if (before !== said.state) await learn();
     if (said.device?.cycles) showWho(said.device);
   } catch {
+    isStale = true;
     showState("away");
   }
 }
@@ -93,7 +95,7 @@ async function showPicture({ file, turned }) {
   picture = { file, turned, url: URL.createObjectURL(file) };
   const image = $("image");
   $("again").disabled = false;
-  showFailure("");
+  hideFailure();
   image.src = picture.url;
   let size = "";
   try {
@@ -124,14 +126,13 @@ async function run() {
     const parameters = model.reads === "objects" ? { threshold: Math.min(LEAST_SCORE, model.threshold) } : { top: 5 };
     const { answer, total, stages } = await read(model.name, picture.file, about.max_image_bytes, parameters, mine.signal);
     if (mine !== running) return;
-    showFailure("");
+    hideFailure();
     showTime(total, stages);
     if (answer.objects) showObjects(answer, threshold ?? model.threshold, value => { threshold = value; });
     else if (answer.classes) showClasses(answer);
     else showTensors(answer);
   } catch (error) {
     if (mine !== running || error.name === "AbortError") return;
-    $("results").replaceChildren();
     showFailure(error.message);
   } finally {
     if (mine === running) card.setAttribute("aria-busy", "false");

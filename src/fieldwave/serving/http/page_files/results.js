@@ -3,7 +3,7 @@
 import { $, colour, draw, make, milliseconds, show } from "./elements.js";
 
 const STAGES = ["decode", "queue", "device", "encode", "network"];
-const MOST_LISTED = 60;
+const MOST_LISTED = 60, MOST_TAGS = 30;
 
 const percent = score => `${(100 * score).toFixed(score > 0.0995 || score === 0 ? 1 : 2)} %`;
 const short = value => Math.abs(value) >= 1e5 || (value && Math.abs(value) < 1e-3) ? value.toExponential(2) : +value.toFixed(4);
@@ -34,7 +34,7 @@ export function showObjects(answer, threshold, onThreshold) {
     count.textContent = found.length === 1 ? "1 object" : `${found.length || "no"} objects`;
     list.replaceChildren(...found.slice(0, MOST_LISTED).map((one, number) => listed(one, number)));
     if (found.length > MOST_LISTED) list.append(make("li", { class: "quiet" }, `and ${found.length - MOST_LISTED} more`));
-    drawBoxes(answer.image, found);
+    drawBoxes(answer.image, found.slice(0, MOST_LISTED));
   };
   slider.addEventListener("input", () => { onThreshold(Number(slider.value)); update(); });
   $("results").replaceChildren(
@@ -64,17 +64,17 @@ function drawBoxes({ width, height }, found) {
     const at = { x: xmin * width, y: ymin * height, width: (xmax - xmin) * width, height: (ymax - ymin) * height };
     const rect = draw("rect", at);
     rect.style.stroke = colour(one.index);
-    boxes.unshift(draw("g", { "data-number": number }, draw("rect", { ...at, class: "rim" }), rect));
+    boxes.push(draw("g", { "data-number": number }, draw("rect", { ...at, class: "rim" }), rect));
     const tag = make("span", { class: "tag", "data-number": number }, `${one.label} ${Math.round(100 * one.score)} %`);
     tag.style.background = colour(one.index);
     const above = ymin > 0.06;
     tag.style[above ? "bottom" : "top"] = `${100 * (above ? 1 - ymin : ymin)}%`;
     tag.style[xmin > 0.7 ? "right" : "left"] = `${100 * (xmin > 0.7 ? 1 - xmax : xmin)}%`;
-    tags.unshift(tag);
+    if (number < MOST_TAGS) tags.push(tag);
   });
   $("boxes").setAttribute("viewBox", `0 0 ${width} ${height}`);
-  $("boxes").replaceChildren(...boxes);
-  $("tags").replaceChildren(...tags);
+  $("boxes").replaceChildren(...boxes.reverse());  // the likeliest on top
+  $("tags").replaceChildren(...tags.reverse());
 }
 
 // The part of the picture that a network sees which takes the centre.
@@ -121,7 +121,12 @@ export function showTime(total, stages) {
     stack, make("dl", { class: "legend" }, ...legend));
 }
 
+// In place of an answer.
 export function showFailure(text) {
+  $("results").replaceChildren();
+  $("time").replaceChildren(make("p", { class: "quiet" }, "No answer, no time."));
   $("failure").textContent = text;
-  show($("failure"), Boolean(text));
+  show($("failure"), true);
 }
+
+export const hideFailure = () => show($("failure"), false);
