@@ -97,6 +97,13 @@ def convert(
         str,
         typer.Option(help="crop, crop:256 (the shortest side before it), or stretch.", rich_help_panel=_PIXELS),
     ] = "",
+    decode: Annotated[
+        str,
+        typer.Option(
+            help="Of large JPEG files: full, or scaled, which is faster and gives other pixels.",
+            rich_help_panel=_PIXELS,
+        ),
+    ] = "",
     evaluation: Annotated[
         Path | None,
         typer.Option(help="Folder with a sub-folder of images for each class, to measure the accuracy on."),
@@ -170,6 +177,7 @@ def convert(
         "labels": _labels(labels) if labels is not None else (),
         "calibration": calibration,
         "evaluation": evaluation,
+        "decode": decode or None,
         "quantization": Options(method, percentile, bias_correction, equalise),  # type: ignore[arg-type]  # checks it
     }
     if output_file is not None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fieldwave.graph import Graph, Value
     from fieldwave.model import FloatModel
     from fieldwave.preprocess import Preprocessing
+    from fieldwave.preprocess.spec import Decode
     from fieldwave.quantize import Options, Quantized, Report
 
 __all__ = ["Conversion", "compile_programs", "convert", "write"]
@@ -55,6 +56,7 @@ def convert(
     name: str | None = None,
     evaluation: str | os.PathLike[str] | None = None,
     quantization: Options | None = None,
+    decode: Decode | None = None,
     npu: Sequence[str] = (),
     progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> Conversion:
@@ -76,6 +78,8 @@ def convert(
         evaluation: a folder with one sub-folder of images for each class, named by its label, to measure the
             accuracy on; the calibration images serve to compare float and int8 otherwise.
         quantization: how scales are chosen, and what is done to the weights before; ``Options()`` where None.
+        decode: ``scaled`` lets large JPEG files be decoded to less than their size, here and wherever the package
+            is served; see `fieldwave.preprocess.Preprocessing`. None leaves it as ``preprocessing`` says, or full.
         npu: names of NPU configurations to compile programs for; the package carries them all.
         progress: called with what is being done and the share of it that is done, 0 to 1.
 
@@ -104,6 +108,8 @@ def convert(
     network = _relabelled(_float_model(model, weights, given), labels, name)
     progress("loading the model", 1.0)
     spec = _preprocessing(network)
+    spec = replace(spec, decode=decode or getattr(preprocessing, "decode", spec.decode))
+    network = replace(network, preprocessing=spec)
     if evaluation is not None and network.detector is not None:
         raise CalibrationError(
             f"network {network.name!r} detects: what is in which class's folder cannot measure it; "

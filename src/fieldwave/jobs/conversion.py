@@ -16,6 +16,7 @@ from fieldwave.workspace import Workspace
 if TYPE_CHECKING:
     from fieldwave.frontends import Pixels
     from fieldwave.preprocess import Preprocessing
+    from fieldwave.preprocess.spec import Decode
     from fieldwave.quantize import Options
     from fieldwave.registry import RegisteredModel
 
@@ -41,6 +42,7 @@ def convert(
     labels: Sequence[str] = (),
     evaluation: str | os.PathLike[str] | None = None,
     quantization: Options | None = None,
+    decode: Decode | None = None,
     timeout: float | None = None,
     workspace: Workspace | None = None,
 ) -> Operation[RegisteredModel]:
@@ -60,8 +62,8 @@ def convert(
         input: the tensor at which the network begins; found where it is not given.
         outputs: names of tensors, several of them also in one text with commas; the model's own where not given.
         target: names of NPU configurations to compile programs for.
-        calibration, weights, size, preprocessing, labels, evaluation, quantization: as `fieldwave.convert` takes
-            them.
+        calibration, weights, size, preprocessing, labels, evaluation, quantization, decode: as `fieldwave.convert`
+            takes them.
         name: of the registered package; the model's own and ``-int8`` where it is not given.
         tags, properties, description: of the registered package.
         timeout: seconds after which the job is ended; None for no end.
@@ -102,6 +104,7 @@ def convert(
         "calibration": os.path.abspath(calibration),
         "evaluation": None if evaluation is None else os.path.abspath(evaluation),
         "quantization": None if quantization is None else dataclasses.asdict(quantization),
+        "decode": decode,
         "name": check_name(name or f"{own}-int8"),
         "tags": dict(notes.tags),
         "properties": dict(notes.properties),

@@ -41,6 +41,7 @@ def run(job: Job) -> str:
         labels=said["labels"],
         evaluation=said["evaluation"],
         quantization=_options(said["quantization"]),
+        decode=said.get("decode"),
         npu=said["target"],
         progress=job.progress,
     )

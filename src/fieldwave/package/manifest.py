@@ -103,6 +103,9 @@ class PreprocessingModel(_Model):
     shortest_side: PositiveInt
     mean: tuple[FiniteFloat, ...] = Field(max_length=3)
     scale: FiniteFloat
+    decode: Literal["full", "scaled"] = Field(
+        default="full", description="Left out of the file where it is full, as it was before there was another."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -218,6 +221,8 @@ class Manifest(_Model):
     def to_json(self) -> bytes:
         """The bytes of ``manifest.json``: keys sorted, ASCII only; equal manifests are equal bytes."""
         value = self.model_dump(mode="json", exclude={"detection"} if self.detection is None else None)
+        if self.preprocessing is not None and self.preprocessing.decode == "full":
+            del value["preprocessing"]["decode"]
         return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode("ascii")
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fieldwave.preprocess.spec import Preprocessing
 
-__all__ = ["resize"]
+__all__ = ["resize", "resized_size"]
 
 # Output rows computed at once. A whole image at once takes twice as long: its temporary arrays leave the
 # cache, and the allocator hands them back to the kernel after every image.
@@ -31,7 +31,7 @@ def resize(pixels: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32
         [spec.height, spec.width, channels] in the range 0 to 255.
     """
     height, width, channels = pixels.shape
-    resized_height, resized_width = _resized(height, width, spec)
+    resized_height, resized_width = resized_size(height, width, spec)
     y = _taps(height, resized_height, spec.height)
     x = _taps(width, resized_width, spec.width)
 
@@ -51,7 +51,7 @@ def resize(pixels: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32
     return result.reshape(spec.height, spec.width, channels)
 
 
-def _resized(height: int, width: int, spec: Preprocessing) -> tuple[int, int]:
+def resized_size(height: int, width: int, spec: Preprocessing) -> tuple[int, int]:
     """The size of the whole image after the resize: at least that of the network's input."""
     if spec.resize == "stretch":
         return spec.height, spec.width

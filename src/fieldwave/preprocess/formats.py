@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,9 @@ _FOREIGN = (
 _ISO_MEDIA = {b"heic": "HEIF", b"heix": "HEIF", b"mif1": "HEIF", b"avif": "AVIF"}
 
 
-def decode(data: bytes | bytearray | memoryview, order: Order) -> NDArray[np.uint8]:
+def decode(
+    data: bytes | bytearray | memoryview, order: Order, least: Callable[[int, int], tuple[int, int]] | None = None
+) -> NDArray[np.uint8]:
     """Decode a JPEG or PNG file, as TensorFlow's ``decode_png`` does it.
 
     An orientation in the EXIF data is not applied, transparency is dropped and not blended, and colour
@@ -35,6 +37,8 @@ def decode(data: bytes | bytearray | memoryview, order: Order) -> NDArray[np.uin
     Args:
         data: the whole file, at most ``MAX_IMAGE_BYTES``.
         order: GRAY for one channel, else three.
+        least: from an image's height and width, those that are enough: a JPEG is decoded at a half, a quarter or
+            an eighth of its size where that is no smaller. None to decode every pixel.
 
     Returns:
         Pixels [height, width, channels], in R, G, B order for both RGB and BGR.
@@ -46,7 +50,7 @@ def decode(data: bytes | bytearray | memoryview, order: Order) -> NDArray[np.uin
     check_bytes(memoryview(data).nbytes)
     encoded = bytes(data)
     if encoded.startswith(jpeg.MAGIC):
-        return jpeg.decode_jpeg(encoded, count)
+        return jpeg.decode_jpeg(encoded, count, least)
     if encoded.startswith(png.MAGIC):
         return png.decode_png(encoded, count)
     raise ImageError(_foreign(encoded))

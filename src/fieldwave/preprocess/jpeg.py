@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ __all__ = ["MAGIC", "decode_jpeg", "promised_size"]
 
 MAGIC = b"\xff\xd8\xff"
 
+_REDUCTIONS = (8, 4, 2)
 _MAX_SEGMENTS = 1000
 _MAX_SCANS = 100
 
@@ -30,11 +31,16 @@ _HUFFMAN_DCT = {0xC0, 0xC1, 0xC2}
 _USUAL_FACTORS = {"1x1", "2x1", "1x2", "2x2", "4x1", "1x4"}
 
 
-def decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
+def decode_jpeg(
+    data: bytes, channels: int, least: Callable[[int, int], tuple[int, int]] | None = None
+) -> NDArray[np.uint8]:
     """Decode a JPEG file to pixels [height, width, channels] in R, G, B order, or grey for one channel.
 
     The inverse transform is libjpeg's fast integer one and the chroma is upsampled smoothly: TensorFlow's
     choice in ``decode_png``, which the accurate transform does not reproduce. CMYK becomes RGB as there.
+
+    With ``least`` the inverse transform gives 4 x 4, 2 x 2 or 1 x 1 pixels for each 8 x 8 block, the fewest that
+    are no less than what ``least`` says for the image's height and width.
 
     Every warning of the decoder counts as damage: the pixels behind it would be grey or garbage.
 
@@ -48,7 +54,9 @@ def decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
     # A damaged colour profile does not touch the pixels, but the decoder would call the whole file damaged.
     readable = data.replace(b"ICC_PROFILE\0", b"ICC_IGNORED\0")
     try:
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(readable, colours, fastdct=True, strict=True)
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            readable, colours, fastdct=True, strict=True, **_reduced(header, least)
+        )
     except ValueError as error:
         raise _failure(str(error), header) from error
     return _cmyk_to_rgb(pixels, inverted=header.adobe) if header.components == 4 else pixels
@@ -67,6 +75,8 @@ def promised_size(data: bytes) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class _Header:
+    height: int
+    width: int
     factors: tuple[str, ...]  # of each component, horizontal x vertical
     adobe: bool  # the Adobe marker is there: CMYK is stored inverted
 
@@ -78,11 +88,13 @@ class _Header:
 def _read_header(data: bytes) -> _Header:
     """Walk the segments up to the end of the image; refuses what is not whole, not supported, or a bomb."""
     factors: tuple[str, ...] = ()
+    height = width = 0
     adobe = False
     scans = 0
     for marker, segment in _segments(data):
         if marker in _FRAMES and not factors:
             factors = _read_frame(marker, segment)
+            height, width = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big")
         elif marker == _APP14:
             adobe |= len(segment) >= 12 and segment.startswith(b"Adobe")
         elif marker == _SOS:
@@ -91,7 +103,7 @@ def _read_header(data: bytes) -> _Header:
         raise _damaged("the frame header is missing")
     if scans > _MAX_SCANS:
         raise ImageError(f"the JPEG has {scans} scans, the limit is {_MAX_SCANS} scans; save it as baseline")
-    return _Header(factors, adobe)
+    return _Header(height, width, factors, adobe)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -131,6 +143,18 @@ def _read_frame(marker: int, segment: bytes) -> tuple[str, ...]:
     if len(segment) != 6 + 3 * components:
         raise _damaged(f"the frame header has {len(segment)} bytes for {components} components")
     return tuple(f"{factor >> 4}x{factor & 15}" for factor in segment[7::3])
+
+
+def _reduced(header: _Header, least: Callable[[int, int], tuple[int, int]] | None) -> dict[str, int]:
+    """What makes the decoder choose the reduction: it takes the smallest image that has no fewer pixels."""
+    if least is None:
+        return {}
+    height, width = least(header.height, header.width)
+    for factor in _REDUCTIONS:
+        kept_height, kept_width = -(-header.height // factor), -(-header.width // factor)
+        if kept_height >= height and kept_width >= width:
+            return {"min_height": kept_height, "min_width": kept_width, "min_factor": factor}
+    return {}
 
 
 def _cmyk_to_rgb(cmyk: NDArray[np.uint8], *, inverted: bool) -> NDArray[np.uint8]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldwave.errors import TensorError
-from fieldwave.preprocess.bilinear import resize
+from fieldwave.preprocess.bilinear import resize, resized_size
 from fieldwave.preprocess.formats import decode
 from fieldwave.preprocess.spec import Preprocessing
 
@@ -18,7 +20,7 @@ def preprocess(data: bytes | bytearray | memoryview, spec: Preprocessing) -> NDA
 
     Decode, resize, crop, subtract the mean, put the channels in order, scale: bit for bit the result of
     TensorFlow's ``decode_png``, ``resize_bilinear`` and the float32 operations after them. Safe to call from
-    several threads.
+    several threads. With ``spec.decode`` scaled, a large JPEG is decoded to a smaller image first.
 
     Returns:
         [spec.height, spec.width, spec.channels].
@@ -26,7 +28,8 @@ def preprocess(data: bytes | bytearray | memoryview, spec: Preprocessing) -> NDA
     Raises:
         ImageError: not a JPEG or PNG file, truncated, damaged, of an unsupported kind, or too large.
     """
-    return _normalise(resize(decode(data, spec.order), spec), spec)
+    least = partial(resized_size, spec=spec) if spec.decode == "scaled" else None
+    return _normalise(resize(decode(data, spec.order, least), spec), spec)
 
 
 def normalise(pixels: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32]:
