@@ -4,8 +4,8 @@
 
     python benchmarks/preprocess.py --write
 
-A photograph of the tests at 640 x 480 and enlarged to 12 megapixels, to 224 x 224 by way of a shortest side of 256.
-The fastest of the runs, which other users of the machine disturb least, and their median.
+A photograph of the tests at 640 x 480 and enlarged to 12 megapixels, to 224 x 224 by way of a shortest side of
+256. The fastest of the runs, which other users of the machine disturb least, and their median.
 
 Prints one line of JSON; ``--write`` keeps it in ``benchmarks/results/preprocess.json`` as well.
 """

@@ -108,7 +108,8 @@ def convert(
     network = _relabelled(_float_model(model, weights, given), labels, name)
     progress("loading the model", 1.0)
     spec = _preprocessing(network)
-    spec = replace(spec, decode=decode or getattr(preprocessing, "decode", spec.decode))
+    said: Decode = getattr(preprocessing, "decode", spec.decode)
+    spec = replace(spec, decode=decode or said)
     network = replace(network, preprocessing=spec)
     if evaluation is not None and network.detector is not None:
         raise CalibrationError(
