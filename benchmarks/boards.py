@@ -5,10 +5,10 @@ Run from the project's root, with the packages of ResNet-50 and of the digits ne
     .venv/bin/python benchmarks/boards.py rn50.zip digits.zip --write
     .venv/bin/python benchmarks/boards.py --placed ulx3s-85f.json --write    # what 'bitstream build' reported
 
-Multipliers and block memories are counted (`fieldwave.npu.resources`); for the ECP5 the counts are Yosys' own. A clock
-is 'placed' where nextpnr has placed and routed the whole system on that board and met it, else 'assumed'. Latency is
-the estimator's cycles (off by less than 2 % of the gateware's, benchmarks/README.md) at that clock, behind
-the board's memory.
+Multipliers and block memories are counted (`fieldwave.npu.resources`); for the ECP5 the counts are Yosys' own. A
+clock is 'placed' where nextpnr has placed and routed the whole system on that board and met it, else 'assumed'.
+Latency is the estimator's cycles (off by less than 2 % of the gateware's, benchmarks/README.md) at that clock,
+behind the board's memory.
 """
 
 from __future__ import annotations
@@ -106,10 +106,11 @@ def table(kept: dict[str, Any]) -> str:
         blocks = ", ".join(f"{used} of {there} {name}" for name, (used, there) in one["blocks"].items())
         where = f"{one['part']}, `{one['board']}`" if one["board"] else one["part"]
         times = [f"{one['milliseconds'][name]:,.2f} ms" for name in NETWORKS]
+        clock = f"{one['megahertz']:g} MHz, {'placed' if placed else 'assumed'}"
+        taken, there = one["multipliers"]
         lines.append(
-            f"| `{one['npu']}` | {array} | {where} | {one['multipliers'][0]} of {one['multipliers'][1]} | {blocks} "
-            f"| {one['megahertz']:g} MHz, {'placed' if placed else 'assumed'} | {one['bandwidth_gb_per_s']:g} GB/s "
-            f"| {times[0]} | {times[1]} |"
+            f"| `{one['npu']}` | {array} | {where} | {taken} of {there} | {blocks} "
+            f"| {clock} | {one['bandwidth_gb_per_s']:g} GB/s | {times[0]} | {times[1]} |"
         )
     return "\n".join(lines) + "\n"
 
