@@ -156,7 +156,7 @@ def test_layers_that_use_more_lanes_than_the_pool_before_them(name: str, seed: i
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny", "sim16"])
-@settings(max_examples=2500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(operators(), models)
 def test_many_random_operators_on_the_gateware(name: str, case: Case, model: MemoryModel) -> None:
     compare(case, name, model)
