@@ -142,9 +142,10 @@ def test_list_shows_all_of_the_workspace(project: Path) -> None:
 
 def test_http_a_socket_and_a_second_network_are_listed_and_shown(project: Path) -> None:
     write_package(project / "ssd.zip", network="ssd", model=b"not read here", inputs=[TENSOR], outputs=[RESULT])
-    run("deploy", "rn50.zip", "--http-port", "0", "--socket", "rn50.sock", "--also", "ssd.zip")
+    code, _, err = run("deploy", "rn50.zip", "--http-port", "0", "--socket", "rn50.sock", "--also", "ssd.zip")
     service = LocalTarget().get("rn50")
     [url] = service.http
+    assert (code, err) == (0, f"page: {url}/\nnext: fieldwave predict rn50 IMAGE\n")
     facts = json.loads(run("show", "rn50", "--json")[1])
     assert (facts["http"], facts["socket"], facts["also"]) == ([url], str(project / "rn50.sock"), ["ssd"])
     out = run("show", "rn50")[1]

@@ -50,6 +50,8 @@ def tell(service: Service, as_json: bool) -> None:
     output.data(f"{service.name} is {coloured_state(service)} on {service.address}{several}")
     if service.reason:
         output.note(service.reason)
+    for url in service.http[:1]:
+        output.note(f"page: {url}/")
     if service.host.endswith(".svc"):
         output.note(
             "that is its name inside the cluster; from here fieldwave predict goes through the API server, "
