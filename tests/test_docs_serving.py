@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+from fieldwave.conversion import Conversion
+from fieldwave.serving import ServeOptions, Server
 from fieldwave.serving.metrics import Metrics
+from fieldwave.zoo import digit_png, digits_images
 from tests.served import serving
 from tests.test_serving_http import ask
 from tests.test_serving_inference import tensor
@@ -22,6 +26,13 @@ def test_every_metric_is_in_the_document_and_the_other_way_round() -> None:
     # Of devices with a clock alone.
     assert named - found == {"fieldwave_device_cycles_total", "fieldwave_device_macs_total"}
     assert found <= named
+
+
+def test_the_answer_in_the_document_is_the_service_s(digits: Conversion) -> None:
+    (said,) = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
+    (path,) = re.findall(r"localhost:8080(/fieldwave/\S+)'", TEXT)
+    with Server(ServeOptions(package=digits.package, grpc_port=0, http_port=0)) as server:
+        assert ask(server, path, digit_png(digits_images().heldout_images[0]))[:2] == (200, json.loads(said))
 
 
 def test_a_series_of_metrics_begins_empty() -> None:

@@ -338,3 +338,21 @@ def test_every_window_has_room_and_its_colours(browser: Browser, server: Server,
         shot = Image.open(io.BytesIO(page.locator(".shown").screenshot())).convert("RGB")
         assert shot.size[0] <= width
         opened.check()
+
+
+@pytest.mark.slow
+def test_a_photograph_by_a_large_network(browser: Browser, resnet50: Conversion) -> None:
+    photo = PHOTOS / "dog_155.jpg"
+    with (
+        Server(ServeOptions(package=resnet50.package, grpc_port=0, http_port=0)) as server,
+        window(browser, server) as opened,
+    ):
+        page = ready(opened)
+        page.set_input_files("#file", photo)
+        assert opened.classes() == expected(server, photo.read_bytes())
+        # Of 367 x 393 pixels the shorter side is brought to 256, and 224 x 224 are taken from the middle.
+        seen = page.locator("#boxes .outside").get_attribute("d")
+        assert seen is not None
+        left, top = map(float, re.findall(r"ZM([\d.]+) ([\d.]+)", seen)[0])
+        assert (left, top) == pytest.approx(((1 - 224 / 256) / 2 * 367, (393 - 224 / 256 * 367) / 2))
+        opened.check()

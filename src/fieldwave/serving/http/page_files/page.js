@@ -35,6 +35,7 @@ function showModel() {
   $("models").value = model.name;
   show($("chip"), Boolean(model.device));
   $("chip").textContent = device();
+  show($("openapi"), !about.keys);  // a link sends no key
   showWho();
   showExamples(about, model);
 }
