@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 __all__ = ["PERCENTILE_SECONDS", "SERIES_SECONDS", "Figures", "Recent"]
 
@@ -45,7 +45,7 @@ class _Second:
 
 
 class Figures:
-    """Counts by the second; an observation takes 1 us, and all of it at most some 100 kB.
+    """Counts by the second; an observation takes 1 us, and all of it less than 1 MB.
 
     Parameters:
         clock: seconds, as `time.monotonic`.
@@ -72,21 +72,25 @@ class Figures:
     def recent(self) -> Recent:
         """What has been seen until now."""
         with self._lock:
-            now = int(self._clock())
-            answered, refused = [0] * SERIES_SECONDS, [0] * SERIES_SECONDS
-            classes: Counter[int] = Counter()
-            for second in self._seconds:
-                age = now - second.number
-                if age < SERIES_SECONDS:
-                    answered[-1 - age], refused[-1 - age] = second.answered, second.refused
-                if age < PERCENTILE_SECONDS:
-                    classes += second.classes
+            now, seconds = int(self._clock()), list(self._seconds)
+            if seconds:  # the last alone still changes
+                seconds[-1] = replace(seconds[-1], classes=seconds[-1].classes.copy())
+        answered, refused = [0] * SERIES_SECONDS, [0] * SERIES_SECONDS
+        classes: Counter[int] = Counter()
+        for second in seconds:
+            age = now - second.number
+            if age < SERIES_SECONDS:
+                answered[-1 - age], refused[-1 - age] = second.answered, second.refused
+            if age < PERCENTILE_SECONDS:
+                classes.update(second.classes)
         return Recent(tuple(answered), tuple(refused), _percentile(classes, 0.5), _percentile(classes, 0.99))
 
     def _now(self) -> _Second:
         number = int(self._clock())
         if not self._seconds or self._seconds[-1].number != number:
             self._seconds.append(_Second(number))
+            if len(self._seconds) > PERCENTILE_SECONDS:
+                self._seconds[-1 - PERCENTILE_SECONDS].classes = Counter()  # another: somebody may read the one
         return self._seconds[-1]
 
 
