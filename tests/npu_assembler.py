@@ -117,9 +117,10 @@ class Program:
     def convolve(
         self, x: Tensor, y: Tensor, weights: np.ndarray[Any, Any], bias: np.ndarray[Any, Any],
         scale: np.ndarray[Any, Any], *, x_zero: int, y_zero: int, low: int = 0, high: int = 255,
-        **geometry: Any,
+        repeat: bool = False, **geometry: Any,
     ) -> dict[str, int]:  # fmt: skip
-        """CONV; weights [out, kernel height, kernel width, in]; returns the descriptor for further changes."""
+        """CONV; weights [out, kernel height, kernel width, in], for every block where they exceed the ring or
+        ``repeat`` says so; returns the descriptor for further changes."""
         configuration = self.configuration
         inputs, outputs = configuration.input_lanes, configuration.output_lanes
         words = x.words_per_pixel(configuration)
@@ -132,7 +133,7 @@ class Program:
         values = self._window(Opcode.CONV, x, y, rows, columns, pad_value=x_zero - 128, **geometry)
         values |= {"input_tiles": words, "steps": rows * columns * words}
         beats = values["steps"] * configuration.tile_beats
-        repeat = values["blocks"] > 1 and beats > configuration.ring_beats - configuration.burst_beats
+        repeat |= values["blocks"] > 1 and beats > configuration.ring_beats - configuration.burst_beats
         values["repeat"] = int(repeat)
 
         folded = bias.astype(np.int64) - (x_zero - 128) * weights.astype(np.int64).sum((1, 2, 3))

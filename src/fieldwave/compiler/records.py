@@ -37,6 +37,10 @@ class Records:
     compute: tuple[Fields, ...]
     transfer: tuple[Fields, ...]
 
+    def is_resident(self, configuration: Configuration) -> bool:
+        """Whether the weight ring holds the whole stream, so that it is read once for all runs."""
+        return self.header["stream_beats"] <= configuration.ring_beats
+
 
 def read_records(image: bytes, configuration: Configuration) -> Records:
     """Decode ``image``.

@@ -26,6 +26,8 @@ from fieldwave.package import Package
 
 __all__ = ["RtlDevice", "SimulatedCore"]
 
+START, KEEP = 1, 4
+"""Bits of register CONTROL."""
 DONE = 2
 """Bit of register STATUS."""
 WATCHDOG = 2_000_000_000
@@ -49,12 +51,17 @@ class SimulatedCore:
     counters: dict[str, int] | None = None
 
     def execute(self, memory: NDArray[np.uint8]) -> int:
-        """Run one program; see `Core.execute`. After an error the core is reset and works again."""
-        core = self.simulation
+        """Run one program; see `Core.execute`. After an error the core is reset and works again.
+
+        The program that ran last is started with KEEP: a stream that fits the weight ring is not read again.
+        """
+        core, base = self.simulation, self.memory.base
+        again = core.memory is memory
         core.attach(memory, self.memory)
-        core.write(Register.PROGRAM_LOW, self.memory.base & 0xFFFFFFFF)
-        core.write(Register.PROGRAM_HIGH, self.memory.base >> 32)
-        core.write(Register.CONTROL, 1)
+        if not again or core.read(Register.PROGRAM_LOW) | core.read(Register.PROGRAM_HIGH) << 32 != base:
+            core.write(Register.PROGRAM_LOW, base & 0xFFFFFFFF)
+            core.write(Register.PROGRAM_HIGH, base >> 32)
+        core.write(Register.CONTROL, START | KEEP if again else START)
         if not core.run(self.watchdog):
             core.reset()
             raise DeviceError(

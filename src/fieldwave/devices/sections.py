@@ -26,6 +26,9 @@ class Core(Protocol):
     def execute(self, memory: NDArray[np.uint8]) -> int:
         """Run the program at the start of ``memory``, in place; returns the clock cycles it took.
 
+        The same array again is the same program: nothing of it but its tensors may have changed, so that a core
+        may keep weights on the chip from one run to the next.
+
         Raises:
             DeviceError: the core stopped with an error, or did not stop.
         """

@@ -2,6 +2,10 @@
 
 A reset first lets the memory port drain, so that no burst is ever cut off; then one cycle clears the engine.
 ``start`` resets as well: it works after success, after an error and in the middle of a program.
+
+The weight ring's content outlives a reset. The supervisor knows whether it is the whole stream of the program that
+PROGRAM points to: from that program's end to the next start, reset, error or write of PROGRAM. Only then does a
+start with ``keep`` leave the stream unread.
 """
 
 from __future__ import annotations
@@ -59,6 +63,8 @@ class Npu(wiring.Component):
 
         # Supervisor.
         wanted, restart, busy, resetting = Signal(), Signal(), Signal(), Signal()
+        keep = Signal()  # was asked for
+        same, held = Signal(), Signal()  # PROGRAM is as it was at the start; the ring holds its stream
         with m.FSM():
             with m.State("IDLE"), m.If(wanted):
                 m.next = "DRAIN"
@@ -68,7 +74,7 @@ class Npu(wiring.Component):
                     m.next = "CLEAR"
             with m.State("CLEAR"):
                 m.d.comb += [port.drain.eq(1), resetting.eq(1), clear.eq(1)]
-                m.d.sync += wanted.eq(0)
+                m.d.sync += [wanted.eq(0), engine.kept.eq(held & keep), held.eq(0), same.eq(1)]
                 m.next = "IDLE"
                 with m.If(restart):
                     m.next = "START"
@@ -80,9 +86,14 @@ class Npu(wiring.Component):
                 with m.If(wanted):
                     m.next = "DRAIN"
                 with m.Elif(engine.done | engine.failed):
+                    m.d.sync += held.eq(engine.complete & same)
                     m.next = "IDLE"
+        with m.If(engine.failed):
+            m.d.sync += held.eq(0)
+        with m.If(registers.moved):
+            m.d.sync += [same.eq(0), held.eq(0)]
         with m.If(registers.start | registers.reset):
-            m.d.sync += [wanted.eq(1), restart.eq(registers.start)]
+            m.d.sync += [wanted.eq(1), restart.eq(registers.start), keep.eq(registers.keep)]
 
         # What the registers show.
         bus_address, bus_failed = Signal(32), engine.code.matches(ErrorCode.READ_BUS, ErrorCode.WRITE_BUS)

@@ -35,6 +35,8 @@ class Engine(wiring.Component):
 
     Members:
         start: read the header at offset 0 and begin.
+        kept: the weight ring still holds the program's whole stream; stable from ``start`` on.
+        complete: with ``done``: it does so now.
         done: both queues have ended and everything is in memory.
         read_bursts, beat, beat_valid: to and from memory, one per READERS.
         store_bursts, store_beat, writing: to memory.
@@ -53,6 +55,8 @@ class Engine(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
+                "kept": In(1),
+                "complete": Out(1),
                 "done": Out(1),
                 "read_bursts": Out(burst).array(len(READERS)),
                 "beat": In(configuration.port_bits),
@@ -172,6 +176,8 @@ class Engine(wiring.Component):
             weights.yielding.eq(dma.asking),
             weights.stream_offset.eq(header.stream_offset),
             weights.stream_beats.eq(header.stream_beats),
+            weights.kept.eq(self.kept),
+            self.complete.eq(weights.complete),
             dma.start.eq(transfer_queue.launch),
             dma.transfer.eq(transfer),
             transfer_queue.done.eq(dma.done),

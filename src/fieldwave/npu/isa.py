@@ -250,7 +250,9 @@ REGISTERS: dict[Register, tuple[str, str]] = {
     Register.FINGERPRINT_HIGH: ("read", "Bits 63:32 of the configuration's fingerprint."),
     Register.CONTROL: (
         "write",
-        "Bit 0 start: reset, then run the program; bit 1 reset: let the bus finish, then reset.",
+        "Bit 0 start: reset, then run the program; bit 1 reset: let the bus finish, then reset; bit 2 keep, with "
+        "start: the program and its stream are those of the last start. Where that run ended well, the stream has "
+        "no more than the ring's bytes and PROGRAM has not been written since, it is not read again.",
     ),
     Register.STATUS: ("read", "Bit 0 busy; bit 1 done; bit 2 error; bit 3 resetting."),
     Register.ERROR: (

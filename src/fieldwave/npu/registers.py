@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -46,7 +46,8 @@ class Registers(wiring.Component):
     Members:
         bus: the AXI4-Lite port.
         start, reset: one pulse each, from CONTROL.
-        program: address of the program's header.
+        keep: with ``start``: bit 2 was set, too.
+        program, moved: address of the program's header; one pulse when it is written.
         status, error, error_address, counters: what the read-only registers show.
         trace_queue, trace_index, trace_cycles: read port of the trace, two cycles later; bits 31:0 are the cycle
             of the start and 63:32 that of the end.
@@ -59,7 +60,9 @@ class Registers(wiring.Component):
                 "bus": In(axi4_lite()),
                 "start": Out(1),
                 "reset": Out(1),
+                "keep": Out(1),
                 "program": Out(64),
+                "moved": Out(1),
                 "status": In(4),
                 "error": In(32),
                 "error_address": In(32),
@@ -80,18 +83,18 @@ class Registers(wiring.Component):
             bus.awready.eq(write),
             bus.wready.eq(write),
         ]
-        m.d.sync += [self.start.eq(0), self.reset.eq(0)]
+        m.d.sync += [self.start.eq(0), self.reset.eq(0), self.moved.eq(0)]
         with m.If(bus.bready):
             m.d.sync += bus.bvalid.eq(0)
         with m.If(write):
             m.d.sync += bus.bvalid.eq(1)
             with m.Switch(bus.awaddr):
                 with m.Case(Register.CONTROL):
-                    m.d.sync += [self.start.eq(bus.wdata[0]), self.reset.eq(bus.wdata[1])]
+                    m.d.sync += Cat(self.start, self.reset, self.keep).eq(bus.wdata)
                 with m.Case(Register.PROGRAM_LOW):
-                    m.d.sync += self.program[:32].eq(bus.wdata)
+                    m.d.sync += [self.program[:32].eq(bus.wdata), self.moved.eq(1)]
                 with m.Case(Register.PROGRAM_HIGH):
-                    m.d.sync += self.program[32:].eq(bus.wdata)
+                    m.d.sync += [self.program[32:].eq(bus.wdata), self.moved.eq(1)]
 
         fingerprint = self.configuration.fingerprint
         values: dict[Register, Any] = {

@@ -13,6 +13,9 @@ a reader keeps the ring full, whatever descriptor is running, and a loader takes
 The ring is freed as the last block reads it. A tile of output channels whose weights exceed the ring is *repeated*
 in the stream, once per block, and freed at once.
 
+A stream no longer than the ring is never overwritten: after the run all of it is still there, from the first beat
+on, and a run of the same program need not read it again.
+
 The handshake with the array happens when a step's first vector is *issued*, before it has been read from
 activation memory; the weights' way to the array is one cycle shorter than the vector's. So ``tile_ready`` rises in
 the cycle in which the last beat leaves the ring, the next tile may leave in the cycle after ``tile_take``, and a
@@ -55,7 +58,9 @@ class WeightStream(wiring.Component):
     """Reader, ring and loader.
 
     Members:
-        stream_start, stream_offset, stream_beats: begin to read a program's stream.
+        stream_start, stream_offset, stream_beats: begin to read a program's stream; the latter two are stable.
+        kept: with ``stream_start``: the ring still holds all of it, read nothing.
+        complete: the ring holds the whole stream, and will when the program has ended.
         yielding: something else is urgent; have no more than YIELDING_BURSTS in flight.
         bursts, beat, beat_valid: to and from memory.
         start, compute: begin to load for a descriptor, stable while ``busy``: until all of it has left the ring.
@@ -74,6 +79,8 @@ class WeightStream(wiring.Component):
                 "stream_start": In(1),
                 "stream_offset": In(32),
                 "stream_beats": In(32),
+                "kept": In(1),
+                "complete": Out(1),
                 "yielding": In(1),
                 "bursts": Out(stream.Signature(burst_layout(configuration))),
                 "beat": In(configuration.port_bits),
@@ -107,7 +114,7 @@ class WeightStream(wiring.Component):
         m.submodules.reader = reader = Bursts(configuration)
         room, few, asking = Signal(), Signal(), Signal()
         m.d.comb += [
-            reader.start.eq(self.stream_start),
+            reader.start.eq(self.stream_start & ~self.kept),
             reader.offset.eq(self.stream_offset),
             reader.rows.eq(1),
             reader.row_beats.eq(self.stream_beats),
@@ -125,6 +132,9 @@ class WeightStream(wiring.Component):
             m.d.sync += reserved.eq(reserved + self.bursts.payload.beats)
         with m.If(self.beat_valid):
             m.d.sync += written.eq(written + 1)
+        with m.If(self.stream_start & self.kept):
+            m.d.sync += [reserved.eq(self.stream_beats), written.eq(self.stream_beats)]
+        m.d.comb += self.complete.eq((written == self.stream_beats) & (written <= depth))
 
         # The loader: which beat leaves the ring in this cycle, and what it is.
         leave_table, leave_scales, leave_parameters, leave_weights = (Signal() for _ in range(4))

@@ -39,7 +39,7 @@ class Queue:
 
 
 class Engine:
-    """Runs one program.
+    """Runs one program; ``kept``: with its whole weight stream in the ring.
 
     Attributes:
         compute, transfer: the queues, with the cycles of their descriptors.
@@ -47,8 +47,11 @@ class Engine:
         cycles: from start to done.
     """
 
-    def __init__(self, records: Records, configuration: Configuration, memory: Memory) -> None:
+    def __init__(
+        self, records: Records, configuration: Configuration, memory: Memory, *, kept: bool = False
+    ) -> None:
         delays = delays_of(configuration)
+        self._kept = kept
         self._records, self._configuration, self._clock = records, configuration, Clock()
         self.port = Port(self._clock, configuration, memory)
         self.ring = Ring(self._clock, self.port, configuration, delays)
@@ -70,7 +73,10 @@ class Engine:
         header = self._records.header
         self._clock.start(self._compute())
         self._clock.start(self._transfer())
-        self._clock.start(self.ring.read(header["stream_offset"], header["stream_beats"]))
+        if self._kept:
+            self.ring.hold(header["stream_beats"])
+        else:
+            self._clock.start(self.ring.read(header["stream_offset"], header["stream_beats"]))
 
     def _fetch(self, reader: int) -> Generator[Wait, None, float]:
         """One record; returns the cycle in which it is there."""

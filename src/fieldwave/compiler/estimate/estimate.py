@@ -30,18 +30,31 @@ Labels = tuple[Sequence[str], Sequence[str]]
 
 
 def estimate_image(
-    image: bytes, configuration: Configuration, memory: Memory | None = None, labels: Labels | None = None
+    image: bytes,
+    configuration: Configuration,
+    memory: Memory | None = None,
+    labels: Labels | None = None,
+    *,
+    kept: bool = False,
 ) -> Timeline:
     """The timeline of one run of ``image``.
 
     Args:
         memory: what is behind the memory port.
         labels: of the descriptors of the compute and the transfer queue; their numbers, where there are none.
+        kept: the weight ring still holds the whole stream, from the run before.
 
     Raises:
-        DeviceError: the image is no program for ``configuration``, or its queues wait for each other for ever.
+        DeviceError: the image is no program for ``configuration``, its queues wait for each other for ever, or its
+            stream is kept and does not fit the ring.
     """
-    engine = Engine(read_records(image, configuration), configuration, memory or Memory())
+    records = read_records(image, configuration)
+    if kept and not records.is_resident(configuration):
+        raise DeviceError(
+            f"the program's weight stream has {records.header['stream_beats'] * configuration.port_bytes} bytes, "
+            f"the ring {configuration.ring_bytes}: it cannot be kept from one run to the next"
+        )
+    engine = Engine(records, configuration, memory or Memory(), kept=kept)
     engine.run()
     for queue, name, other in (
         (engine.compute, "compute", engine.transfer),
@@ -54,7 +67,7 @@ def estimate_image(
             )
     compute, transfer = labels or ((), ())
     spans = (
-        *_spans(engine.compute, "compute", compute, configuration, engine.runs),
+        *_spans(engine.compute, "compute", compute, configuration, engine.runs, kept=kept),
         *_spans(engine.transfer, "transfer", transfer, configuration, None),
     )
     waits = {cause: sum(span.waits.get(cause, 0) for span in spans) for cause in _waits(Run(0), 0, 0, 0)}
@@ -77,11 +90,13 @@ def _spans(
     labels: Sequence[str],
     configuration: Configuration,
     runs: Sequence[Run] | None,
+    *,
+    kept: bool = False,
 ) -> list[Span]:
     spans = []
     for number, fields in enumerate(queue.descriptors):
         start, end = round(queue.starts[number]), round(queue.ends[number]) + 1
-        moved = _moved(fields, configuration)
+        moved = 0 if kept else _moved(fields, configuration)
         vectors = vectors_of(fields) if runs else 0
         spans.append(
             Span(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from fieldwave.compiler.compiler import Compiled
 from fieldwave.compiler.estimate.energy import Energy, energy_of
@@ -23,7 +24,8 @@ class NetworkEstimate:
     Attributes:
         network, configuration: what, and on what.
         memory: what is behind the memory port.
-        timelines: of the NPU's sections, in order.
+        timelines: of the NPU's sections, in order; of a first run, to which the weight ring is empty.
+        later: of a run after another one of the same network, where the ring still holds all its weights.
         host_sections: how many sections run on the host; their time depends on it and is not in here.
         macs, npu_macs: multiply-accumulates of the network, and those on the NPU.
         energy: of the NPU.
@@ -37,6 +39,12 @@ class NetworkEstimate:
     macs: int
     npu_macs: int
     energy: Energy
+    later: tuple[Timeline, ...] = ()
+
+    @property
+    def later_cycles(self) -> int:
+        """Of all NPU sections in every run but the first."""
+        return sum(timeline.cycles for timeline in self.later or self.timelines)
 
     @property
     def cycles(self) -> int:
@@ -72,11 +80,15 @@ def estimate_network(
 ) -> NetworkEstimate:
     """Estimate every NPU section of a compiled network; see `estimate_image`."""
     memory = memory or Memory()
-    timelines, energy = [], Energy(0, 0, 0, 0, 0)
+    timelines, later, energy = [], [], Energy(0, 0, 0, 0, 0)
     for image in compiled.images:
         labels = tuple([task.label for task in image.tasks if task.queue == queue] for queue in QUEUES)
-        timelines.append(estimate_image(image.data, configuration, memory, (labels[0], labels[1])))
-        energy += energy_of(read_records(image.data, configuration), configuration)
+        estimated = partial(estimate_image, image.data, configuration, memory, (labels[0], labels[1]))
+        records = read_records(image.data, configuration)
+        timelines.append(estimated())
+        if len(compiled.images) == 1 and records.is_resident(configuration):  # sections would evict one another
+            later.append(estimated(kept=True))
+        energy += energy_of(records, configuration)
     sections = compiled.program.sections
     on_npu = {node.name for section in compiled.sections if section.side == "npu" for node in section.nodes}
     return NetworkEstimate(
@@ -88,6 +100,7 @@ def estimate_network(
         macs=sum(compiled.macs.values()),
         npu_macs=sum(count for name, count in compiled.macs.items() if name in on_npu),
         energy=energy,
+        later=tuple(later),
     )
 
 

@@ -69,6 +69,14 @@ class Ring:
                 self._clock.happen(more)
             yield self._clock.now + 1
 
+    def hold(self, beats: int) -> None:
+        """The whole stream is there from now on, as the run before left it."""
+        self._asked = beats
+        self._ends.append(beats)
+        self._firsts.append(self._clock.now)
+        self._lasts.append(self._clock.now)
+        self.level.append((self._clock.now, beats))
+
     def _freed_by_now(self) -> int:
         now = self._clock.now - 1 - self._delays.late
         while self._frees and self._frees[0][3] <= now:

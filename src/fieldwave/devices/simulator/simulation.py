@@ -49,6 +49,10 @@ class _Settings(ctypes.Structure):
 class Simulation:
     """One simulated core; the memory behind it is a numpy buffer of the caller, used in place.
 
+    Attributes:
+        configuration: of the core.
+        memory: the buffer that is attached.
+
     Raises:
         MissingExtraError, DeviceError: see :func:`build_simulator`.
     """
@@ -59,7 +63,7 @@ class Simulation:
         self.configuration = configuration
         self._library = _load(build_simulator(configuration, progress=progress))
         self._model = self._library.simulation_new()
-        self._memory: NDArray[np.uint8] | None = None
+        self.memory: NDArray[np.uint8] | None = None
 
     def attach(self, memory: NDArray[np.uint8], model: MemoryModel | None = None) -> None:
         """Put ``memory``, a contiguous vector of bytes, behind the memory port, and behave like ``model``."""
@@ -77,7 +81,7 @@ class Simulation:
             model.silent,
         )
         assert len(astuple(model)) == len(settings._fields_)
-        self._memory = memory  # the library holds a pointer into it
+        self.memory = memory  # the library holds a pointer into it
         self._library.simulation_memory(self._model, memory.ctypes.data, memory.size, ctypes.byref(settings))
 
     def write(self, register: int, value: int) -> None:
