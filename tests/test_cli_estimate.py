@@ -46,6 +46,20 @@ def test_the_table_says_where_the_time_goes() -> None:
     assert "fieldwave report rn50.zip --npu tiny --clock 62.5 --latency 30 --html report.html" in result.stderr
 
 
+def test_weights_that_stay_in_the_ring_are_told() -> None:
+    tiny, sim16 = json.loads(run("estimate", "digits", "--npu", "tiny", "--npu", "sim16", "--json").stdout)
+    assert not tiny["resident"] and tiny["later_cycles"] == tiny["cycles"]
+    assert sim16["resident"] and sim16["later_cycles"] < sim16["cycles"]
+    assert sim16["later_milliseconds"] == pytest.approx(sim16["later_cycles"] / 200e3)
+    result = run("estimate", "digits", "--npu", "tiny", "--npu", "sim16")
+    (line,) = (line for line in result.stderr.splitlines() if "from the second image on" in line)
+    milliseconds = f"{sim16['later_milliseconds']:.3f}"
+    assert line.startswith(
+        f"sim16: the weight ring holds all weights; {milliseconds} ms from the second image on, "
+    )
+    assert line.endswith(" kB read")
+
+
 def test_a_wrong_name_is_one_line() -> None:
     result = run("estimate", "digits", "--npu", "huge")
     assert result.exit_code == 1

@@ -21,8 +21,12 @@ def test_configurations_fit_the_part_of_their_name(name: str, target: str) -> No
     assert fits(configuration(name), part(target)), resources(configuration(name), part(target))
 
 
-def test_every_part_with_a_configuration_was_looked_at() -> None:
+def test_every_configuration_is_for_a_part() -> None:
+    """Those of parts are named after them; the others are for tests and simulation, and fit some card, too."""
     assert {"ecp5-85f", "zcu104", "kv260", "arria10-1150", "u250"} <= set(PARTS) & set(CONFIGURATIONS)
+    for name in CONFIGURATIONS:
+        if not name.startswith(tuple(PARTS)):
+            assert any(fits(configuration(name), one) for one in PARTS.values()), name
 
 
 def test_what_is_too_large_does_not_fit() -> None:
@@ -51,6 +55,14 @@ def test_memories_are_those_of_the_configuration() -> None:
     assert memories(tiny)[:3] == [(8192, 64), (8192, 64), (2048, 64)]
     total = sum(depth * width for depth, width in memories(tiny)) // 8
     assert resources(tiny, part("u250")).memory_bytes == total >= sum(tiny.bank_bytes) + tiny.ring_bytes
+
+
+def test_every_pixel_lane_has_a_copy_of_the_banks_in_parts() -> None:
+    four = configuration("u250x4")
+    assert memories(four)[0] == (four.ring_beats, 4096)
+    assert memories(four)[1:33] == [(16384 // 4, 512)] * 16 + [(12288 // 4, 512)] * 16
+    assert resources(four, part("u250")).blocks[0] == 1280  # all of them: 1024 are the ring
+    assert not fits(replace(four, bank_bytes=(2048 << 10, 4096 << 10)), part("u250"))
 
 
 def test_unknown_parts_are_named() -> None:

@@ -87,6 +87,12 @@ def estimate(
         shares = {cause: cycles / estimated.cycles for cause, cycles in estimated.waits.items() if cycles}
         lost = ", ".join(f"{cause} {100 * share:.1f} %" for cause, share in shares.items())
         output.note(f"{name}: lost to {lost}")
+        if estimated.later:
+            milliseconds = 1e-3 * estimated.later_cycles / clock
+            output.note(
+                f"{name}: the weight ring holds all weights; {milliseconds:.3f} ms from the second image on, "
+                f"{output.size(sum(one.bytes_read for one in estimated.later))} read"
+            )
     where = model if network.package else "rn50.zip"
     given = {
         "--clock": (clock, CLOCK_MHZ),
@@ -124,6 +130,9 @@ def facts(one: NetworkEstimate, clock: float, bandwidth: float) -> dict[str, Any
         "waits": one.waits,
         "bytes_read": one.bytes_read,
         "bytes_written": one.bytes_written,
+        "resident": bool(one.later),
+        "later_cycles": one.later_cycles,
+        "later_milliseconds": 1e-3 * one.later_cycles / clock,
         "multipliers": one.configuration.multipliers,
         "block_memory_bytes": sum(depth * width for depth, width in memories(one.configuration)) // 8,
         "energy": {**asdict(one.energy), "microjoules": one.energy.microjoules},

@@ -14,6 +14,7 @@ from fieldwave.npu import isa
 __all__ = ["CONFIGURATIONS", "Configuration", "configuration"]
 
 KIB = 1024
+MIB = 1024 * KIB
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Configuration:
         input_lanes: channels of one activation word, and rows of the array.
         output_lanes: output channels computed at once; divides ``input_lanes``.
         bank_bytes: size of each of the two activation banks, in bytes.
-        ring_bytes: size of the weight ring, in bytes; a power of two beats.
+        ring_bytes: size of the weight ring, in bytes; a power of two beats. A network whose weights it holds reads
+            them once, and not again for the images after the first.
         port_bytes: width of the memory port (AXI4 data bus), in bytes. More than 128, the widest bus of AXI4, is
             for cards whose memory has many channels (HBM): buses side by side that are addressed as one.
         requantizer_lanes: accumulators requantized per cycle; divides ``output_lanes``.
@@ -163,15 +165,12 @@ CONFIGURATIONS: dict[str, Configuration] = {
     "kv260": Configuration(64, 32, (416 * KIB, 928 * KIB), 512 * KIB, 64, 32, prescale_words=16),
     # Intel Arria 10 GX 1150: two 18 x 19 multipliers per DSP block.
     "arria10-1150": Configuration(64, 32, (512 * KIB, 1024 * KIB), 512 * KIB, 64, 32, prescale_words=16),
-    # AMD Alveo U250: one of several arrays, or two or four pixels at once. Those take what its four memory
-    # channels deliver together, and twice that: for weights that stay on the card, or memory with more channels.
+    # AMD Alveo U250: one of several arrays, or two or four pixels at once. Those have a ring for all weights of
+    # ResNet-50 (26 MB) and ports as wide as their arrays need: the ring keeps up with four pixels, the card's four
+    # memory channels, 256 bytes a cycle, do not.
     "u250": Configuration(64, 64, (512 * KIB, 1024 * KIB), 1024 * KIB, 128, 64, prescale_words=16),
-    "u250x2": Configuration(
-        64, 64, (1024 * KIB, 2048 * KIB), 1024 * KIB, 256, 64, pixel_lanes=2, prescale_words=16
-    ),
-    "u250x4": Configuration(
-        64, 64, (1024 * KIB, 2048 * KIB), 2048 * KIB, 512, 64, pixel_lanes=4, prescale_words=16
-    ),
+    "u250x2": Configuration(64, 64, (768 * KIB, 1024 * KIB), 32 * MIB, 256, 64, pixel_lanes=2, prescale_words=16),
+    "u250x4": Configuration(64, 64, (768 * KIB, 1024 * KIB), 32 * MIB, 512, 64, pixel_lanes=4, prescale_words=16),
 }
 
 

@@ -36,7 +36,8 @@ def memories(configuration: Configuration) -> list[tuple[int, int]]:
     """Depth and width in bits of every memory that is made of blocks, the largest first."""
     c, lanes = configuration, configuration.pixel_lanes
     result = c.output_lanes * ACCUMULATOR_BITS + RESULT_FLAGS
-    found = [(words, c.input_lanes * 8) for words in c.bank_words] * lanes
+    # Each lane has a copy of the banks, each copy as many parts.
+    found = [(-(-words // lanes), c.input_lanes * 8) for words in c.bank_words] * lanes * lanes
     found += [(c.ring_beats, c.port_bits), (TRACE_ENTRIES, 64), (TRACE_ENTRIES, 64)]
     found += [(c.block_pixels, result)] * 2 * lanes  # the sums, and the queue behind them
     if c.lookup:
