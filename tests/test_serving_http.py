@@ -399,13 +399,13 @@ def test_metrics_count_calls_images_and_the_device_s_work() -> None:
         found = metrics(server)
         assert found['fieldwave_requests_total{code="OK",protocol="rest_predict"}'] == 1
         assert found['fieldwave_requests_total{code="INVALID_ARGUMENT",protocol="rest_predict"}'] == 1
-        assert found["fieldwave_images_total"] == 2
+        assert found['fieldwave_images_total{model="affine"}'] == 2
         assert found["fieldwave_device_images_total"] == 2  # runs of this device, the warm-up among them
         assert found["fieldwave_device_healthy"] == 1
         assert found["fieldwave_in_hand"] == found["fieldwave_waiting"] == 0
         for stage in ("decode", "queue", "device", "encode"):
-            assert found[f'fieldwave_stage_seconds_count{{stage="{stage}"}}'] == 1
-            assert found[f'fieldwave_stage_seconds_sum{{stage="{stage}"}}'] > 0
+            assert found[f'fieldwave_stage_seconds_count{{model="affine",stage="{stage}"}}'] == 1
+            assert found[f'fieldwave_stage_seconds_sum{{model="affine",stage="{stage}"}}'] > 0
         assert found['fieldwave_request_seconds_count{protocol="rest_predict"}'] == 1
         assert found["process_resident_memory_bytes"] > 1e6
         (built,) = (name for name in found if name.startswith("fieldwave_build_info"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -101,6 +102,12 @@ def test_so_it_is_in_every_protocol(server: Server) -> None:
     assert "/v1/models/three:predict" in ask(server, "/openapi.json")[1]["paths"]
     text = ask(server, "/metrics")[1].decode()
     assert text.count("fieldwave_build_info{") == 3
+    for name in ("one", "two", "three"):
+        [images] = re.findall(rf'^fieldwave_images_total{{model="{name}"}} (\S+)$', text, re.MULTILINE)
+        for stage in ("decode", "queue", "device", "encode"):
+            series = rf'^fieldwave_stage_seconds_count{{model="{name}",stage="{stage}"}} (\S+)$'
+            assert re.findall(series, text, re.MULTILINE) == [images]  # one image in each request
+        assert float(images) > 0
 
 
 def test_another_name_is_refused_with_those_that_there_are(server: Server) -> None:

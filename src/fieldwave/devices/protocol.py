@@ -28,6 +28,7 @@ class Counters:
         cycles: clock cycles of the NPU, or None where there is none.
         macs: multiply-accumulates that the networks asked of the NPU, or None where there is none.
         multipliers: multiply-accumulates that the NPU can do in a cycle, or None where there is none.
+        bytes_read, bytes_written: between the NPU and its memory, or None where that is not counted.
     """
 
     images: int
@@ -35,6 +36,8 @@ class Counters:
     cycles: int | None = None
     macs: int | None = None
     multipliers: int | None = None
+    bytes_read: int | None = None
+    bytes_written: int | None = None
 
     @property
     def utilisation(self) -> float | None:

@@ -43,12 +43,14 @@ class SimulatedCore:
         memory: how the memory behind it behaves.
         watchdog: cycles after which a program is given up.
         counters: of the last program, by name.
+        beats: words that have been read from the memory and written to it, of all programs.
     """
 
     simulation: Simulation
     memory: MemoryModel
     watchdog: int = WATCHDOG
     counters: dict[str, int] | None = None
+    beats: tuple[int, int] = (0, 0)
 
     def execute(self, memory: NDArray[np.uint8]) -> int:
         """Run one program; see `Core.execute`. After an error the core is reset and works again.
@@ -72,6 +74,8 @@ class SimulatedCore:
             core.reset()
             raise DeviceError(text)
         self.counters = core.counters()
+        read, written = self.beats
+        self.beats = read + self.counters["read_beats"], written + self.counters["write_beats"]
         return self.counters["cycles"]
 
 
@@ -103,7 +107,7 @@ class RtlDevice:
         self._package: Package | None = None
         self._network: Network | None = None
         self._tracing: Network | None = None
-        self._counters = Counters(0, 0.0, 0, 0, self.configuration.multipliers)
+        self._counters = Counters(0, 0.0, 0, 0, self.configuration.multipliers, 0, 0)
 
     def open(self) -> None:
         """Become the owner; builds the simulator where it is not in the cache. See `Device.open`.
@@ -209,7 +213,7 @@ class RtlDevice:
         except BaseException:
             self._ownership.release()
             raise
-        self._counters = Counters(0, 0.0, 0, 0, self.configuration.multipliers)
+        self._counters = Counters(0, 0.0, 0, 0, self.configuration.multipliers, 0, 0)
 
     def _stored(self, package: Package) -> Program | None:
         """The package's program for this configuration.
@@ -247,7 +251,8 @@ class RtlDevice:
         return self._package, self._network
 
     def _timed(self, network: Network, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        start = time.perf_counter()
+        word = self.configuration.port_bytes
+        core, start = self._opened(), time.perf_counter()
         tensors, cycles = network.run(inputs)
         seconds, before = time.perf_counter() - start, self._counters
         self._counters = replace(
@@ -256,6 +261,8 @@ class RtlDevice:
             busy_seconds=before.busy_seconds + seconds,
             cycles=(before.cycles or 0) + cycles,
             macs=(before.macs or 0) + network.macs,
+            bytes_read=core.beats[0] * word,
+            bytes_written=core.beats[1] * word,
         )
         return tensors
 

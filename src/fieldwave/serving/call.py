@@ -51,14 +51,11 @@ class GrpcCall:
         self.timings = Timings()
 
     def answer(self) -> None:
-        """Put what the client asked for beside the answer: its request's id, and where the time went."""
-        trailing = []
-        if REQUEST_ID_KEY in self.metadata:
-            trailing.append((REQUEST_ID_KEY, self.request_id))
-        if TIMINGS_KEY in self.metadata:
-            trailing.append((TIMINGS_KEY, self.timings.header()))
-        if trailing:
-            self.context.set_trailing_metadata(trailing)
+        """Put what the client asked for beside the answer or the refusal: the id, and where the time went."""
+        timed = TIMINGS_KEY in self.metadata
+        if timed or REQUEST_ID_KEY in self.metadata:
+            times = ((TIMINGS_KEY, self.timings.header()),) * timed
+            self.context.set_trailing_metadata(((REQUEST_ID_KEY, self.request_id), *times))
 
 
 def request_id(given: object) -> str:

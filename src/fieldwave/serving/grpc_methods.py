@@ -46,7 +46,6 @@ class GrpcMethods:
             data = self._request(requests, call)
             result = answer(data, call)
             took(protocol, time.perf_counter() - call.begin)
-            call.answer()
             return result
 
         return self._handler(protocol, method)
@@ -82,8 +81,10 @@ class GrpcMethods:
                 code, text = status_of(error, call.request_id)
             else:
                 self.answered(protocol, "OK", call, time.perf_counter() - call.begin)
+                call.answer()
                 return data
             self.answered(protocol, code.name, call, time.perf_counter() - call.begin, text)
+            call.answer()
             context.abort(code, text)
             raise AssertionError("abort returned")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from functools import cache
+from typing import Any, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
@@ -25,6 +26,9 @@ _SECONDS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5,
 
 _PREDICTIONS = frozenset({"predict", "infer", "rest_predict", "rest_infer", "rest_read"})
 _NOT_MADE = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL"})
+
+
+_Observe: TypeAlias = Callable[[float], None]
 
 
 class Metrics:
@@ -49,10 +53,17 @@ class Metrics:
             **common,
         )
         stages = Histogram(
-            "stage_seconds", "Where the time of a prediction went.", ("stage",), buckets=_SECONDS, **common
+            "stage_seconds", "Where the time of a prediction went.", ("stage", "model"), buckets=_SECONDS, **common
         )
-        self._stages = [(stage, stages.labels(stage).observe) for stage in STAGES]
-        self._images = Counter("images", "Images predicted.", **common)
+        images = Counter("images", "Images predicted.", ("model",), **common)
+
+        @cache
+        def observers(
+            model: str,
+        ) -> tuple[Callable[[float], None], tuple[tuple[str, Callable[[float], None]], ...]]:
+            return images.labels(model).inc, tuple((each, stages.labels(each, model).observe) for each in STAGES)
+
+        self._observers = observers
         self._healthy = Gauge("device_healthy", "1 if the device answered its last run, else 0.", **common)
         self._info = Gauge(
             "build_info",
@@ -69,6 +80,7 @@ class Metrics:
         self._info.clear()
         for each in models:
             self._info.labels(__version__, *each).set(1)
+            self._observers(each[0])  # at nought from the beginning: a rate needs where it began
 
     def watch(
         self, *, in_hand: Callable[[], int], waiting: Callable[[], int], counters: Callable[[], Counters | None]
@@ -95,11 +107,12 @@ class Metrics:
         self._seconds.labels(protocol).observe(seconds)
         self.figures.took(seconds)
 
-    def predicted(self, timings: Timings, images: int) -> None:
-        """A prediction has been made."""
-        for stage, observe in self._stages:
+    def predicted(self, model: str, timings: Timings, images: int) -> None:
+        """A prediction has been made by the model of that name."""
+        count, stages = self._observers(model)
+        count(images)
+        for stage, observe in stages:
             observe(getattr(timings, stage))
-        self._images.inc(images)
 
     def healthy(self, healthy: bool) -> None:
         """Whether the device answers."""
@@ -139,6 +152,10 @@ class _DeviceCollector:
             yield _counter("device_cycles", "Clock cycles of the NPU in runs.", counters.cycles)
         if counters.macs is not None:
             yield _counter("device_macs", "Multiply-accumulates that the networks asked of it.", counters.macs)
+        if counters.bytes_read is not None:
+            yield _counter("device_bytes_read", "Bytes that the NPU has read from memory.", counters.bytes_read)
+        if counters.bytes_written is not None:
+            yield _counter("device_bytes_written", "Bytes that it has written there.", counters.bytes_written)
 
 
 def _counter(name: str, text: str, value: float) -> CounterMetricFamily:

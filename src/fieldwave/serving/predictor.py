@@ -128,5 +128,5 @@ class Predictor:
             begin = time.perf_counter()
             answer = encode(results, prediction, signature)
             timings.encode += time.perf_counter() - begin
-            self._metrics.predicted(timings, prediction.images)
+            self._metrics.predicted(signature.model, timings, prediction.images)
             return answer
