@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import time
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from fieldwave.keys import Keys, write_keys
+from fieldwave.package import Package
 from fieldwave.serving import ServeOptions, Server
 from fieldwave.version import __version__
 from tests.served import SCORES, Affine, affine, package, pixels, png, png_header, serving
@@ -142,6 +145,38 @@ def test_what_is_no_image_is_refused() -> None:
         status, said, _ = ask(server, READ, b"0" * 2001)
         assert (status, said) == (413, {"error": "the body is larger than 2000 bytes"})
         assert ask(server, "/fieldwave/models/other/read", b"")[0] == 404
+
+
+def test_a_service_that_is_not_ready_says_what_it_waits_for() -> None:
+    class Slow(Affine):
+        go_on = threading.Event()
+
+        def load(self, loaded: Package) -> None:
+            assert self.go_on.wait(10)
+            super().load(loaded)
+
+    server = Server(ServeOptions(package=package(), grpc_port=0, http_port=0), Slow())
+    starting = threading.Thread(target=server.start)
+    starting.start()
+    try:
+        while not server.http_port:
+            time.sleep(0.001)
+        while ask(server, "/fieldwave/figures")[1]["state"] != "programming":
+            time.sleep(0.001)
+        _, figures, _ = ask(server, "/fieldwave/figures")
+        assert (figures["device"], figures["in_hand"], figures["p50_milliseconds"]) == (None, 0, None)
+        (model,) = ask(server, "/fieldwave/service")[1]["models"]
+        assert (model["state"], model["device"], model["npu"], model["exact"]) == ("programming", "", None, None)
+        assert ask(server, READ, png(pixels()[0]))[0] == 503
+        assert get(server, "/")[0] == 200
+    finally:
+        Slow.go_on.set()
+        starting.join()
+    try:
+        assert ask(server, "/fieldwave/figures")[1]["state"] == "serving"
+        assert ask(server, READ, png(pixels()[0]))[0] == 200
+    finally:
+        server.stop(0)
 
 
 def test_a_network_without_images_says_what_it_takes() -> None:
