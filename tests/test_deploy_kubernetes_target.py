@@ -444,7 +444,7 @@ def test_an_image_is_pushed_to_where_the_cluster_can_pull_it(
 def test_a_device_that_there_is_not_is_told_before_anything_is_done(
     cluster: Cluster, target: KubernetesTarget
 ) -> None:
-    with pytest.raises(NotFoundError, match=r"^no device 'gpu'; there are: cpu, rtl, rtl:NPU$"):
+    with pytest.raises(NotFoundError, match=r"^no device 'gpu'; there are: cpu, rtl, rtl:NPU, board:PORT$"):
         target.deploy(GOOD, "digits", device="gpu")
     target.deploy(GOOD, "digits")
     with pytest.raises(NotFoundError, match=r"^no device 'gpu'; "):

@@ -27,12 +27,12 @@ def test_an_opened_device() -> None:
 
 
 @pytest.mark.parametrize("make", [create_device, open_device])
-@pytest.mark.parametrize("name", ["gpu", "cpu:tiny", "cpu:", "gpu:tiny", ""])
+@pytest.mark.parametrize("name", ["gpu", "cpu:tiny", "cpu:", "gpu:tiny", "board", ""])
 def test_an_unknown_name_lists_the_names(make: Callable[[str], object], name: str) -> None:
     with pytest.raises(NotFoundError) as error:
         make(name)
-    assert device_names() == ("cpu", "rtl")
-    assert str(error.value) == f"no device {name!r}; there are: cpu, rtl, rtl:NPU"
+    assert device_names() == ("cpu", "rtl", "board")
+    assert str(error.value) == f"no device {name!r}; there are: cpu, rtl, rtl:NPU, board:PORT"
 
 
 def test_the_rtl_device_takes_an_npu_behind_a_colon() -> None:

@@ -16,7 +16,8 @@
      ├── StorageError (OSError)         a file could not be written; nothing half-written stays
      ├── MissingExtraError (ImportError)  an optional dependency is not installed
      ├── DeviceError (RuntimeError)     the device failed
-     │    └── DeviceBusyError           the device has an owner already
+     │    ├── DeviceBusyError           the device has an owner already
+     │    └── DeviceLostError           the device has been unplugged, or does not answer any more
      ├── HostError (ConnectionError)    another machine cannot be reached, refuses us, or lacks what is needed
      ├── ServiceError (RuntimeError)    a service did not start, or a call to it failed
      └── JobError (RuntimeError)        a job did not start, did not succeed, or does not end
@@ -32,6 +33,7 @@ __all__ = [
     "ConflictError",
     "DeviceBusyError",
     "DeviceError",
+    "DeviceLostError",
     "FieldwaveError",
     "HostError",
     "ImageError",
@@ -110,6 +112,10 @@ class DeviceError(FieldwaveError, RuntimeError):
 
 class DeviceBusyError(DeviceError):
     """The device has an owner already."""
+
+
+class DeviceLostError(DeviceError):
+    """The device has been unplugged, or does not answer any more; it has to be opened again."""
 
 
 class HostError(FieldwaveError, ConnectionError):

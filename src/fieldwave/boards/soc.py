@@ -14,6 +14,7 @@ from typing import Any
 
 from litedram.frontend.axi import LiteDRAMAXI2Native
 from litex.gen import LiteXModule
+from litex.soc.cores.uart import UARTBone
 from litex.soc.integration.soc import SoCRegion
 from litex.soc.interconnect.axi import AXIInterface, AXILiteInterface
 from litex.soc.interconnect.csr import CSRStatus
@@ -89,9 +90,15 @@ def add_host_link(soc: Any, kind: str, **options: Any) -> None:
     """A bridge to the host, and the witness of what it does.
 
     Args:
-        kind: ``"uart"``, whose options are those of LiteX's `add_uartbone`, or ``"etherbone"`` (`add_etherbone`).
+        kind: ``"uart"`` or ``"etherbone"``.
+        options: of LiteX's `add_uartbone`, or a ``phy`` that takes the place of a UART's; of `add_etherbone`.
     """
-    if kind == "uart":
+    if "phy" in options and kind == "uart":
+        soc.bridge_phy = options["phy"]
+        soc.bridge = UARTBone(soc.bridge_phy, soc.sys_clk_freq, address_width=soc.bus.address_width)
+        soc.bus.add_master("bridge", soc.bridge.wishbone)
+        bus = soc.bridge.wishbone
+    elif kind == "uart":
         soc.add_uartbone(name="bridge", **options)
         bus = soc.bridge.wishbone
     else:

