@@ -63,7 +63,7 @@ def test_the_digits_network_gives_the_bytes_of_the_processor(
     before = device.counters()
     ours = device.run(inputs)
     after = device.counters()
-    assert (after.bytes_read or 0) > (before.bytes_read or 0) > 0
+    assert (after.bytes_read or 0) > (before.bytes_read or 0)
     assert (after.bytes_written or 0) - (before.bytes_written or 0) > 0
     with CpuDevice() as cpu:
         cpu.load(digits.package)

@@ -24,7 +24,9 @@ def test_every_metric_is_in_the_document_and_the_other_way_round() -> None:
     named = set(re.findall(r"`(fieldwave_\w+)`", table))
     named |= {f"fieldwave_device{rest}" for rest in re.findall(r"`(_\w+)`", table)}
     # Of devices with a clock alone.
-    assert named - found == {"fieldwave_device_cycles_total", "fieldwave_device_macs_total"}
+    assert named - found == {
+        f"fieldwave_device_{name}_total" for name in ("cycles", "macs", "bytes_read", "bytes_written")
+    }
     assert found <= named
 
 
@@ -36,4 +38,8 @@ def test_the_answer_in_the_document_is_the_service_s(digits: Conversion) -> None
 
 
 def test_a_series_of_metrics_begins_empty() -> None:
-    assert b"fieldwave_images_total 0.0" in Metrics().exposition()
+    metrics = Metrics()
+    metrics.describe([("digits", "cpu", "sha256:0")])
+    text = metrics.exposition()
+    assert b'fieldwave_images_total{model="digits"} 0.0' in text
+    assert b'fieldwave_stage_seconds_count{model="digits",stage="queue"} 0.0' in text
