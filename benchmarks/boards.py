@@ -105,7 +105,7 @@ def table(kept: dict[str, Any]) -> str:
         array = " x ".join(str(lanes) for lanes in one["array"] if lanes > 1)
         blocks = ", ".join(f"{used} of {there} {name}" for name, (used, there) in one["blocks"].items())
         where = f"{one['part']}, `{one['board']}`" if one["board"] else one["part"]
-        times = [f"{one['milliseconds'][name]:,.2f} ms" for name in NETWORKS]
+        times = [_milliseconds(one["milliseconds"][name]) for name in NETWORKS]
         clock = f"{one['megahertz']:g} MHz, {'placed' if placed else 'assumed'}"
         taken, there = one["multipliers"]
         lines.append(
@@ -113,6 +113,10 @@ def table(kept: dict[str, Any]) -> str:
             f"| {clock} | {one['bandwidth_gb_per_s']:g} GB/s | {times[0]} | {times[1]} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
 def _placed(kept: dict[str, Any], row: dict[str, Any]) -> bool:
