@@ -128,6 +128,7 @@ def open_loop(
     *,
     stages: bool = False,
     sent: list[tuple[float, float]] | None = None,
+    refused: list[tuple[float, float]] | None = None,
 ) -> Figures:
     """Offer a load to a service; over several connections, or replicas, in turn.
 
@@ -137,6 +138,7 @@ def open_loop(
         stages: ask the service for the time in each of its stages.
         sent: where to note, of each answered request, when it was really sent and how long it took from then on;
             seconds, the warm-up included.
+        refused: the same of those that were answered with an error.
     """
     due = arrivals(load)
     tally = _Tally()
@@ -151,8 +153,8 @@ def open_loop(
         connection = connections[number % len(connections)]
         with connection.borrowed(request.method) as (call, metadata):
             future = call.future(request.data, timeout=load.timeout, metadata=(*metadata, *asked))
-        if sent is not None:  # first: all is over when the tally says so
-            future.add_done_callback(_note(sent, begin, begin + after + float(late[number])))
+        if sent is not None or refused is not None:  # first: all is over when the tally says so
+            future.add_done_callback(_note(sent, refused, begin, begin + after + float(late[number])))
         tally.expect(future, begin + after, room, counts=after >= load.warm_up, stages=stages)
     tally.wait()
     counted = int(np.count_nonzero(due >= load.warm_up))
@@ -199,10 +201,14 @@ def closed_loop(
     return tally.figures(None, took, 0.0)
 
 
-def _note(sent: list[tuple[float, float]], begin: float, at: float) -> Callable[[Any], None]:
+def _note(
+    sent: list[tuple[float, float]] | None, refused: list[tuple[float, float]] | None, begin: float, at: float
+) -> Callable[[Any], None]:
     def done(call: Any) -> None:
-        if call.code() is grpc.StatusCode.OK:
-            sent.append((at - begin, time.perf_counter() - at))
+        took = time.perf_counter() - at
+        noted = sent if call.code() is grpc.StatusCode.OK else refused
+        if noted is not None:
+            noted.append((at - begin, took))
 
     return done
 
