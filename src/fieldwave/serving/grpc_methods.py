@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -17,7 +17,17 @@ from fieldwave.serving.predictor import Predictor
 from fieldwave.serving.receiving import Receiving
 from fieldwave.serving.status import status_of
 
-__all__ = ["GrpcMethods", "parsed"]
+__all__ = ["GrpcMethods", "Methods", "parsed"]
+
+
+class Methods(Protocol):
+    """Makes of a service's functions what a front calls."""
+
+    def predicting(self, protocol: str, predictor: Predictor, answer: Callable[[bytes, Any], bytes]) -> Any:
+        """One whose answer takes the device."""
+
+    def describing(self, protocol: str, answer: Callable[[bytes], bytes]) -> Any:
+        """One whose answer is at hand."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +48,12 @@ class GrpcMethods:
     def predicting(
         self, protocol: str, predictor: Predictor, answer: Callable[[bytes, GrpcCall], bytes]
     ) -> grpc.RpcMethodHandler:
-        """A handler whose answer takes the device; where that is not ready, the request is not even received."""
+        """A handler whose answer takes the device; where that is not ready or has no room, nothing is received."""
         took = self.answered.metrics.took
 
         def method(requests: Iterator[bytes], call: GrpcCall) -> bytes:
             predictor.ready()
+            predictor.places.check(call)
             data = self._request(requests, call)
             result = answer(data, call)
             took(protocol, time.perf_counter() - call.begin)

@@ -55,6 +55,17 @@ class Places:
     def __len__(self) -> int:
         return self._count
 
+    def check(self, caller: Caller) -> None:
+        """Refuse a request that there is no place for, before it has been received.
+
+        Raises:
+            BusyError: there is none.
+        """
+        if self._count >= self.capacity:
+            with self._lock:
+                if self._count >= self.capacity:
+                    self._greediest(caller.client)
+
     def enter(self, caller: Caller) -> Place:
         """A place for the request of ``caller``; `leave` it.
 
@@ -81,11 +92,15 @@ class Places:
         """What a request without a place is told."""
         return BusyError(f"{self.capacity} predictions are in hand, no more are taken; try again later")
 
-    def _take_for(self, client: str) -> Place:
+    def _greediest(self, client: str) -> list[Place]:
+        """The places of whoever has more than his share beside ``client``."""
         greediest = max(self._held.values(), key=len)
         if len(greediest) - 1 < len(self._held.get(client, ())) + 1:
             raise self.busy()
-        place = greediest[-1]
+        return greediest
+
+    def _take_for(self, client: str) -> Place:
+        place = self._greediest(client)[-1]
         place.lost = True
         self._remove(place)
         return place
