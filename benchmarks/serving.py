@@ -47,9 +47,11 @@ def peers(environments: Path, count: int, seconds: float, only: list[str]) -> di
     with ExitStack() as stack:
         (ours,) = stack.enter_context(sleepers(1, 0.0))
         tcp = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{ours.port}", OPTIONS))
+        direct = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{ours.direct_port}", OPTIONS))
         unix = stack.enter_context(grpc.insecure_channel(f"unix:{ours.socket}", OPTIONS))
         for name in REQUESTS:
             calls["Fieldwave", name] = grpc_call(tcp, MODEL, name)
+            calls["Fieldwave, direct port", name] = grpc_call(direct, MODEL, name)
             calls["Fieldwave, Unix socket", name] = grpc_call(unix, MODEL, name)
             calls["Fieldwave, HTTP", name] = ours_http(ours.http_port, name)
         for peer in PEERS:
@@ -73,7 +75,7 @@ def peers(environments: Path, count: int, seconds: float, only: list[str]) -> di
                 continue
             versions[peer.name] = version
             calls |= own
-        for key in list(calls)[:9]:
+        for key in list(calls)[:12]:
             warm(calls[key])
         found = rounds(calls, count, seconds)
     rows: dict[str, Any] = {}
@@ -98,15 +100,16 @@ def peers(environments: Path, count: int, seconds: float, only: list[str]) -> di
 def ratios(rows: dict[str, Any]) -> dict[str, Any]:
     """Ours over the best peer of the same protocol, and over the best of all, by request."""
     protocols = {peer.name: peer.protocol for peer in PEERS}
+    compared = {"Fieldwave": "grpc", "Fieldwave, direct port": "grpc", "Fieldwave, HTTP": "http"}
     found: dict[str, Any] = {}
     for name in REQUESTS:
         for key in ("p50_ms", "best_round_p50_ms"):
             each = {server: row[name][key] for server, row in rows.items()}
-            for ours, protocol in (("Fieldwave", "grpc"), ("Fieldwave, HTTP", "http")):
+            for ours, protocol in compared.items():
                 theirs = {server: each[server] for server in each if protocols.get(server) == protocol}
                 if theirs:
                     best = min(theirs, key=lambda server: theirs[server])
-                    found.setdefault(name, {}).setdefault(protocol, {"best_peer": best})[key] = round(
+                    found.setdefault(name, {}).setdefault(ours, {"best_peer": best})[key] = round(
                         each[ours] / theirs[best], 2
                     )
     return found
@@ -135,11 +138,11 @@ def table(figures: dict[str, Any]) -> str:
             "{p50_ms:.2f} / {p99_ms:.1f}, best {best_round_p50_ms:.2f}".format(**row[name]) for name in REQUESTS
         ]
         lines.append(f"| {' '.join([server, versions.get(server, '')]).strip()} | {' | '.join(cells)} |")
-    for protocol, text in (("grpc", "gRPC: ours"), ("http", "HTTP: ours")):
-        if all(protocol in figures["ratios"][name] for name in REQUESTS):
-            each = [figures["ratios"][name][protocol] for name in REQUESTS]
+    for ours in dict.fromkeys(ours for name in REQUESTS for ours in figures["ratios"][name]):
+        if all(ours in figures["ratios"][name] for name in REQUESTS):
+            each = [figures["ratios"][name][ours] for name in REQUESTS]
             cells = ["{p50_ms:.2f} x {best_peer}, best {best_round_p50_ms:.2f} x".format(**one) for one in each]
-            lines.append(f"| {text} over the best peer | {' | '.join(cells)} |")
+            lines.append(f"| {ours}, over the best peer | {' | '.join(cells)} |")
     lines.append("| goal | " + " | ".join(f"{GOALS[name]:.2f} ms, 0.80 x" for name in REQUESTS) + " |")
     return "\n".join(lines) + "\n"
 

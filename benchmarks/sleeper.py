@@ -27,7 +27,6 @@ __all__ = ["MODEL", "Sleeper", "Started", "photo", "sleepers"]
 
 MODEL = "sleeper"
 PHOTO = Path(__file__).resolve().parent.parent / "tests" / "data" / "images" / "snowleopardgaze.jpg"
-INPUT = TensorSpec(name="images:0", aliases=("images",), shape=(None, 224, 224, 3))
 SCORES = TensorSpec(name="scores:0", aliases=("scores",), shape=(None, 1000))
 
 
@@ -69,13 +68,14 @@ class Started:
     """A service that runs.
 
     Attributes:
-        port, http_port: of gRPC and of HTTP.
+        port, http_port, direct_port: of gRPC, of HTTP, and of gRPC without its library.
         socket: of gRPC.
         pid: of its process.
     """
 
     port: int
     http_port: int
+    direct_port: int
     socket: Path
     pid: int
 
@@ -90,15 +90,16 @@ def photo(width: int = 640, height: int = 480) -> bytes:
 
 
 @contextmanager
-def sleepers(count: int, seconds: float, *, workers: int = 4) -> Iterator[list[Started]]:
-    """So many services, each a process of its own, as ``fieldwave serve`` runs one."""
+def sleepers(count: int, seconds: float, *, workers: int = 4, side: int = 224) -> Iterator[list[Started]]:
+    """So many services of images of ``side`` pixels, each a process, as ``fieldwave serve`` runs one."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         package = folder / "sleeper.zip"
-        images = Preprocessing(height=224, width=224, resize="stretch", mean=(104.0, 117.0, 123.0))
+        pixels = TensorSpec(name="images:0", aliases=("images",), shape=(None, side, side, 3))
+        images = Preprocessing(height=side, width=side, resize="stretch", mean=(104.0, 117.0, 123.0))
         write_package(
-            package, network=MODEL, model=b"none", inputs=(INPUT,), outputs=(SCORES,), preprocessing=images
+            package, network=MODEL, model=b"none", inputs=(pixels,), outputs=(SCORES,), preprocessing=images
         )
         started = []
         for number in range(count):
@@ -108,12 +109,17 @@ def sleepers(count: int, seconds: float, *, workers: int = 4) -> Iterator[list[S
             process.start()
             stack.callback(process.join, 30)
             stack.callback(process.terminate)
-            port, http_port = near.recv()
+            ports = near.recv()
             assert process.pid is not None
-            started.append(Started(port, http_port, socket, process.pid))
+            started.append(Started(*ports, socket, process.pid))
         yield started
 
 
 def _serve(package: Path, socket: Path, seconds: float, workers: int, pipe: Any) -> None:
-    options = ServeOptions(package=package, grpc_port=0, http_port=0, socket=socket, workers=workers)
-    serve(options, ready=lambda server: pipe.send((server.port, server.http_port)), device=Sleeper(seconds))
+    ports = {"grpc_port": 0, "http_port": 0, "direct_port": 0}
+    options = ServeOptions(package=package, socket=socket, workers=workers, **ports)
+    serve(
+        options,
+        ready=lambda server: pipe.send((server.port, server.http_port, server.direct_port)),
+        device=Sleeper(seconds),
+    )

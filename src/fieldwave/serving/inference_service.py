@@ -9,7 +9,7 @@ import grpc
 
 from fieldwave.package import TensorSpec
 from fieldwave.serving.call import GrpcCall
-from fieldwave.serving.grpc_methods import GrpcMethods, parsed
+from fieldwave.serving.grpc_methods import Methods, parsed
 from fieldwave.serving.infer import check_name, encode_infer, read_infer
 from fieldwave.serving.models import Models
 from fieldwave.version import __version__
@@ -43,7 +43,7 @@ class InferenceService:
         self._models = models
         self._max_batch = max_batch
 
-    def handlers(self, methods: GrpcMethods) -> grpc.GenericRpcHandler:
+    def handlers(self, methods: Methods) -> grpc.GenericRpcHandler:
         """The handlers to add to a server."""
         return grpc.method_handlers_generic_handler(
             INFERENCE_SERVICE,

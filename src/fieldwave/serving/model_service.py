@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 
 from fieldwave.serving.decode import check_model
-from fieldwave.serving.grpc_methods import GrpcMethods, parsed
+from fieldwave.serving.grpc_methods import Methods, parsed
 from fieldwave.serving.models import Models
 from fieldwave.serving.predictor import Predictor
 from fieldwave.wire.messages import GetModelStatusRequest, GetModelStatusResponse
@@ -20,7 +20,7 @@ class ModelService:
     def __init__(self, models: Models) -> None:
         self._models = models
 
-    def handlers(self, methods: GrpcMethods) -> grpc.GenericRpcHandler:
+    def handlers(self, methods: Methods) -> grpc.GenericRpcHandler:
         """The handlers to add to a server."""
         return grpc.method_handlers_generic_handler(
             MODEL_SERVICE, {"GetModelStatus": methods.describing("get_model_status", self._status)}

@@ -13,7 +13,7 @@ from fieldwave.serving.assemble import Prediction
 from fieldwave.serving.call import GrpcCall
 from fieldwave.serving.decode import asked_model, check_model, decode
 from fieldwave.serving.encode import encode, fill_model_spec
-from fieldwave.serving.grpc_methods import GrpcMethods, parsed
+from fieldwave.serving.grpc_methods import Methods, parsed
 from fieldwave.serving.models import Models
 from fieldwave.serving.predictor import Model
 from fieldwave.serving.signature import Signature, quoted
@@ -42,7 +42,7 @@ class PredictionService:
         self._models = models
         self._max_batch = max_batch
 
-    def handlers(self, methods: GrpcMethods) -> grpc.GenericRpcHandler:
+    def handlers(self, methods: Methods) -> grpc.GenericRpcHandler:
         """The handlers to add to a server."""
         return grpc.method_handlers_generic_handler(
             PREDICTION_SERVICE,

@@ -38,7 +38,7 @@ def parse_request(data: bytes, cut_bytes: int = CUT_BYTES) -> tuple[Message, dic
             pass
         else:
             return PredictRequest.FromString(remainder), contents
-    return PredictRequest.FromString(data), {}
+    return PredictRequest.FromString(bytes(data)), {}
 
 
 def _cut(data: memoryview, cut_bytes: int) -> tuple[bytes, dict[str, memoryview]]:

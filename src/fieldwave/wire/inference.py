@@ -74,7 +74,7 @@ def parse_infer_request(data: bytes) -> tuple[Message, list[memoryview | bytes]]
                 rest.append(field)
     except (IndexError, ValueError):
         # Anything but the plain form is protobuf's to judge: it decides what a message means.
-        request = ModelInferRequest.FromString(data)
+        request = ModelInferRequest.FromString(bytes(data))
         return request, list(request.raw_input_contents)
     return ModelInferRequest.FromString(b"".join(rest)), raw
 

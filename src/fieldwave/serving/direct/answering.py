@@ -1,0 +1,141 @@
+"""What a connection says: answers, in any thread, as fast as its client takes them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from fieldwave.serving.direct import frames
+from fieldwave.serving.direct.methods import Outcome
+from fieldwave.serving.direct.stream import PREFIX_BYTES, Stream
+from fieldwave.serving.direct.windows import Windows
+
+if TYPE_CHECKING:
+    from fieldwave.serving.direct.direct_server import DirectServer
+
+__all__ = ["Answering", "EndedError"]
+
+_SMALL_BYTES = 64 << 10
+
+
+class EndedError(Exception):
+    """The connection has been closed."""
+
+
+class Answering:
+    """The half of a connection that writes.
+
+    Parameters:
+        server: with the methods and the limits.
+        connected: the socket.
+    """
+
+    def __init__(self, server: DirectServer, connected: socket.socket) -> None:
+        self._server = server
+        self._socket = connected
+        self._writing = threading.Lock()
+        self._changed = threading.Condition()  # of windows, streams, and the end
+        self._windows = Windows()
+        self._streams: dict[int, Stream] = {}
+        self._closed = False
+
+    def abort(self) -> None:
+        """End it at once, with all its calls."""
+        with self._changed:
+            self._closed = True
+            for stream in self._streams.values():
+                stream.call.lost = True
+                if not stream.complete:
+                    self._drop_body(stream)
+            self._streams.clear()
+            self._changed.notify_all()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._socket.close()  # it is gone when the file of the thread that reads is, too
+        self._server.leave(self)
+
+    def hand_on(self) -> bool:
+        """Let another thread read; False if there is none."""
+        raise NotImplementedError
+
+    def answer(self, stream: Stream, reads: bool) -> bool:
+        """Answer a call; return whether this thread is still the one that reads."""
+        try:
+            call, body = stream.call, stream.body
+            assert body is not None
+            # What protobuf may have to parse is bytes; larger requests are views.
+            outcome = stream.method(call, bytes(body) if len(body) < _SMALL_BYTES else body)
+            if outcome.code or call.lost:
+                self.refuse(stream, outcome, whole=True)
+                return reads
+            del body
+            reads = self._send(stream, outcome.data, reads)
+        finally:
+            self.drop(stream)
+        stream.method.note(call, outcome)
+        return reads
+
+    def _send(self, stream: Stream, data: bytes, reads: bool) -> bool:
+        number, size = stream.call.stream, len(data) + PREFIX_BYTES
+        message = memoryview(b"\0" + len(data).to_bytes(4, "big") + data)
+        with self._changed:
+            fits = self._windows.room(stream) >= size
+            if fits:
+                self._windows.take(stream, size)
+        begin, end = frames.answer_headers(number), frames.trailers(number, stream.call.trailing())
+        if fits:
+            self.write(b"".join([begin, *frames.data_frames(number, message, self._windows.largest), end]))
+            return reads
+        # Somebody has to read that the client takes more.
+        reads = reads and not self.hand_on()
+        self.write(begin)
+        self._write_slowly(stream, message, reads)
+        self.write(end)
+        return reads
+
+    def _write_slowly(self, stream: Stream, message: memoryview, reads: bool) -> None:
+        end = time.monotonic() + self._server.patience
+        while message:
+            with self._changed:
+                while (room := self._windows.room(stream)) <= 0:
+                    left = end - time.monotonic()
+                    if reads or self._closed or stream.call.lost or left <= 0:
+                        raise EndedError  # nobody can read that there is room, or nobody will
+                    self._changed.wait(left)
+                size = min(room, len(message))
+                self._windows.take(stream, size)
+            parts = frames.data_frames(stream.call.stream, message[:size], self._windows.largest)
+            self.write(b"".join(parts))
+            message = message[size:]
+
+    def refuse(self, stream: Stream, outcome: Outcome, *, whole: bool = False) -> None:
+        """End a call without an answer."""
+        self.drop(stream)
+        if not stream.call.lost:
+            self.end_call(stream.call.stream, outcome, whole=whole)
+        stream.method.note(stream.call, outcome)
+
+    def end_call(self, number: int, outcome: Outcome, *, whole: bool) -> None:
+        end = frames.trailers_alone(number, outcome.code, outcome.text)
+        self.write(end if whole else end + frames.reset(number))
+
+    def drop(self, stream: Stream) -> None:
+        with self._changed:
+            self._streams.pop(stream.call.stream, None)
+            self._drop_body(stream)
+
+    def _drop_body(self, stream: Stream) -> None:
+        held, stream.body = stream.held, None
+        self._server.hold(-held)
+
+    def write(self, data: bytes) -> None:
+        try:
+            with self._writing:
+                self._socket.sendall(data)
+        except OSError:
+            self.abort()
+            raise EndedError from None
