@@ -85,6 +85,10 @@ def tune(
         output.note(
             f"{target.name} at {megahertz:g} MHz{planned}, and {speed:g} GB/s; {len(found)} configurations"
         )
+        if any(one.estimate.later for one in best):
+            output.note(
+                "all: this ring holds all weights, which stay; the latency is that from the second image on"
+            )
     if output_file is not None:
         _write(output_file, best[0])
         output.hint(f"fieldwave estimate {model} --npu {output_file} --clock {megahertz:g} --bandwidth {speed:g}")
@@ -97,10 +101,10 @@ def _row(one: Tuned, target: Part) -> list[str]:
     return [
         f"{c.input_lanes} x {c.output_lanes}{lanes}",
         f"{1e3 * one.seconds:.3f} ms",
-        f"{100 * estimate.utilisation:.1f} %",
+        f"{100 * one.utilisation:.1f} %",
         f"{100 * share:.2f} %",
         " + ".join(f"{size >> 10}" for size in c.bank_bytes) + " KiB",
-        f"{c.ring_bytes >> 10} KiB",
+        f"{c.ring_bytes >> 10} KiB{', all' if estimate.later else ''}",
         f"{c.port_bytes} B",
         f"{one.taken.multipliers} of {target.multipliers}",
         *(f"{used} of {block.count}" for used, block in zip(one.taken.blocks, target.blocks, strict=True)),

@@ -4,7 +4,8 @@ The space is searched by what bounds it: arrays from the largest that the part h
 with a weight ring and as much activation memory as the part has blocks for beside it, or less. A share of the
 block memory stays free for the rest of the design. Every candidate is compiled and estimated; those that their
 multipliers alone make much slower than the best are left out, and so are those that take more of the part for
-next to nothing.
+next to nothing. Where a ring has room for all weights, they stay in it: the time is that of later images, and the
+memory port may be wider than the memory is fast, since the array is fed from the ring.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from functools import partial
 
 from fieldwave.compiler.compiler import compile_network
 from fieldwave.compiler.estimate import Memory, NetworkEstimate, estimate_network
+from fieldwave.compiler.records import read_records
 from fieldwave.errors import InputError, ModelError
 from fieldwave.graph import Graph
 from fieldwave.npu import Configuration
 from fieldwave.npu.parts import Part
 from fieldwave.npu.resources import Resources, fits, resources
 
-__all__ = ["Tuned", "candidates", "has_room", "tune", "worth_their_size"]
+__all__ = ["Needs", "Tuned", "candidates", "has_room", "tune", "worth_their_size"]
 
 KIB = 1024
 ARRAYS = ((8, 8), (16, 8), (16, 16), (32, 16), (32, 32), (64, 32), (64, 64))
@@ -39,6 +41,8 @@ USUAL = (512 * KIB, 1024 * KIB)
 BESIDE = 0.1
 """Share of the block memory that is left to what is beside the NPU: memory controller, host link."""
 RINGS = (1024 * KIB, 512 * KIB, 256 * KIB, 128 * KIB, 64 * KIB, 32 * KIB, 16 * KIB)
+WIDEST_PORT = 512
+"""What a ring that holds all weights feeds the array with, whatever the memory behind it delivers."""
 PRESCALED_CHANNELS = 1024
 SLOWEST = 2.0
 """An array is left out when its multipliers alone make it so many times slower than the best so far."""
@@ -49,17 +53,37 @@ GENEROUS = Configuration(64, 64, (4096 * KIB, 8192 * KIB), 1024 * KIB, 128, 64, 
 
 
 @dataclass(frozen=True)
+class Needs:
+    """What a network asks of an NPU.
+
+    Attributes:
+        lookup: it has tables.
+        prescale: it has scale-shifts before convolutions.
+        stream_bytes: its weights and parameters.
+    """
+
+    lookup: bool
+    prescale: bool
+    stream_bytes: int
+
+
+@dataclass(frozen=True)
 class Tuned:
     """One configuration, what it takes of the part, and how fast the network is on it.
 
     Attributes:
-        seconds: of one image at the part's clock, on the NPU.
+        seconds: of one image at the part's clock, on the NPU; where the weights stay in the ring, of a later one.
     """
 
     configuration: Configuration
     taken: Resources
     estimate: NetworkEstimate
     seconds: float
+
+    @property
+    def utilisation(self) -> float:
+        """The NPU's multiply-accumulates over what its multipliers could do in that time, 0 to 1."""
+        return self.estimate.npu_macs / (self.estimate.later_cycles * self.configuration.multipliers)
 
 
 def tune(
@@ -83,10 +107,10 @@ def tune(
     found: list[Tuned] = []
     reason = "it is too small for the smallest array"
     progress("what the network needs", 0.0)
-    lookup, prescale = _needs(graph)
-    todo = list(candidates(target, memory, lookup=lookup, prescale=prescale))
+    needs = _needs(graph)
+    todo = list(candidates(target, memory, needs))
     for number, one in enumerate(todo):
-        if found and found[0].estimate.npu_macs / one.multipliers > SLOWEST * found[0].estimate.cycles:
+        if found and found[0].estimate.npu_macs / one.multipliers > SLOWEST * found[0].estimate.later_cycles:
             continue
         progress(f"{one.input_lanes} x {one.output_lanes} x {one.pixel_lanes}", (number + 1) / (len(todo) + 1))
         try:
@@ -94,7 +118,8 @@ def tune(
         except ModelError as error:
             reason = str(error)
             continue
-        found.append(Tuned(one, resources(one, target), estimate, estimate.seconds(megahertz)))
+        seconds = estimate.later_cycles / (megahertz * 1e6)
+        found.append(Tuned(one, resources(one, target), estimate, seconds))
         found.sort(key=_rank)
     if not found:
         raise ModelError(f"no NPU that fits {target.name} can run {graph.name}: {reason}")
@@ -115,33 +140,43 @@ def worth_their_size(found: Iterable[Tuned]) -> list[Tuned]:
     return sorted(kept, key=_rank)
 
 
-def candidates(target: Part, memory: Memory, *, lookup: bool, prescale: bool) -> Iterator[Configuration]:
+def candidates(target: Part, memory: Memory, needs: Needs) -> Iterator[Configuration]:
     """Configurations that fit ``target``, the largest arrays first; smaller rings where they buy larger banks."""
     port = 4
     while port < min(memory.bandwidth or target.port_bytes, target.port_bytes):
         port *= 2
+    whole = 1 << (needs.stream_bytes - 1).bit_length()
     shapes = [(rows, columns, lanes) for rows, columns in ARRAYS for lanes in PIXEL_LANES]
     for rows, columns, lanes in sorted(shapes, key=lambda shape: -shape[0] * shape[1] * shape[2]):
         if rows * columns * lanes > target.multipliers * target.products:
             continue
-        words = PRESCALED_CHANNELS // rows if prescale else 0
+        quarter = rows * columns // 4
+        make = partial(
+            Configuration, rows, columns, pixel_lanes=lanes, lookup=needs.lookup,
+            prescale_words=PRESCALED_CHANNELS // rows if needs.prescale else 0,
+        )  # fmt: skip
+        if whole > RINGS[0]:
+            for wide in sorted({min(port, quarter), min(WIDEST_PORT, quarter)}):
+                fitting = (_fitting(target, make, columns, banks, whole, wide) for banks in reversed(BANKS))
+                if (one := next((one for one in fitting if one), None)) is not None:
+                    yield from _with_less(one)
         largest = 0
         for ring in RINGS:
             for banks in reversed(BANKS):
                 if sum(banks) <= largest:
                     break
-                make = partial(
-                    Configuration, rows, columns, banks, ring, min(port, rows * columns // 4),
-                    pixel_lanes=lanes, lookup=lookup, prescale_words=words,
-                )  # fmt: skip
-                if (one := _fitting(target, make, columns)) is None:
+                if (one := _fitting(target, make, columns, banks, ring, min(port, quarter))) is None:
                     continue
-                if not largest:
-                    between = [less for less in BANKS if sum(USUAL) <= sum(less) < sum(banks)]
-                    yield from (replace(one, bank_bytes=less) for less in between)
+                yield from (one,) if largest else _with_less(one)
                 largest = sum(banks)
-                yield one
                 break
+
+
+def _with_less(one: Configuration) -> Iterator[Configuration]:
+    """``one``, and before it the same with smaller banks that are usual enough."""
+    between = [less for less in BANKS if sum(USUAL) <= sum(less) < sum(one.bank_bytes)]
+    yield from (replace(one, bank_bytes=less) for less in between)
+    yield one
 
 
 def _rank(one: Tuned) -> tuple[int, float, int, int]:
@@ -150,11 +185,13 @@ def _rank(one: Tuned) -> tuple[int, float, int, int]:
     return left, one.seconds, one.taken.multipliers, one.taken.memory_bytes
 
 
-def _fitting(target: Part, make: Callable[..., Configuration], columns: int) -> Configuration | None:
+def _fitting(
+    target: Part, make: Callable[..., Configuration], columns: int, banks: tuple[int, int], ring: int, port: int
+) -> Configuration | None:
     """With as many requantizers as there are multipliers for; None where there is no room for it."""
     for requantizers in (columns, columns // 2, columns // 4):
         try:
-            one = make(requantizer_lanes=requantizers)
+            one = make(bank_bytes=banks, ring_bytes=ring, port_bytes=port, requantizer_lanes=requantizers)
         except InputError:
             continue
         if has_room(one, target):
@@ -170,8 +207,12 @@ def has_room(configuration: Configuration, target: Part) -> bool:
     return fits(configuration, target) and taken <= (1 - BESIDE) * whole
 
 
-def _needs(graph: Graph) -> tuple[bool, bool]:
-    """Whether the network has tables, and whether it has scale-shifts before convolutions."""
-    plans = compile_network(graph, GENEROUS).plans
-    operations = [operation for plan in plans for operation in plan.operations]
-    return any(one.table is not None for one in operations), any(one.prescale is not None for one in operations)
+def _needs(graph: Graph) -> Needs:
+    compiled = compile_network(graph, GENEROUS)
+    operations = [operation for plan in compiled.plans for operation in plan.operations]
+    beats = (read_records(image.data, GENEROUS).header["stream_beats"] for image in compiled.images)
+    return Needs(
+        any(one.table is not None for one in operations),
+        any(one.prescale is not None for one in operations),
+        sum(beats) * GENEROUS.port_bytes,
+    )
