@@ -30,8 +30,7 @@ def test_the_ulx3s_fits_and_meets_its_clock(tmp_path: Path) -> None:
     assert told["fingerprint"] == f"{board('ulx3s-85f').configuration.fingerprint:016x}"
     assert all(clock["reached_mhz"] >= clock["asked_mhz"] for clock in told["clocks"])
     assert all(cell["used"] <= cell["there"] for cell in told["cells"].values())
-    system = next(clock for clock in told["clocks"] if clock["name"].startswith("sys"))
-    assert system["asked_mhz"] == board("ulx3s-85f").megahertz
+    assert board("ulx3s-85f").megahertz in {clock["asked_mhz"] for clock in told["clocks"]}
     bits = file.read_bytes()
     assert PREAMBLE in bits[:1024]
     assert IDCODE in bits[:1024]

@@ -139,7 +139,7 @@ def facts(bitstream: Bitstream) -> dict[str, Any]:
             for one in placed.clocks
         ],
         "cells": {name: {"used": used, "there": there} for name, (used, there) in placed.cells.items()},
-        "critical_path": list(placed.system.path),
+        "critical_path": list(placed.clocks[0].path),
         "tools": list(bitstream.tools),
         "sha256": hashlib.sha256(bitstream.file.read_bytes()).hexdigest(),
         "folder": str(bitstream.folder),

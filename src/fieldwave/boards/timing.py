@@ -20,8 +20,6 @@ CELLS = {
 }
 """nextpnr's names of what an ECP5 has, and ours."""
 
-_SYSTEM = ("sys_clk", "sys")
-
 
 @dataclass(frozen=True)
 class Clock:
@@ -59,12 +57,6 @@ class Placed:
     def met(self) -> bool:
         """All clocks are as fast as was asked."""
         return all(clock.met for clock in self.clocks)
-
-    @property
-    def system(self) -> Clock:
-        """The NPU's clock."""
-        named = [clock for clock in self.clocks if clock.name.split("_clk")[0].split("$")[-1] in _SYSTEM]
-        return named[0] if named else self.clocks[0]
 
 
 def read_report(path: Path) -> Placed:
