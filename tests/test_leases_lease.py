@@ -405,3 +405,19 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(StorageError) as caught:
         acquire("board", "a")
     assert str(caught.value) == f"cannot lock {tmp_path}/file/leases/kv260-0: Not a directory"
+
+
+def test_a_board_by_the_way_to_it(machine: Path) -> None:
+    machine.write_text('[boards.ulx3s-0]\nfiles = ["/dev/ttyUSB7"]\n[boards.ecpix]\naddress = "192.168.1.50"\n')
+    with acquire("board:/dev/ttyUSB7@500000", "a") as one, acquire("board:udp:192.168.1.50", "a") as two:
+        assert [lease.slot and lease.slot.name for lease in (one, two)] == ["ulx3s-0", "ecpix"]
+        assert (one.device, two.device) == ("board:/dev/ttyUSB7@500000", "board:udp:192.168.1.50")
+        with pytest.raises(DeviceBusyError):
+            acquire("board:ulx3s-0", "b")
+    with acquire("board:/dev/ttyUSB8", "a") as lease:
+        assert (lease.device, lease.slot and lease.slot.name) == ("board:/dev/ttyUSB8", "at-dev-ttyusb8")
+        with pytest.raises(DeviceBusyError) as caught:
+            acquire("board:/dev/ttyUSB8@500000", "b")
+        assert str(caught.value).startswith("no NPU is free for b: 1 NPU (at-dev-ttyusb8), held by service a; ")
+    with acquire("board:sim", "a") as lease:
+        assert (lease.device, lease.slot) == ("board:sim", None)

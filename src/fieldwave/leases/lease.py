@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from fieldwave.errors import DeviceBusyError, InputError, NotFoundError
-from fieldwave.leases.machine import Machine, Slot, machine_file, read_machine
+from fieldwave.leases.machine import Machine, Slot, machine_file, read_machine, undescribed_slot
 from fieldwave.leases.replace import Reservation, replacer, reserve, reserver
 from fieldwave.leases.slots import (
     Holder,
@@ -95,7 +95,8 @@ def acquire(
 
     Parameters:
         device: as services name it: ``cpu`` (needs none), ``rtl`` or ``rtl:NPU`` (needs one where the machine's
-            file counts them), ``board`` (any board), ``board:NAME``.
+            file counts them), ``board`` (any board), ``board:NAME``, ``board:/dev/ttyUSB0`` or ``board:udp:HOST``
+            (also where the file does not describe it), ``board:sim`` (needs none).
         holder: the service's name, for those who find the NPU held.
         when_busy: when all are held, ``refuse`` raises, ``wait`` waits for one (an NPU whose holder has died is
             left to it for 5 s more: it may be started again), and ``replace`` ends the process
@@ -175,8 +176,10 @@ def _candidates(device: str, machine: Machine) -> tuple[Slot, ...] | None:
     if kind not in ("rtl", "board") or (kind == "rtl" and machine.rtl is None):
         return None
     slots = tuple(slot for slot in machine.slots if slot.kind == kind)
+    if kind == "board" and which.partition(":")[0] == "sim" and machine.given is None:
+        return None  # a simulation of its own for each
     if kind == "board" and which:
-        slots = tuple(slot for slot in slots if slot.name == which)
+        slots = tuple(slot for slot in slots if slot.name == which) or _reached(which, slots, machine)
     if slots:
         return slots
     if machine.given is not None:
@@ -186,6 +189,15 @@ def _candidates(device: str, machine: Machine) -> tuple[Slot, ...] | None:
         raise NotFoundError(f"no simulated NPU may run on this machine: {machine_file()} says rtl = 0")
     has = ", ".join(slot.name for slot in machine.boards) or "none"
     raise NotFoundError(f"this machine has no NPU for device {device!r}; boards in {machine_file()}: {has}")
+
+
+def _reached(way: str, boards: tuple[Slot, ...], machine: Machine) -> tuple[Slot, ...]:
+    """The board that this way leads to; outside of containers it need not be described."""
+    port = way.partition("@")[0]
+    found = tuple(slot for slot in boards if port in slot.files or (slot.address and way == f"udp:{slot.address}"))
+    if found or machine.given is not None:
+        return found
+    return (undescribed_slot(port),) if way.startswith(("/", "udp:")) else ()
 
 
 class _Fallen:
@@ -243,7 +255,7 @@ def _states(slots: Sequence[Slot], kept: Reservation | None, fallen: _Fallen) ->
 
 
 def _named(device: str, slot: Slot) -> str:
-    return slot.device if slot.kind == "board" else device
+    return slot.device if device == "board" else device
 
 
 def _refusal(holder: str, held: str) -> DeviceBusyError:

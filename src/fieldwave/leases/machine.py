@@ -28,7 +28,16 @@ from typing import Any, Literal
 
 from fieldwave.errors import InputError, StorageError
 
-__all__ = ["GIVEN_VARIABLE", "Machine", "Slot", "machine_file", "parse_machine", "read_machine", "to_given"]
+__all__ = [
+    "GIVEN_VARIABLE",
+    "Machine",
+    "Slot",
+    "machine_file",
+    "parse_machine",
+    "read_machine",
+    "to_given",
+    "undescribed_slot",
+]
 
 GIVEN_VARIABLE = "FIELDWAVE_NPUS"
 _FILE_VARIABLE = "FIELDWAVE_MACHINE"
@@ -93,6 +102,13 @@ class Machine:
         Never both: a pod that asks for an NPU must not be given one kind here and the other there.
         """
         return self.boards or tuple(Slot(f"cpu-{index}", "cpu") for index in range(self.cpu))
+
+
+def undescribed_slot(port: str) -> Slot:
+    """The slot of a board that the machine's file does not name, by its serial port or its ``udp:HOST``."""
+    name = re.sub("[^a-z0-9]+", "-", port.lower()).strip("-")
+    files = (port,) if port.startswith("/") else ()
+    return Slot(f"at-{name}"[:63].rstrip("-"), "board", files, "" if files else port.removeprefix("udp:"))
 
 
 def machine_file() -> Path:
