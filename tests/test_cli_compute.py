@@ -47,7 +47,7 @@ def test_devices_and_who_holds_them(project: Path) -> None:
     rows = [line.split() for line in out.splitlines()]
     assert rows[0] == ["NAME", "DEVICE", "STATE", "HELD", "BY", "PID", "SINCE"]
     assert rows[1:] == [
-        ["kv260-0", "board:kv260-0", "free"],
+        ["kv260-0", "board:kv260-0", "unplugged"],
         ["rtl-0", "rtl", "allocated", "digits", *rows[2][4:]],
         ["rtl-1", "rtl", "free"],
         ["cpu", "cpu", "shared"],
@@ -61,12 +61,13 @@ def test_devices_for_programs(project: Path) -> None:
     assert json.loads(out)[0] == {
         "name": "kv260-0",
         "device": "board:kv260-0",
-        "state": "free",
+        "state": "unplugged",
         "holder": "",
         "pid": None,
         "since": "",
         "files": ["/dev/uio4"],
         "address": "",
+        "identity": "",
     }
 
 

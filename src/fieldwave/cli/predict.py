@@ -35,6 +35,7 @@ _TOP = 5
         "fieldwave predict rn50 cat.jpg --on line3",
         "fieldwave predict localhost:50051 cat.jpg dog.png",
         "fieldwave predict board.example:50051 cat.jpg --key-file key --ca ca.crt",
+        "fieldwave predict digits.zip seven.png --device board:/dev/ttyUSB0",
         "fieldwave predict ssd street.jpg --threshold 0.4 --draw street-boxes.png",
     )
 )
@@ -68,6 +69,13 @@ def predict(
         float | None,
         typer.Option(help="Seconds for each image.", show_default="10, or 600 where the device is simulated"),
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            help="For a package's file: what runs it, such as rtl:tiny, board:/dev/ttyUSB0 or board:sim.",
+            show_default="cpu",
+        ),
+    ] = "",
     on: On = "",
     key_file: KeyFile = None,
     tls: TlsOption = False,
@@ -82,7 +90,9 @@ def predict(
     found: list[dict[str, Any]] = []
     hint = ""
     try:
-        with open_scorer(service, timeout, Access(key_file, tls, ca, client_cert, client_key), on) as scorer:
+        with open_scorer(
+            service, timeout, Access(key_file, tls, ca, client_cert, client_key), on, device
+        ) as scorer:
             detector = _detector(scorer, threshold, draw, output_name)
             for image, picture in zip(images, pictures, strict=True):
                 with _named(image, images), output.waiting(f"scoring {image}"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fieldwave.cli import output
 from fieldwave.cli.access import Access
 from fieldwave.errors import InputError, TensorError
 
@@ -45,29 +46,37 @@ class Scorer(Protocol):
 
 
 @contextlib.contextmanager
-def open_scorer(name: str, timeout: float | None, access: Access, on: str = "") -> Iterator[Scorer]:
+def open_scorer(
+    name: str, timeout: float | None, access: Access, on: str = "", device: str = ""
+) -> Iterator[Scorer]:
     """The scorer that a user means by ``name``: a package's file, HOST:PORT, or a service of this workspace.
 
     Args:
         timeout: seconds for each call to a service; as long as is good for its device where None.
         access: how to be let in at HOST:PORT.
         on: the compute target that a service of the workspace runs on.
+        device: what runs a package's file; the processor where it is empty.
 
     Raises:
-        InputError: ``access`` says something, but ``name`` is no HOST:PORT.
+        InputError: ``access`` says something, but ``name`` is no HOST:PORT; ``device`` does, but it is no file.
         NotFoundError: there is no such package or service.
         ServiceError: the service is not available.
     """
     if name.endswith(".zip") or Path(name).is_file():
-        from fieldwave.devices import open_device
+        from fieldwave.devices import lease_device
         from fieldwave.package import read_package
 
         access.check_unused(name)
         package = read_package(name)
-        with open_device("cpu") as device:
-            device.load(package)
-            yield _Local(name, package, device)
+        with contextlib.ExitStack() as opened:
+            with output.progress() as progress:
+                options = {"progress": progress} if device.startswith("board:") else {}
+                runner = opened.enter_context(lease_device(device or "cpu", "predict", **options))
+                runner.load(package)
+            yield _Local(name, package, runner)
     else:
+        if device:
+            raise InputError(f"{name} is a service and has its device already; leave out --device {device}")
         client, patience = _client(name, access, on)
         with client:
             yield _remote(name, client, timeout or patience)

@@ -50,18 +50,20 @@ def create_device(name: str, **options: Any) -> Device:
 
 
 @contextmanager
-def lease_device(name: str, holder: str) -> Iterator[Device]:
+def lease_device(name: str, holder: str, **options: Any) -> Iterator[Device]:
     """A device that is open within, and whose NPU no other process of this machine has meanwhile.
 
     Args:
         name: as `create_device`; ``board`` for any board that is free.
         holder: who has it, for those who find it held; the process is added.
+        options: as `create_device`.
 
     Raises:
         NotFoundError: there is no device of that name, or this machine has no such NPU.
         DeviceBusyError: others hold the NPUs that would do; the message says who.
     """
-    with acquire(name, f"{holder} (process {os.getpid()})") as lease, create_device(lease.device) as device:
+    me = f"{holder} (process {os.getpid()})"
+    with acquire(name, me) as lease, create_device(lease.device, **options) as device:
         yield device
 
 
