@@ -36,6 +36,7 @@ class Bus:
 
     Attributes:
         stuck: the NPU starts and never ends.
+        forgetful: bits that memory loses.
         resets: how often the host has reset the board.
     """
 
@@ -47,6 +48,7 @@ class Bus:
         self.fingerprint = configuration.fingerprint if fingerprint is None else fingerprint
         self.identity = f"fieldwave {name} {self.fingerprint:016x}\0".encode()
         self.stuck = False
+        self.forgetful = 0
         self.resets = 0
         self.reset()
 
@@ -82,7 +84,7 @@ class Bus:
 
     def _read(self, address: int) -> int:
         if 0 <= address - addresses.MEMORY < MEMORY_BYTES:
-            return int(self._words()[(address - addresses.MEMORY) // 4])
+            return int(self._words()[(address - addresses.MEMORY) // 4]) & ~self.forgetful
         known = {
             addresses.WITNESS: self.witness,
             addresses.CLOCK: 50_000_000,

@@ -257,6 +257,17 @@ def test_an_npu_that_stops(boards: Callable[[str, Bus], Board], network: Network
     core.close()
 
 
+def test_a_memory_that_forgets(boards: Callable[[str, Bus], Board]) -> None:
+    board = boards("uart", Bus(TINY))
+    board.bus.forgetful = 0xFF
+    with pytest.raises(DeviceError) as error:
+        core_of(board)
+    assert str(error.value) == (
+        f"the memory of the board at {board.port} does not keep what is written (128 of 128 words at 0x40000000 "
+        "were wrong): it is broken, or the delays of its reads have not been found"
+    )
+
+
 def test_another_board_after_a_reset(boards: Callable[[str, Bus], Board], network: Network) -> None:
     board = boards("uart", Bus(TINY))
     core = core_of(board)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from fieldwave.boards import addresses
 from fieldwave.compiler import NpuSection
-from fieldwave.devices.board.identity import Identity, identify
+from fieldwave.compiler.tensors import MemoryTensor
+from fieldwave.devices.board.identity import Identity, check_magic, identify
 from fieldwave.devices.board.link import Doubt, Link
 from fieldwave.devices.board.transport import LinkFault
 from fieldwave.devices.npu import DONE, KEEP, START, describe_error
@@ -23,6 +24,7 @@ __all__ = ["BoardCore"]
 
 ATTEMPTS = 3
 PAGE = 4096
+PATTERN_WORDS = 128
 BUSY, ENDED = 0b1001, 0b0110
 """Bits of register STATUS: busy or resetting, done or error."""
 _COUNTERS = tuple(register for register in Register if register >= Register.CYCLES)
@@ -45,7 +47,6 @@ class BoardCore:
     Args:
         link: the way to it.
         watchdog: seconds after which a run is given up.
-        progress: called with what is under way and how much of it is done, 0 to 1, on long transfers.
 
     Attributes:
         identity: who it is, by its own account.
@@ -57,15 +58,13 @@ class BoardCore:
         DeviceError: no NPU answers.
     """
 
-    def __init__(
-        self, link: Link, *, watchdog: float, progress: Callable[[str, float], None] = lambda what, fraction: None
-    ) -> None:
+    def __init__(self, link: Link, *, watchdog: float) -> None:
         self._link = link
         self._watchdog = watchdog
-        self._progress = progress
         self._places: list[_Place] = []
         self._program: int | None = None
         self._last: _Place | None = None
+        self._sound = True
         self.counters: dict[str, int] | None = None
         self.beats = (0, 0)
         self.recoveries = 0
@@ -78,13 +77,17 @@ class BoardCore:
         """
         doubt: Doubt | None = None
         for attempt in range(ATTEMPTS):
-            if attempt:
-                self.recoveries += 1
+            self.recoveries += bool(attempt)
+            if not self._sound:
                 self.identity = self._restart(self.identity)
+            self._sound = False
             try:
-                return self._execute(memory, section)
+                cycles = self._execute(memory, section)
             except Doubt as error:
                 doubt = error
+            else:
+                self._sound = True
+                return cycles
         raise DeviceError(
             f"the board at {self._link.transport.name} was disturbed in {ATTEMPTS} runs in a row: {doubt}"
         ) from doubt
@@ -97,10 +100,10 @@ class BoardCore:
         link = self._link
         place = self._placed(memory)
         if not place.loaded:
-            self._put(place, memory, [(0, len(section.image) if section else len(memory))], "loading the network")
+            self._put(place, memory, [(0, len(section.image) if section else len(memory))])
             place.loaded = True
         if section is not None:
-            self._put(place, memory, _extents(section.inputs), "")
+            self._put(place, memory, _extents(section.inputs))
         if self._program != place.address:  # writing it makes the NPU forget the weights that it still holds
             link.write(addresses.NPU + Register.PROGRAM_LOW, np.array([place.address, 0], np.uint32))
             self._program = place.address
@@ -165,11 +168,14 @@ class BoardCore:
                 if link.begin() != 0:
                     raise LinkFault(f"the board at {link.transport.name} was not reset; check the cable")
                 identity = identify(link)
+                self._try_memory(identity)
                 link.check()
                 break
-            except (Doubt, LinkFault):
+            except (Doubt, LinkFault) as error:
                 if attempt == ATTEMPTS - 1:
-                    raise
+                    if before is None:
+                        check_magic(link.transport)
+                    raise error
         if before is not None and before != identity:
             raise DeviceError(
                 f"the board at {link.transport.name} was {before.board} with fingerprint "
@@ -177,6 +183,25 @@ class BoardCore:
                 "open the device again"
             )
         return identity
+
+    def _try_memory(self, identity: Identity) -> None:
+        """See that memory keeps what is written: the bridge's witness says only what was sent there.
+
+        Raises:
+            DeviceError: it does not.
+        """
+        pattern = np.random.default_rng(0).integers(0, 1 << 32, PATTERN_WORDS, np.uint32)
+        for offset in (0, identity.memory_bytes - 4 * PATTERN_WORDS):
+            self._link.write(addresses.MEMORY + offset, pattern)
+            pattern = np.roll(pattern, 1)
+            self._link.write(addresses.MEMORY + offset, pattern)
+            wrong = int((self._link.read(addresses.MEMORY + offset, PATTERN_WORDS) != pattern).sum())
+            if wrong:
+                raise DeviceError(
+                    f"the memory of the board at {self._link.transport.name} does not keep what is written "
+                    f"({wrong} of {PATTERN_WORDS} words at {addresses.MEMORY + offset:#x} were wrong): "
+                    "it is broken, or the delays of its reads have not been found"
+                )
 
     def _placed(self, memory: NDArray[np.uint8]) -> _Place:
         """Where this array is on the board; a place is made for it where it has none."""
@@ -206,17 +231,13 @@ class BoardCore:
             start = place.address + place.size
         return start if end - start >= size else None
 
-    def _put(self, place: _Place, memory: NDArray[np.uint8], extents: list[tuple[int, int]], what: str) -> None:
+    def _put(self, place: _Place, memory: NDArray[np.uint8], extents: list[tuple[int, int]]) -> None:
         for start, stop in extents:
             words = np.zeros(-(-(stop - start) // 4), np.uint32)
             words.view(np.uint8)[: stop - start] = memory[start:stop]
-            step = 16384
-            for first in range(0, len(words), step):
-                self._link.write(place.address + start + 4 * first, words[first : first + step])
-                if what:
-                    self._progress(what, min(1.0, (first + step) / len(words)))
+            self._link.write(place.address + start, words)
 
 
-def _extents(tensors: Iterable[object]) -> list[tuple[int, int]]:
+def _extents(tensors: Iterable[MemoryTensor]) -> list[tuple[int, int]]:
     """First byte and the one behind the last of each tensor, whole words."""
-    return [(t.offset, t.offset + -(-t.size // 4) * 4) for t in tensors]  # type: ignore[attr-defined]
+    return [(t.offset, t.offset + -(-t.size // 4) * 4) for t in tensors]

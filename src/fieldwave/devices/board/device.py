@@ -26,7 +26,7 @@ class BoardDevice(NpuDevice):
         npu: the configuration that it must have; without it, whichever named one it has.
         transport: the way to it, opened; in place of ``port``. The device closes it.
         watchdog: seconds after which a run is given up.
-        progress: called on long transfers with what is under way and how much of it is done, 0 to 1.
+        progress: called while it is opened with what is under way and how much of it is done, 0 to 1.
 
     Raises:
         InputError, NotFoundError: the port is none, or there is none of that name.
@@ -65,12 +65,12 @@ class BoardDevice(NpuDevice):
         return core.recoveries
 
     def _power_up(self) -> BoardCore:
-        transport = self._transport or (open_transport(self._way) if self._way else None)
+        transport = self._transport or (open_transport(self._way, self._progress) if self._way else None)
         if transport is None:
             raise DeviceError(f"the way to device {self.name} was closed; make the device anew")
         self._transport = None
         try:
-            core = BoardCore(Link(transport), watchdog=self._watchdog, progress=self._progress)
+            core = BoardCore(Link(transport), watchdog=self._watchdog)
             self._configuration = configuration_of(core.identity, transport.name, self._expected)
         except BaseException:
             transport.close()

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from fieldwave.boards import addresses
 from fieldwave.devices.board.link import Link
+from fieldwave.devices.board.transport import Transport
 from fieldwave.errors import DeviceError
 from fieldwave.npu import CONFIGURATIONS, Configuration
 from fieldwave.npu.isa import MAGIC, VERSION, Register
 
-__all__ = ["Identity", "configuration_of", "identify"]
+__all__ = ["Identity", "check_magic", "configuration_of", "identify"]
 
 _MOST_CHARACTERS = 64
 _WORDS = {0x0: "only zeros", 0xFFFFFFFF: "only ones"}
@@ -42,10 +43,7 @@ def identify(link: Link) -> Identity:
     name = link.transport.name
     magic, version, low, high = (int(word) for word in link.read(addresses.NPU + Register.IDENTITY, 4))
     if magic != MAGIC:
-        raise DeviceError(
-            f"at {name} answers no NPU, but {_WORDS.get(magic, f'{magic:#010x}')}; "
-            "load its bitstream: fieldwave bitstream program"
-        )
+        check_magic(link.transport)
     if version != VERSION:
         raise DeviceError(
             f"the NPU at {name} speaks version {version} of the instruction set, this driver {VERSION}; "
@@ -56,6 +54,21 @@ def identify(link: Link) -> Identity:
     clock, memory = (int(word) for word in link.read(addresses.CLOCK, 2))
     board = words[1] if len(words) > 1 and words[0] == "fieldwave" else "board"
     return Identity(board, high << 32 | low, clock, memory)
+
+
+def check_magic(transport: Transport) -> None:
+    """Raise unless an NPU answers, as far as that can be told of something that does not keep to the protocol.
+
+    Raises:
+        DeviceError: what answers, twice in the same way, is no NPU.
+    """
+    transport.resynchronise()
+    first, second = (int(transport.read(addresses.NPU + Register.IDENTITY, 1)[0]) for _ in range(2))
+    if first == second != MAGIC:
+        raise DeviceError(
+            f"at {transport.name} answers no NPU, but {_WORDS.get(first, f'{first:#010x}')}; "
+            "load its bitstream: fieldwave bitstream program"
+        )
 
 
 def configuration_of(identity: Identity, name: str, given: Configuration | None = None) -> Configuration:

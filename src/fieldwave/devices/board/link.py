@@ -122,7 +122,7 @@ class Link:
             self._sum = found
             if found == meant:
                 return
-        raise DeviceError(self._gave_up("writing"))
+        raise self._gave_up("writing")
 
     def _read(self, address: int, count: int) -> Words:
         for _ in range(ATTEMPTS):
@@ -149,7 +149,7 @@ class Link:
             self._explained(found, address, words, write=False)
             self._sum = after
             return words
-        raise DeviceError(self._gave_up("reading"))
+        raise self._gave_up("reading")
 
     def _explained(self, found: int, address: int, words: Words, *, write: bool) -> int:
         """How many of these transactions, in whole commands, explain what the witness says."""
@@ -183,7 +183,7 @@ class Link:
                     return found
             except LinkFault as error:
                 fault = error
-        raise DeviceError(str(fault) if fault else self._gave_up("reading the witness"))
+        raise fault or self._gave_up("reading the witness")
 
     def _doubt(self) -> Doubt:
         self.faults += 1
@@ -192,5 +192,5 @@ class Link:
             "load the package again, and check the cable"
         )
 
-    def _gave_up(self, doing: str) -> str:
-        return f"{doing} at {self.transport.name} failed {ATTEMPTS} times; check the cable"
+    def _gave_up(self, doing: str) -> LinkFault:
+        return LinkFault(f"{doing} at {self.transport.name} failed {ATTEMPTS} times; check the cable")

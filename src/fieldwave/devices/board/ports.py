@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from fieldwave.devices.board.transport import Transport
@@ -61,8 +61,8 @@ def parse_port(port: str) -> Way:
     raise NotFoundError(f"no board {port!r}; boards in {machine_file()}: {has}; or say {PORT_SYNTAX}")
 
 
-def open_transport(way: Way) -> Transport:
-    """The transport of that way, opened.
+def open_transport(way: Way, progress: Callable[[str, float], None]) -> Transport:
+    """The transport of that way, opened; a simulated board is built first where it is not in the cache.
 
     Raises:
         NotFoundError, DeviceError, DeviceBusyError: as the transports do.
@@ -75,15 +75,10 @@ def open_transport(way: Way) -> Transport:
     if way.kind == "sim":
         from fieldwave.devices.board.simulated import SimulatedBoard
 
-        return SimulatedBoard(way.where)
+        return SimulatedBoard(way.where, progress=progress)
     from fieldwave.devices.board.uart import UartTransport
 
     return UartTransport(way.where, **way.options)
-
-
-def serial_ports() -> tuple[str, ...]:
-    """The serial ports of this machine that hang on USB, as FPGA boards do; nothing is opened."""
-    return tuple(f"/dev/{one.name}" for one in sorted(Path("/sys/class/tty").glob("tty[UA][SC][BM]*")))
 
 
 def _number(text: str, port: str) -> int:
