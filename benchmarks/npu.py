@@ -123,12 +123,18 @@ def measure(package: Package, npu: Configuration, clock: float, bandwidth: float
 def later_run(timeline: Timeline, estimate: NetworkEstimate, clock: float) -> dict[str, Any]:
     """The second image, whose weights are in the ring."""
     return {
+        **_later(estimate, timeline.cycles, clock),
         "cycles": timeline.cycles,
-        "milliseconds": round(timeline.cycles / clock / 1e3, 3),
-        "utilisation": round(100 * estimate.npu_macs / (timeline.cycles * estimate.configuration.multipliers), 2),
-        "estimated_cycles": estimate.later_cycles,
         "estimate_error": round(100 * (estimate.later_cycles / timeline.cycles - 1), 3),
         "bytes_read": timeline.bytes_read,
+    }
+
+
+def _later(estimate: NetworkEstimate, cycles: int, clock: float) -> dict[str, Any]:
+    return {
+        "milliseconds": round(cycles / clock / 1e3, 3),
+        "utilisation": round(100 * estimate.npu_macs / (cycles * estimate.configuration.multipliers), 2),
+        "estimated_cycles": estimate.later_cycles,
     }
 
 
@@ -154,6 +160,7 @@ def estimated(package: Package, npu: Configuration, clock: float, bandwidth: flo
         "macs_on_npu": round(100 * estimate.npu_macs / estimate.macs, 3),
         "activation_bytes": sum(npu.bank_bytes),
         **fully_connected(compiled, estimate.timelines[0], npu, bandwidth * 1e3 / clock),
+        **({"later": _later(estimate, estimate.later_cycles, clock)} if estimate.later else {}),
     }
 
 
@@ -221,26 +228,22 @@ def table(figures: Mapping[str, Mapping[str, Any]]) -> str:
             goal = f"{GOALS[name][npu]:g} %" if npu in GOALS.get(name, {}) else ""
             if npu in MILLISECONDS.get(name, {}):
                 goal = f"{MILLISECONDS[name][npu]:g} ms"
-            share = f"{one['utilisation']:.1f} %"
-            if "convolutions_utilisation" in one:
-                share += f", convolutions {one['convolutions_utilisation']:.1f} %"
-            same = "identical" if one.get("identical") else "DIFFERENT" if "cycles" in one else "not run"
-            error = f"{one['estimate_error']:+.2f} %" if "cycles" in one else ""
-            cycles = f"{one['cycles']:,}" if "cycles" in one else ""
             board = one["clock_mhz"], one["bandwidth_gb_per_s"]
             at = "" if board == USUAL else f", {board[0]:g} MHz, {board[1]:g} GB/s"
-            lines.append(
-                f"| {label} | {npu}{at} | {cycles} | {one['milliseconds']:.2f} | {share} | "
-                f"{goal} | {one['estimated_cycles']:,} | {error} | {same} |"
-            )
+            same = "identical" if one.get("identical") else "DIFFERENT" if "cycles" in one else "not run"
+            lines.append(f"| {label} | {npu}{at} | {_figures(one, goal)} | {same} |")
             if "later" in one:
-                again = one["later"]
-                lines.append(
-                    f"| {label} | {npu}{at}, second image | {again['cycles']:,} | {again['milliseconds']:.2f} | "
-                    f"{again['utilisation']:.1f} % | {goal} | {again['estimated_cycles']:,} | "
-                    f"{again['estimate_error']:+.2f} % | {same} |"
-                )
+                lines.append(f"| {label} | {npu}{at}, second image | {_figures(one['later'], goal)} | {same} |")
     return "\n".join(lines) + "\n"
+
+
+def _figures(one: Mapping[str, Any], goal: str) -> str:
+    """The columns from cycles to the estimate's error."""
+    share = f"{one['utilisation']:.1f} %"
+    if "convolutions_utilisation" in one:
+        share += f", convolutions {one['convolutions_utilisation']:.1f} %"
+    cycles, error = (f"{one['cycles']:,}", f"{one['estimate_error']:+.2f} %") if "cycles" in one else ("", "")
+    return f"{cycles} | {one['milliseconds']:.2f} | {share} | {goal} | {one['estimated_cycles']:,} | {error}"
 
 
 def main() -> None:
