@@ -93,20 +93,52 @@ def test_a_mistake_is_found(problem: str, tmp_path: Path) -> None:
     assert any(problem in one for one in vivado.problems), vivado.problems
 
 
-def test_quartus_scripts(tmp_path: Path) -> None:
-    folder = place("arria10-1150", tmp_path)
+def quartus_problems(folder: Path) -> tuple[list[str], Quartus | None]:
+    """What the stand-ins find, in the order of the README's commands; the first of them that finds any ends it."""
     component = Component(folder)
     component.source("fieldwave_npu_hw.tcl")
-    assert component.finish() == []
     system = PlatformDesigner(folder, component)
+    if problems := component.finish():
+        return problems, None
     system.source("system.tcl")
-    assert system.finish() == []
+    if problems := system.finish():
+        return problems, None
     quartus = Quartus(folder, system)
     quartus.source("build.tcl")
     quartus.source("constraints.sdc")
-    assert quartus.finish() == []
+    return quartus.finish(), quartus
+
+
+def test_quartus_scripts(tmp_path: Path) -> None:
+    problems, quartus = quartus_problems(place("arria10-1150", tmp_path))
+    assert problems == [] and quartus is not None
     assert quartus.steps == ["new", "-compile"]
     assert quartus.settings["DEVICE"] == "10AX115S2F45I1SG"
+
+
+QUARTUS_MISTAKES = {
+    "m_axi lacks ['awlock']": ("parameters.tcl", "m_axi m_axi_awlock awlock", "irq m_axi_awlock irq"),
+    "no connection pcie.rxm_irq/npu.irq": ("system.tcl", "add_connection pcie.rxm_irq npu.irq", "#"),
+    "npu.m_axi/memory.ctrl_amm_0 has no address": (
+        "system.tcl", "set_connection_parameter_value npu.m_axi/memory.ctrl_amm_0", "#",
+    ),
+    "no parameter bar0_size_hwtcl of altera_pcie_a10_hip": ("system.tcl", "bar0_address_width", "bar0_size"),
+    "top.v and the system have other ports": ("rtl/top.v", ".pcie_rx_in0(", ".pcie_rx0("),
+    "PIN_AT40 is taken twice": ("pins.tcl", "AT40 AP40", "AT40 AT40"),
+    "mem_ba has not all of its pins": ("pins.tcl", "pins mem_ba {F33 G35}", "pins mem_ba {F33}"),
+    "no port mem_bg[1]": ("pins.tcl", "pins mem_bg H35", "pins mem_bg {H35 H36}"),
+    "memory_clock_clk is no clock": ("constraints.sdc", "create_clock -name memory_refclk", "#"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("problem", QUARTUS_MISTAKES)
+def test_a_mistake_is_found_for_quartus(problem: str, tmp_path: Path) -> None:
+    name, before, after = QUARTUS_MISTAKES[problem]
+    script = place("arria10-1150", tmp_path) / name
+    assert before in script.read_text()
+    script.write_text(script.read_text().replace(before, after))
+    found, _ = quartus_problems(tmp_path)
+    assert problem in found
 
 
 @pytest.mark.parametrize("name", ["u250", pytest.param("arria10-1150", marks=pytest.mark.slow)])
