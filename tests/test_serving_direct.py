@@ -151,6 +151,30 @@ def test_what_was_cancelled_or_is_too_late_never_reaches_the_device() -> None:
         assert device.runs == 2
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_device_that_hangs_holds_nobody(quick: bool) -> None:
+    """Nor the thread that runs it, whose call another answers, and whose connection another reads."""
+    go_on = threading.Event()
+    hang = threading.Event()
+    device = Affine(lambda run: go_on.wait(30) and None if hang.is_set() else None)
+    with serving(device, direct_port=0, device_seconds=0.1) as server, direct(server) as channel:
+        method, data = request(server, "oip", tensor())
+        call = channel.unary_unary(method)
+        for _ in range(100 if quick else 1):  # until the thread that answers is the one that reads
+            call(data)
+        hang.set()
+        for _ in range(2):
+            with pytest.raises(grpc.RpcError) as caught:
+                call(data, timeout=20)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert "has not ended its run" in caught.value.details()
+        hang.clear()
+        go_on.set()
+        assert settled(lambda: server._executor.healthy)  # type: ignore[union-attr]
+        assert call(data)
+        assert settled(lambda: len(server._models.first.places) == 0)  # type: ignore[union-attr]
+
+
 def test_who_has_no_key_is_refused(tmp_path: Path) -> None:
     keys = Keys.generate()
     write_keys(tmp_path / "keys", keys)

@@ -82,6 +82,8 @@ class Executor:
         self._running: Job | None = None
         self._watching = threading.Lock()
         self._turns: Turns[Job] = Turns()
+        self._using = threading.Lock()  # the device
+        self._next: Job | None = None
         self.first = self._current = Network()
         self._number = 0
         self.counters: Counters = device.counters()
@@ -114,13 +116,18 @@ class Executor:
         loads: int | None = None,
         timings: Timings | None = None,
         network: Network | None = None,
+        abandon: Callable[[Exception], None] | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Wait for the device and run it.
+
+        Who can be answered by another thread may run a device that is idle in this one, which saves two changes
+        of threads. Should the run not end, that answer is ``abandon``'s, and this thread stays with the device.
 
         Args:
             loads: what the network's ``loads`` was when the inputs were made; None to run them in any case.
             timings: where to add what the waiting and the run took.
             network: which is to run; None for the first.
+            abandon: answers the caller with an error; None where only this thread can do that.
 
         Raises:
             CallerGoneError: the caller went away while it waited; the device has not been used.
@@ -142,9 +149,17 @@ class Executor:
             raise DeviceError(hung)
         job = Job(work, caller, max((len(value) for value in inputs.values() if value.ndim), default=1))
         patience = caller.time_remaining()
-        self._turns.put(job, whose)
-        if hung := self._hung:
-            self._give_up(hung)  # it may have been put after all others were told
+        idle = self._next is None and not len(self._turns)
+        if abandon is not None and idle and self._using.acquire(blocking=False):
+            job.abandon = abandon
+            try:
+                self._do(job)
+            finally:
+                self._using.release()
+        else:
+            self._turns.put(job, whose)
+            if hung := self._hung:
+                self._give_up(hung)  # it may have been put after all others were told
         try:
             results: dict[str, NDArray[Any]] = job.outcome(patience)
         except CallerGoneError:
@@ -227,15 +242,25 @@ class Executor:
 
     def _work(self) -> None:
         while True:
-            job = self._turns.take()
-            job.begun = job.ended = time.perf_counter()
-            try:
-                job.settle(job.work(job))
-            except End:
+            job = self._next = self._turns.take()
+            with self._using:
+                self._next = None
+                # It may have been given up while a run in another thread did not end.
+                over = not job.settled and self._do(job)
+            if over:
                 return
-            except BaseException as error:
-                job.settle(error=error)
             del job  # with its tensors
+
+    def _do(self, job: Job) -> bool:
+        """A job, by whoever uses the device; whether it was the last."""
+        job.begun = job.ended = time.perf_counter()
+        try:
+            job.settle(job.work(job))
+        except End:
+            return True
+        except BaseException as error:
+            job.settle(error=error)
+        return False
 
     def _run(self, inputs: Mapping[str, NDArray[Any]], job: Job, network: Network) -> dict[str, NDArray[Any]]:
         if network.usual is not None:
@@ -273,13 +298,17 @@ class Executor:
             self._hung = text = f"device {self._device.name} has not ended its run for {job.limit:.1f} s"
             self._hung_since = time.perf_counter()
         _log.error("%s; it is given up until it ends", self._hung)
-        job.settle(error=DeviceError(text))
+        if job.settle(error=DeviceError(text)) and job.abandon is not None:
+            job.abandon(DeviceError(text))
         self._give_up(text)
         self._note(healthy=False)
 
     def _give_up(self, text: str) -> None:
         for job in self._turns.clear():
             job.settle(error=DeviceError(text))
+        following = self._next
+        if following is not None:
+            following.settle(error=DeviceError(text))
 
     def _end(self, job: Job) -> None:
         raise End

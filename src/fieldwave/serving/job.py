@@ -24,6 +24,7 @@ class Job:
         self.caller = caller
         self.images = max(images, 1)
         self.limit = float("inf")
+        self.abandon: Callable[[Exception], None] | None = None
         self.put = time.perf_counter()
         self.begun = self.ended = self.put
         self._result: Any = None
@@ -39,6 +40,11 @@ class Job:
         self._result, self._error = result, error
         self._done.release()
         return True
+
+    @property
+    def settled(self) -> bool:
+        """Whether its outcome is known."""
+        return self._once.locked()
 
     def outcome(self, patience: float | None) -> Any:
         """Wait for the outcome.

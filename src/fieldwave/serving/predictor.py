@@ -122,7 +122,9 @@ class Predictor:
             prediction = decode(signature, go_on)
             timings.decode += time.perf_counter() - begin
             try:
-                results = executor.run(prediction.inputs, place, loads, timings, network)
+                results = executor.run(
+                    prediction.inputs, place, loads, timings, network, getattr(call, "abandon", None)
+                )
             except ReplacedError:
                 continue  # its bytes are what the client sent: they are for the new model now
             begin = time.perf_counter()

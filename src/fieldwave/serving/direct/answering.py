@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fieldwave.serving.direct import frames
@@ -58,28 +59,34 @@ class Answering:
             self._socket.close()  # it is gone when the file of the thread that reads is, too
         self._server.leave(self)
 
-    def hand_on(self) -> bool:
-        """Let another thread read; False if there is none."""
+    def hand_on(self, stream: Stream) -> None:
+        """Let another thread read, if there is one and the call's own does."""
         raise NotImplementedError
 
-    def answer(self, stream: Stream, reads: bool) -> bool:
-        """Answer a call; return whether this thread is still the one that reads."""
+    def answer(self, stream: Stream) -> None:
+        """Answer a call whose request is complete."""
         try:
             call, body = stream.call, stream.body
             assert body is not None
+            call.abandon = partial(self._abandon, stream)
             # What protobuf may have to parse is bytes; larger requests are views.
             outcome = stream.method(call, bytes(body) if len(body) < _SMALL_BYTES else body)
             if outcome.code or call.lost:
                 self.refuse(stream, outcome, whole=True)
-                return reads
+                return
             del body
-            reads = self._send(stream, outcome.data, reads)
+            self._send(stream, outcome.data)
         finally:
             self.drop(stream)
         stream.method.note(call, outcome)
-        return reads
 
-    def _send(self, stream: Stream, data: bytes, reads: bool) -> bool:
+    def _abandon(self, stream: Stream, error: Exception) -> None:
+        """Answer a call whose thread is held by the device; what that says some day is for nobody."""
+        with contextlib.suppress(EndedError):
+            self.refuse(stream, stream.method.failed(stream.call, error), whole=True)
+        self.hand_on(stream)
+
+    def _send(self, stream: Stream, data: bytes) -> None:
         number, size = stream.call.stream, len(data) + PREFIX_BYTES
         message = memoryview(b"\0" + len(data).to_bytes(4, "big") + data)
         with self._changed:
@@ -89,21 +96,20 @@ class Answering:
         begin, end = frames.answer_headers(number), frames.trailers(number, stream.call.trailing())
         if fits:
             self.write(b"".join([begin, *frames.data_frames(number, message, self._windows.largest), end]))
-            return reads
+            return
         # Somebody has to read that the client takes more.
-        reads = reads and not self.hand_on()
+        self.hand_on(stream)
         self.write(begin)
-        self._write_slowly(stream, message, reads)
+        self._write_slowly(stream, message)
         self.write(end)
-        return reads
 
-    def _write_slowly(self, stream: Stream, message: memoryview, reads: bool) -> None:
+    def _write_slowly(self, stream: Stream, message: memoryview) -> None:
         end = time.monotonic() + self._server.patience
         while message:
             with self._changed:
                 while (room := self._windows.room(stream)) <= 0:
                     left = end - time.monotonic()
-                    if reads or self._closed or stream.call.lost or left <= 0:
+                    if stream.reads or self._closed or stream.call.lost or left <= 0:
                         raise EndedError  # nobody can read that there is room, or nobody will
                     self._changed.wait(left)
                 size = min(room, len(message))
@@ -114,7 +120,8 @@ class Answering:
 
     def refuse(self, stream: Stream, outcome: Outcome, *, whole: bool = False) -> None:
         """End a call without an answer."""
-        self.drop(stream)
+        if not self.drop(stream):
+            return  # it has been answered
         if not stream.call.lost:
             self.end_call(stream.call.stream, outcome, whole=whole)
         stream.method.note(stream.call, outcome)
@@ -123,10 +130,11 @@ class Answering:
         end = frames.trailers_alone(number, outcome.code, outcome.text)
         self.write(end if whole else end + frames.reset(number))
 
-    def drop(self, stream: Stream) -> None:
+    def drop(self, stream: Stream) -> bool:
+        """Forget a call; False if that has been done."""
         with self._changed:
-            self._streams.pop(stream.call.stream, None)
             self._drop_body(stream)
+            return self._streams.pop(stream.call.stream, None) is not None
 
     def _drop_body(self, stream: Stream) -> None:
         held, stream.body = stream.held, None

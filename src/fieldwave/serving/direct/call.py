@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fieldwave.serving.call import request_id
 from fieldwave.serving.timings import Timings
@@ -24,10 +24,11 @@ class DirectCall:
         request_id: by which logs and answers speak of it.
         metadata: what the client sent beside the request; of a name that comes twice, the last.
         begin: when the request was complete, by `time.perf_counter`.
-        lost: whether the client has cancelled it, or is gone.
+        lost: whether the client has cancelled it, or is gone, or has been answered by another thread.
+        abandon: answers it with an error, from another thread.
     """
 
-    __slots__ = ("_deadline", "begin", "client", "lost", "metadata", "request_id", "stream", "timings")
+    __slots__ = ("_deadline", "abandon", "begin", "client", "lost", "metadata", "request_id", "stream", "timings")
 
     def __init__(self, stream: int, client: str, metadata: Mapping[str, str | bytes]) -> None:
         self.stream = stream
@@ -35,6 +36,7 @@ class DirectCall:
         self.metadata = metadata
         self.begin = time.perf_counter()
         self.lost = False
+        self.abandon: Callable[[Exception], None] | None = None
         self.timings = Timings()
         self.request_id = request_id(metadata.get(REQUEST_ID_KEY))
         patience = seconds_of(metadata.get("grpc-timeout"))

@@ -78,10 +78,15 @@ class Connection(Answering):
                     return
                 reads = True
                 stream = self._receive()
-                if self._usual > _QUICK_SECONDS or self._more():
-                    reads = not self.hand_on()
-                begin = time.perf_counter()
-                reads = self.answer(stream, reads)
+                stream.reads, reads = True, False
+                try:
+                    if self._usual > _QUICK_SECONDS or self._more():
+                        self.hand_on(stream)
+                    begin = time.perf_counter()
+                    self.answer(stream)
+                finally:
+                    with self._changed:
+                        reads, stream.reads = stream.reads, False
                 self._usual += 0.1 * (time.perf_counter() - begin - self._usual)
         except BrokenError as error:
             with contextlib.suppress(EndedError):
@@ -128,14 +133,12 @@ class Connection(Answering):
         self._reading.release()
         return False
 
-    def hand_on(self) -> bool:
-        """Let another thread read; False if there is none."""
+    def hand_on(self, stream: Stream) -> None:
+        """Let another thread read, if there is one and the call's own does."""
         with self._changed:
-            waits = self._waiting > 0
-        if not waits and not self._server.lend_thread(self):
-            return False
-        self._reading.release()
-        return True
+            if stream.reads and (self._waiting > 0 or self._server.lend_thread(self)):
+                stream.reads = False
+                self._reading.release()
 
     def _more(self) -> bool:
         """Whether something has arrived that has not been read."""

@@ -24,10 +24,11 @@ class Stream:
         window: how many bytes of the answer the client takes.
         since: when it began, by `time.monotonic`.
         body: room for the request; None until its length is known, and again when it has been answered.
+        reads: whether the thread that answers it is the one that reads the connection.
         received: how many bytes of it are there.
     """
 
-    __slots__ = ("body", "call", "complete", "method", "prefix", "received", "since", "window")
+    __slots__ = ("body", "call", "complete", "method", "prefix", "reads", "received", "since", "window")
 
     def __init__(self, call: DirectCall, method: DirectMethod, window: int) -> None:
         self.call = call
@@ -38,6 +39,7 @@ class Stream:
         self.body: memoryview | None = None
         self.received = 0
         self.complete = False
+        self.reads = False
 
     @property
     def length(self) -> int:
