@@ -75,6 +75,13 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()  # who sends the next request already must not fill the memory
         else:
             self._advance()
+            if pause := self._server.pause(self):
+                self._transport.pause_reading()
+                asyncio.get_running_loop().call_later(pause, self._resume)
+
+    def _resume(self) -> None:
+        if not self._answering and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         self._writing = True

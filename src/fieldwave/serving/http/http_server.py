@@ -25,6 +25,9 @@ __all__ = ["Application", "HttpServer"]
 
 _MOST_CONNECTIONS = 2048
 _BACKLOG = 512
+_LARGE_BYTES = 1 << 20
+_FEW = 4
+"""So many large bodies beside another hinder nobody."""
 _KEPT_BYTES = 64 << 20
 """After bodies of more than that at once, memory is given back to the system."""
 
@@ -62,6 +65,7 @@ class HttpServer:
         self._max_held_bytes = max_held_bytes
         self._held = self._most_held = 0
         self._connections: set[Connection] = set()
+        self._large: set[Connection] = set()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fieldwave-http")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="fieldwave-http", daemon=True)
@@ -114,6 +118,7 @@ class HttpServer:
     def leave(self, connection: Connection) -> None:
         """A connection has been closed."""
         self._connections.discard(connection)
+        self._large.discard(connection)
 
     def hold(self, size: int, holder: Connection | None = None) -> None:
         """So many more bytes of bodies are in memory.
@@ -140,6 +145,18 @@ class HttpServer:
             # What the flood has left is in arenas that are never trimmed by themselves.
             self._most_held = 0
             self._loop.run_in_executor(self._pool, give_back_memory)
+
+    def pause(self, connection: Connection) -> float:
+        """For how many seconds not to read from a connection: who sends much waits for others who do.
+
+        However many large bodies come at once, the loop has time for small ones: between two parts of one
+        (256 KiB at the most) there is a millisecond for each other.
+        """
+        if connection.receiving < _LARGE_BYTES:
+            return 0.0
+        self._large = {each for each in self._large if each.receiving >= _LARGE_BYTES} | {connection}
+        others = len(self._large) - 1
+        return 1e-3 * others if others >= _FEW else 0.0
 
     def route(self, head: Head) -> Route:
         """As `Application.route`."""
