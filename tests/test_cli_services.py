@@ -152,6 +152,11 @@ def test_http_a_socket_and_a_second_network_are_listed_and_shown(project: Path) 
     assert re.search(rf"^http +{url}$", out, re.MULTILINE)
     assert re.search(r"^also +ssd$", out, re.MULTILINE)
     assert run("list")[1].splitlines()[1].split()[3:6] == [service.address, url.rpartition(":")[2], "tiny+ssd"]
+    assert run("update", "rn50", "ssd.zip") == (
+        1,
+        "",
+        "error: network 'ssd' is beside it already; say --also with what is to be there, or --alone\n",
+    )
     assert run("update", "rn50", "--alone")[0] == 0
     assert LocalTarget().get("rn50").also == ()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fieldwave.deploy.target import Source
     from fieldwave.workspace import Workspace
 
-__all__ = ["FoundBeside", "found_beside"]
+__all__ = ["FoundBeside", "check_apart", "found_beside"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,14 @@ class FoundBeside:
 
     shared: list[Shared]
     paths: list[Path]
+
+
+def check_apart(network: str, shared: Sequence[Shared]) -> None:
+    """Let it pass if a service's network is none of those beside it. Raises InputError."""
+    if network in (each.network for each in shared):
+        raise InputError(
+            f"network {network!r} is beside it already; say --also with what is to be there, or --alone"
+        )
 
 
 @contextmanager

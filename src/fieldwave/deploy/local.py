@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fieldwave.deploy import port as ports
 from fieldwave.deploy.asking import ask, hear
-from fieldwave.deploy.beside import found_beside
+from fieldwave.deploy.beside import check_apart, found_beside
 from fieldwave.deploy.exposure import HERE, Exposure
 from fieldwave.deploy.source import found
 from fieldwave.deploy.starting import first_start, start
@@ -36,8 +36,6 @@ __all__ = ["LocalTarget"]
 
 SERVE_COMMAND = python("fieldwave.deploy.serve_process")
 CONTAINER_COMMAND = python("fieldwave.deploy.container_process")
-_SUPERVISE_COMMAND = python("fieldwave.deploy.supervisor")
-_POLL_SECONDS = 0.02
 
 
 class LocalTarget:
@@ -179,6 +177,7 @@ class LocalTarget:
             if also is not None:
                 beside = stack.enter_context(found_beside(also, self.workspace, spec.network))
                 spec = replace(spec, also=beside.shared)
+            check_apart(spec.network, () if beside else spec.also)
             what = f"changes to {spec.network} ({spec.package[:19]}) on {spec.device}"
             path = content.path if content else None
             change = ask(folder, spec, what, timeout, path, beside.paths if beside else ())
