@@ -24,7 +24,7 @@ test-all: lint
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 bitstream-test: .venv/installed-boards
-	FIELDWAVE_TEST_BITSTREAM=1 $(BIN)/pytest -p no:cacheprovider -s tests/test_boards_bitstream_whole.py
+	FIELDWAVE_TEST_BITSTREAM=1 $(BIN)/pytest --noconftest -p no:cacheprovider -s tests/test_boards_bitstream_whole.py
 
 lint: .venv/installed-tests
 	$(BIN)/ruff check .
