@@ -1,7 +1,7 @@
 # make demo       the whole road on real input: convert, deploy, score, clean up
 # make test       lint, types, room order, tests; installs into .venv, nothing system-wide
 # make test-all   the slow proofs too, with containers, a registry and ssh, which it installs where it may
-# make bitstream-test  a bitstream of a whole board, by place and route: 10 to 30 minutes
+# make bitstream-test  a bitstream of a whole board, by place and route: many minutes
 # make test-kubernetes  what concerns clusters, on the one that FIELDWAVE_TEST_KUBECONFIG names, or a stand-in by podman
 PYTHON ?= python3
 BIN    := .venv/bin

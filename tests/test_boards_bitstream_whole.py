@@ -1,4 +1,4 @@
-"""A bitstream of a whole board, by the real tools: 10 to 30 minutes, so `make bitstream-test` only."""
+"""A bitstream of a whole board, by the real tools: many minutes, so `make bitstream-test` only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PREAMBLE = bytes.fromhex("ffffbdb3")
 
 
 @pytest.mark.skipif(
-    not os.environ.get("FIELDWAVE_TEST_BITSTREAM"), reason="takes 10 to 30 minutes; make bitstream-test runs it"
+    not os.environ.get("FIELDWAVE_TEST_BITSTREAM"), reason="takes many minutes; make bitstream-test runs it"
 )
 def test_the_ulx3s_fits_and_meets_its_clock(tmp_path: Path) -> None:
     file = tmp_path / "ulx3s.bit"

@@ -81,7 +81,7 @@ def build(
 ) -> None:
     """Build a bitstream: Verilog, synthesis, place and route; from the cache if nothing has changed.
 
-    Takes 10 to 30 minutes. Beside FILE goes a report in JSON, with the fingerprint of the NPU. Nothing is written
+    Takes many minutes. Beside FILE goes a report in JSON, with the fingerprint of the NPU. Nothing is written
     when a clock is missed.
     """
     import json
