@@ -213,6 +213,7 @@ class DatagramBoard(threading.Thread):
         assert (magic, version & 0xF0, sizes) == (0x4E6F, 0x10, 0x44)
         enable, writes, reads = data[9:12]
         assert enable == 0xF
+        assert not (writes and reads), "LiteEth does not understand this"
         position = 12
         if writes:
             (base,) = struct.unpack_from(">I", data, position)

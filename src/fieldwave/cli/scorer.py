@@ -133,7 +133,7 @@ def _client(name: str, access: Access, on: str) -> tuple[PredictionClient, float
     from fieldwave.workspace import Workspace
 
     found = target(Workspace.find(), on).get(name)
-    patience = _SIMULATED_PATIENCE if found.device.startswith("rtl") else _PATIENCE
+    patience = _SIMULATED_PATIENCE if found.device.startswith(("rtl", "board:sim")) else _PATIENCE
     return found.wait(patience).client(), patience
 
 

@@ -18,8 +18,6 @@ from fieldwave.errors import DeviceError
 
 __all__ = ["Doubt", "Link", "witnessed"]
 
-CHUNK_WORDS = 2048
-"""Between two looks at the witness."""
 ATTEMPTS = 5
 
 
@@ -67,16 +65,17 @@ class Link:
             Doubt: something else has been written, or something elsewhere.
             DeviceError: the board does not answer; DeviceLostError: it is gone.
         """
-        for start in range(0, len(words), CHUNK_WORDS):
-            self._write(address + 4 * start, words[start : start + CHUNK_WORDS])
+        chunk = self.transport.chunk
+        for start in range(0, len(words), chunk):
+            self._write(address + 4 * start, words[start : start + chunk])
 
     def read(self, address: int, count: int) -> Words:
         """Consecutive words, as they are on the board's bus.
 
         Raises: as `write`.
         """
-        starts = range(0, count, CHUNK_WORDS)
-        parts = [self._read(address + 4 * start, min(CHUNK_WORDS, count - start)) for start in starts]
+        chunk = self.transport.chunk
+        parts = [self._read(address + 4 * start, min(chunk, count - start)) for start in range(0, count, chunk)]
         return np.concatenate(parts) if parts else np.zeros(0, np.uint32)
 
     def peek(self, address: int) -> int:

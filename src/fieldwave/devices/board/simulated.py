@@ -46,7 +46,7 @@ class SimulatedBoard:
     """
 
     name = "sim"
-    burst = UartTransport.burst
+    burst, chunk = UartTransport.burst, UartTransport.chunk
 
     def __init__(
         self, npu: str = "tiny", *, progress: Callable[[str, float], None] = lambda what, fraction: None

@@ -28,10 +28,12 @@ class Transport(Protocol):
     Attributes:
         name: for messages: ``/dev/ttyUSB0``.
         burst: words of its longest command.
+        chunk: words after which the witness is looked at: few, where commands get lost as a whole.
     """
 
     name: str
     burst: int
+    chunk: int
 
     def read(self, address: int, count: int) -> Words:
         """``count`` consecutive words.

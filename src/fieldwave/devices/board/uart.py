@@ -49,6 +49,7 @@ class UartTransport:
     """
 
     burst = _BURST
+    chunk = 2048
 
     def __init__(
         self,
