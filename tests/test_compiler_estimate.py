@@ -23,7 +23,7 @@ from fieldwave.devices.simulator import MemoryModel, Simulation
 from fieldwave.errors import DeviceError, InputError, ModelError
 from fieldwave.golden import Window
 from fieldwave.graph import Graph
-from fieldwave.npu import CONFIGURATIONS, axi, configuration, dma, weights
+from fieldwave.npu import CONFIGURATIONS, Configuration, axi, configuration, dma, weights
 from fieldwave.npu.accumulators import MINIMUM_STEP
 from fieldwave.npu.activations import READ_LATENCY
 from fieldwave.npu.array import array_latency
@@ -39,22 +39,29 @@ TINY = configuration("tiny")
 memories = st.tuples(st.sampled_from([1.0, 3.5, 8.0, 64.0]), st.integers(1, 120))
 
 
+LANES = {
+    "two pixels": Configuration(8, 8, (1 << 16, 1 << 16), 1 << 14, 16, 8, 32, pixel_lanes=2, prescale_words=16),
+    "four pixels": Configuration(16, 8, (1 << 16, 1 << 16), 1 << 14, 32, 4, 16, pixel_lanes=4, prescale_words=16),
+}
+"""Those of test_compiler_rtl.py."""
+
+
 @cache
-def simulation() -> Simulation:
-    return Simulation(TINY)
+def simulation(npu: Configuration = TINY) -> Simulation:
+    return Simulation(npu)
 
 
-def section_of(graph: Graph) -> NpuSection:
-    (section,) = (s for s in compile_network(graph, TINY).program.sections if isinstance(s, NpuSection))
+def section_of(graph: Graph, npu: Configuration = TINY) -> NpuSection:
+    (section,) = (s for s in compile_network(graph, npu).program.sections if isinstance(s, NpuSection))
     return section
 
 
-def measured(section: NpuSection, bandwidth: float, latency: int) -> dict[str, int]:
+def measured(section: NpuSection, bandwidth: float, latency: int, npu: Configuration = TINY) -> dict[str, int]:
     """The counters of a run; what is in memory does not matter for them."""
     raw = np.zeros(section.arena_bytes + 4096, np.uint8)
     memory = raw[-raw.ctypes.data % 4096 :][: section.arena_bytes]
     memory[: len(section.image)] = np.frombuffer(section.image, np.uint8)
-    core = SimulatedCore(simulation(), MemoryModel(latency=latency, bandwidth=bandwidth))
+    core = SimulatedCore(simulation(npu), MemoryModel(latency=latency, bandwidth=bandwidth))
     core.execute(memory)
     assert core.counters is not None
     return core.counters
@@ -73,6 +80,23 @@ def test_cycles_of_random_operators(case: Case, memory: tuple[float, int]) -> No
     assert abs(timeline.cycles - counters["cycles"]) <= 0.02 * counters["cycles"] + 200 + bursts
     assert timeline.bytes_read == counters["read_beats"] * TINY.port_bytes
     assert timeline.bytes_written == counters["write_beats"] * TINY.port_bytes
+    check_spans(timeline)
+
+
+@pytest.mark.parametrize("name", ["two pixels", pytest.param("four pixels", marks=pytest.mark.slow)])
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@given(operators(), memories)
+def test_cycles_of_several_pixel_lanes(name: str, case: Case, memory: tuple[float, int]) -> None:
+    npu = LANES[name]
+    try:
+        section = section_of(case[0], npu)
+    except (ModelError, ValueError):
+        assume(False)
+    counters, timeline = measured(section, *memory, npu), estimate_image(section.image, npu, Memory(*memory))
+    bursts = 3 * npu.burst_beats * npu.port_bytes / memory[0]
+    assert abs(timeline.cycles - counters["cycles"]) <= 0.02 * counters["cycles"] + 200 + bursts
+    assert timeline.bytes_read == counters["read_beats"] * npu.port_bytes
+    assert timeline.bytes_written == counters["write_beats"] * npu.port_bytes
     check_spans(timeline)
 
 
