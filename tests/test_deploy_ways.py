@@ -108,6 +108,7 @@ def test_over_http_over_a_socket_and_for_two_networks(
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_a_service_gets_http_a_socket_and_a_second_network_later(
     target: LocalTarget, digits: Conversion, twin: Path, tmp_path: Path
 ) -> None:
