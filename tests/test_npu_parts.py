@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from fieldwave.errors import NotFoundError
 from fieldwave.npu import CONFIGURATIONS, configuration
 from fieldwave.npu.parts import PARTS, Block, part
 from fieldwave.npu.resources import fits, memories, resources
+
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
 
 @pytest.mark.parametrize(
@@ -42,6 +45,13 @@ def test_an_ecp5_is_counted_as_yosys_counts_it() -> None:
     """The system of an ULX3S around this NPU: 144 MULT18X18D and 182 DP16KD."""
     taken = resources(configuration("ecp5-85f"), part("ulx3s-85f"))
     assert (taken.multipliers, taken.blocks) == (144, (182,))
+
+
+@pytest.mark.parametrize("name", ["u250", "u250x2", "u250x4", "kv260", "zcu104"])
+def test_dsp48e2s_are_counted_as_yosys_counts_them(name: str) -> None:
+    """Array, requantizers and scale-shift, as ``benchmarks/card_synthesis.py`` has synthesised their pieces."""
+    counted = json.loads((RESULTS / "card_synthesis.json").read_text())["cards"][name]["cells"]["DSP48E2"]
+    assert resources(configuration(name), part(name.partition("x")[0])).multipliers == counted
 
 
 def test_blocks_of_a_memory() -> None:

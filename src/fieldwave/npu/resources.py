@@ -51,8 +51,9 @@ def resources(configuration: Configuration, target: Part) -> Resources:
     """What ``configuration`` takes of ``target``: each memory of the first kind that it half fills,
     or of the one that wastes least."""
     c = configuration
-    narrow = c.multipliers + (c.input_lanes * c.pixel_lanes if c.prescale_words else 0)
-    multipliers = -(-narrow // target.products) + c.requantizer_lanes * c.pixel_lanes * target.wide_product
+    scaled = c.input_lanes * c.pixel_lanes if c.prescale_words else 0
+    wide = c.requantizer_lanes * c.pixel_lanes * target.wide_product
+    multipliers = -(-c.multipliers // target.products) + -(-scaled // target.single) + wide
     used = [0] * len(target.blocks)
     for depth, width in memories(c):
         choices = []

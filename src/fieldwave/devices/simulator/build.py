@@ -107,12 +107,17 @@ def build_key(configuration: Configuration, versions: list[str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+_OF_PARTS = ("parts.py", "resources.py")
+"""What is said of FPGAs, which no Verilog depends on."""
+
+
 @cache
 def _sources() -> str:
     """Digest of the gateware and the harness, as they were when this process first asked."""
     digest = hashlib.sha256()
     for source in (*sorted(Path(fieldwave.npu.__file__).parent.glob("*.py")), HARNESS):
-        digest.update(source.read_bytes())
+        if source.name not in _OF_PARTS:
+            digest.update(source.read_bytes())
     return digest.hexdigest()
 
 
