@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import socket
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -142,6 +143,19 @@ def test_a_name_and_its_ports_are_for_who_asks_first(box: Box, there: edge_box.B
     box.call("claim", "alpha", "0", "t5", "ben@desk")
     assert claim.read_text() == "t5\n"
     assert (there.data / "services").stat().st_mode & 0o777 == 0o700, "keys lie below"
+
+
+def test_a_port_that_somebody_calls_from_is_taken(box: Box, there: edge_box.Box) -> None:
+    """It is in the range from which connections get theirs."""
+    [port, _] = box.call("claim", "delta", "0", "t6", "anna@laptop").text.split()
+    shutil.rmtree(there.data / "services" / "delta")
+    with socket.socket() as listener, socket.socket() as caller:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        caller.bind(("127.0.0.1", int(port)))
+        caller.connect(listener.getsockname())
+        assert port not in box.call("claim", "delta", "0", "t7", "anna@laptop").text.split()
+    shutil.rmtree(there.data / "services" / "delta")
 
 
 def test_a_service_has_one_port_for_http_and_keeps_it(box: Box) -> None:
