@@ -172,8 +172,8 @@ http() {
   echo "$port"
 }
 
-# Whether a service has the port, or somebody listens on it or calls from it: the numbers are in the range from which
-# connections get theirs, and such a port cannot be listened on (06: one that has been closed).
+# Whether a service has the port, or somebody listens on it or calls from it: the numbers are in the range from
+# which connections get theirs, and such a port cannot be listened on (06: one that has been closed).
 taken() {
   cat "$services"/*/ports 2>/dev/null | grep -qx "$1" && return 0
   cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 != "06" { print $2 }' |
