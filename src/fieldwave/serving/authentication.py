@@ -12,7 +12,7 @@ import hmac
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,12 @@ class Authentication(grpc.ServerInterceptor):  # type: ignore[misc]
         given = [value for key, value in details.invocation_metadata if key == AUTHORIZATION_KEY]
         reason = self._objection(given)
         return continuation(details) if reason is None else self._refusing(reason)
+
+    def admit(self, method: str, metadata: Iterable[tuple[str, Any]], peer: str) -> str | None:
+        """Why a call of ``method`` with this metadata may not pass; None if it may."""
+        if method in _OPEN:
+            return None
+        return self.objection([value for key, value in metadata if key == AUTHORIZATION_KEY], peer)
 
     def objection(self, given: Sequence[Any], client: str) -> str | None:
         """Why a call may not pass that has these values of ``authorization``; None if it may."""

@@ -12,6 +12,7 @@ import grpc
 from fieldwave.serving.authentication import Authentication
 from fieldwave.serving.certificates import server_credentials
 from fieldwave.serving.health import Health
+from fieldwave.serving.http2 import Http2Server
 from fieldwave.serving.listen import listen, listen_on_socket
 from fieldwave.serving.memory import give_back_memory
 from fieldwave.serving.options import ServeOptions
@@ -52,7 +53,9 @@ class GrpcFront:
         self._checks = Receiving(_CHECKS, options.receive_seconds)
         self._crowded = False
         self._socket: Path | None = None
-        self._grpc: Any = _grpc_server(options, authentication)
+        # In plain text by our own server; where there is TLS, its port is gRPC's own.
+        self._plain: Any = _own_server(options, authentication, self.receiving)
+        self._tls: Any = _grpc_server(options, authentication) if options.tls_cert is not None else None
 
     def listen(self, handlers: Iterable[grpc.GenericRpcHandler], health: Health) -> int:
         """Take the port and the socket for these services, health and reflection; return the port.
@@ -62,21 +65,28 @@ class GrpcFront:
             NotFoundError, InputError, StorageError: of the certificates.
         """
         options = self._options
-        self._grpc.add_generic_rpc_handlers(tuple(handlers))
-        health.add_to(self._grpc, self._checks)
-        add_reflection(self._grpc, self._reflections)
+        handlers = tuple(handlers)
+        for server in self._servers:
+            server.add_generic_rpc_handlers(handlers)
+            health.add_to(server, self._checks)
+            add_reflection(server, self._reflections)
         credentials = None
         if options.tls_cert is not None and options.tls_key is not None:
             credentials = server_credentials(options.tls_cert, options.tls_key, options.client_ca)
-        port = listen(self._grpc, options.host, options.grpc_port, credentials)
+        port = listen(self._tls or self._plain, options.host, options.grpc_port, credentials)
         if options.socket is not None:
-            listen_on_socket(self._grpc, options.socket)
+            listen_on_socket(self._plain, options.socket)
             self._socket = options.socket
         return port
 
+    @property
+    def _servers(self) -> tuple[Any, ...]:
+        return (self._plain,) if self._tls is None else (self._plain, self._tls)
+
     def start(self) -> None:
         """Answer from now on."""
-        self._grpc.start()
+        for server in self._servers:
+            server.start()
 
     def end_overdue(self) -> None:
         """End the calls whose message does not come, and leave nothing of a flood of them in memory."""
@@ -88,14 +98,26 @@ class GrpcFront:
 
     def stop(self, grace: float) -> None:
         """Take no more calls; those in hand get ``grace`` seconds, those that are still arriving one of them."""
-        done = self._grpc.stop(grace)
+        done = [server.stop(grace) for server in self._servers]
         self._reflections.end()
-        if not done.wait(min(grace, _LAST_REQUEST_SECONDS)):
+        if not all([each.wait(min(grace, _LAST_REQUEST_SECONDS)) for each in done]):
             self.receiving.end()
             self._checks.end()
-        done.wait()
+        for each in done:
+            each.wait()
         if self._socket is not None:
             self._socket.unlink(missing_ok=True)
+
+
+def _own_server(options: ServeOptions, authentication: Authentication | None, receiving: Receiving) -> Any:
+    return Http2Server(
+        calls=4 * options.workers + _CHECKS + _SPARE_CALLS,
+        largest_message=options.max_message_bytes,
+        receiving=receiving,
+        patience=options.receive_seconds,
+        age=options.max_connection_age_seconds,
+        **({} if authentication is None else {"admit": authentication.admit}),
+    )
 
 
 def _grpc_server(options: ServeOptions, authentication: Authentication | None) -> Any:

@@ -52,16 +52,33 @@ class Receiving:
             BusyError: too many calls wait for messages.
             grpc.RpcError: the call has ended, by its caller, by `end_overdue`, or since it was slow.
         """
-        with self._lock:
-            if self._ended or (len(self._waiting) >= self._limit and not self._make_room(client)):
-                raise BusyError(f"{self._limit} calls wait for their messages, no more are taken; try again later")
-            self._waiting[context] = _Waiting(client, time.monotonic())
-            self._most = max(self._most, len(self._waiting))
+        self.enter(context, client)
         try:
             return next(messages, None)
         finally:
-            with self._lock:
-                self._waiting.pop(context, None)
+            self.leave(context)
+
+    def enter(self, context: _Context, client: str = "") -> None:
+        """The call ``context`` of ``client`` waits for its message from now on, until it leaves.
+
+        Raises:
+            BusyError: too many calls wait for messages.
+        """
+        slow = None
+        with self._lock:
+            if self._ended or (len(self._waiting) >= self._limit and (slow := self._slow(client)) is None):
+                raise BusyError(f"{self._limit} calls wait for their messages, no more are taken; try again later")
+            if slow is not None:
+                del self._waiting[slow]
+            self._waiting[context] = _Waiting(client, time.monotonic())
+            self._most = max(self._most, len(self._waiting))
+        if slow is not None:
+            slow.cancel()
+
+    def leave(self, context: _Context) -> None:
+        """It waits no longer."""
+        with self._lock:
+            self._waiting.pop(context, None)
 
     def crowd(self) -> int:
         """How many calls waited at once, at the most, since this was asked last."""
@@ -69,18 +86,17 @@ class Receiving:
             most, self._most = self._most, len(self._waiting)
             return most
 
-    def _make_room(self, client: str) -> bool:
+    def _slow(self, client: str) -> _Context | None:
+        """Who has to make room for ``client``."""
         now = time.monotonic()
         slowest, waiting = next(iter(self._waiting.items()))
         if now - waiting.since < _SLOW_SECONDS:
             counts = Counter(each.client for each in self._waiting.values())
             [(greediest, most)] = counts.most_common(1)
             if most - 1 < counts[client] + 1:
-                return False
+                return None
             slowest = next(context for context, each in self._waiting.items() if each.client == greediest)
-        del self._waiting[slowest]
-        slowest.cancel()
-        return True
+        return slowest
 
     def end_overdue(self) -> None:
         """End the calls that have waited for longer than ``patience``; they see CANCELLED."""
@@ -94,6 +110,6 @@ class Receiving:
 
     def _end(self, since: float) -> None:
         with self._lock:
-            for context, waiting in self._waiting.items():
-                if waiting.since <= since:
-                    context.cancel()
+            overdue = [context for context, waiting in self._waiting.items() if waiting.since <= since]
+        for context in overdue:
+            context.cancel()

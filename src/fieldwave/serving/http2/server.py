@@ -1,0 +1,449 @@
+"""A gRPC server in Python that is faster than gRPC's own, for calls of one message each way.
+
+gRPC's Python server hands each call through a completion queue, two threads and its core's buffers. Here the
+thread that has read a call's last byte answers it and writes the answer: it waits in ``epoll`` with others, one of
+which goes on reading as soon as the call is complete. Nobody holds a thread who has not sent a whole message, and
+nobody's answer waits in a thread for its reader.
+
+What is served is described as for gRPC's server, by `grpc.GenericRpcHandler`, and this class has the methods of
+that server that are used here; it knows no TLS. Each message of a stream is answered by itself.
+
+HTTP/2 is RFC 9113, HPACK RFC 7541, gRPC https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from fieldwave.serving.http2.connection import ClosedError, Connection
+from fieldwave.serving.http2.frames import LARGEST_WINDOW, ConnectionError_
+from fieldwave.serving.http2.headers import Head
+from fieldwave.serving.http2.messages import expanded
+from fieldwave.serving.http2.stream import AbortedError, Stream
+from fieldwave.serving.receiving import Receiving
+from fieldwave.serving.status import BusyError
+
+__all__ = ["Http2Server"]
+
+_log = logging.getLogger(__name__)
+
+_BACKLOG = 512
+_MOST_CONNECTIONS = 4096
+_SWEEP_SECONDS = 0.25
+_SPARE_THREADS = 4
+_KEEPALIVE_SECONDS = 60.0
+_PONG_SECONDS = 20.0
+_LAST_STREAMS_SECONDS = 1.0
+"""Between the word that a connection ends and its end: calls that were on their way arrive meanwhile."""
+
+Admit = Callable[[str, Iterable[tuple[str, Any]], str], str | None]
+"""Why a call of this method with this metadata by this peer may not pass, or None."""
+
+
+@dataclass(frozen=True)
+class _Details:
+    """`grpc.HandlerCallDetails`."""
+
+    method: str
+    invocation_metadata: tuple[tuple[str, str | bytes], ...]
+
+
+class Http2Server:
+    """Answers calls.
+
+    Parameters:
+        calls: how many may be in hand; one more is refused.
+        largest_message: bytes of the largest request.
+        receiving: how many messages may be half received, and for how long.
+        patience: how long a new connection may take to say hello, and a client to read what it asked for; seconds.
+        age: how long a connection lasts, more or less, in seconds.
+        admit: asked before anything of a call's message is received.
+    """
+
+    def __init__(
+        self,
+        *,
+        calls: int,
+        largest_message: int,
+        receiving: Receiving,
+        patience: float,
+        age: float,
+        admit: Admit = lambda method, metadata, peer: None,
+    ) -> None:
+        self.largest_message = largest_message
+        self._calls = calls
+        self._receiving = receiving
+        self._patience = patience
+        self._age = age
+        self._admit = admit
+        self._handlers: list[grpc.GenericRpcHandler] = []
+        self._known: dict[str, Any] = {}
+        self._epoll = select.epoll()
+        self._listeners: dict[int, tuple[socket.socket, bool]] = {}
+        self._connections: dict[int, Connection] = {}
+        self._ages: dict[Connection, float] = {}
+        self._lock = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._idle = 0
+        self._in_hand = 0
+        self._stopping = False
+        self._stopped = threading.Event()
+        self._partial: set[Stream] = set()
+
+    # As grpc.Server.
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Serve what these describe."""
+        self._handlers.extend(handlers)
+
+    def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
+        """What generated code says once more of handlers that it has added."""
+
+    def add_insecure_port(self, address: str) -> int:
+        """Listen on ``HOST:PORT`` or ``unix:PATH``; return the port.
+
+        Raises:
+            RuntimeError: it cannot be listened on.
+        """
+        try:
+            if address.startswith("unix:"):
+                listener = socket.socket(socket.AF_UNIX)
+                listener.bind(address.removeprefix("unix:"))
+                listener.listen(_BACKLOG)
+            else:
+                host, _, port = address.rpartition(":")
+                host = host.strip("[]")
+                family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
+                dual = family is socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
+                listener = socket.create_server(
+                    (host, int(port)), family=family, backlog=_BACKLOG, dualstack_ipv6=dual
+                )
+        except OSError as error:
+            raise RuntimeError(os.strerror(error.errno or 0)) from None
+        listener.setblocking(False)
+        local = listener.family == socket.AF_UNIX
+        self._listeners[listener.fileno()] = (listener, local)
+        return 1 if local else int(listener.getsockname()[1])
+
+    def start(self) -> None:
+        """Answer from now on."""
+        for number in self._listeners:
+            self._epoll.register(number, select.EPOLLIN | select.EPOLLONESHOT)
+        with self._lock:
+            self._start_thread()
+        threading.Thread(target=self._sweep, name="fieldwave-sweep-grpc", daemon=True).start()
+
+    def stop(self, grace: float) -> threading.Event:
+        """Take no more calls; those in hand get ``grace`` seconds. The event is set when that is done."""
+        with self._lock:
+            self._stopping = True
+        for number, (listener, _) in self._listeners.items():
+            with contextlib.suppress(OSError, ValueError):
+                self._epoll.unregister(number)
+            listener.close()
+        for connection in tuple(self._connections.values()):
+            connection.go_away(LARGEST_WINDOW)
+        threading.Thread(target=self._finish, args=(grace,), name="fieldwave-stop-grpc", daemon=True).start()
+        return self._stopped
+
+    # For connections.
+
+    def handler(self, head: Head) -> Any:
+        """Who answers a call; None if nobody does."""
+        known = self._known.get(head.path)
+        if known is None:
+            details = _Details(head.path, head.metadata)
+            for one in self._handlers:
+                known = one.service(details)
+                if known is not None:
+                    self._known[head.path] = known
+                    break
+        return known
+
+    def refusal(self, stream: Stream) -> tuple[grpc.StatusCode, str] | None:
+        """Why a call is not taken, before anything of its message is."""
+        if stream.handler is None:
+            return grpc.StatusCode.UNIMPLEMENTED, "Method not found!"
+        reason = self._admit(stream.head.path, stream.head.metadata, stream.peer())
+        return None if reason is None else (grpc.StatusCode.UNAUTHENTICATED, reason)
+
+    def ending(self, connection: Connection) -> bool:
+        """Whether a connection takes no more calls."""
+        return self._ages.get(connection, 0.0) < 0
+
+    def expand(self, stream: Stream, data: memoryview) -> memoryview:
+        """A message that was sent compressed.
+
+        Raises:
+            TooLargeError, UnreadableError: as `expanded`.
+        """
+        return expanded(data, stream.head.encoding, self.largest_message)
+
+    def received(self, stream: Stream) -> None:
+        """Nothing is waited for in this stream any more."""
+        if stream in self._partial:
+            with self._lock:
+                self._partial.discard(stream)
+            self._receiving.leave(stream)
+
+    def arm(self, connection: Connection) -> None:
+        """Have a thread woken when there is something to read, or room to write what is left."""
+        events = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
+        if connection.blocked:
+            events |= select.EPOLLOUT
+        with contextlib.suppress(OSError, ValueError):
+            self._epoll.modify(connection.socket.fileno(), events)
+
+    def left(self, connection: Connection) -> None:
+        """A connection is about to be closed."""
+        number = connection.socket.fileno()
+        with contextlib.suppress(OSError, ValueError):
+            self._epoll.unregister(number)
+        with self._lock:
+            if self._connections.get(number) is connection:
+                del self._connections[number]
+            self._ages.pop(connection, None)
+
+    # Threads.
+
+    def _start_thread(self) -> None:
+        if len(self._threads) >= self._calls + _SPARE_THREADS:
+            return
+        thread = threading.Thread(target=self._work, name=f"fieldwave-grpc_{len(self._threads)}", daemon=True)
+        self._threads.add(thread)
+        self._idle += 1
+        thread.start()
+
+    def _work(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                events = self._epoll.poll(1.0, 1)
+            except (OSError, ValueError):
+                return  # closed
+            for number, event in events:
+                try:
+                    if number in self._listeners:
+                        self._accept(number)
+                    elif (connection := self._connections.get(number)) is not None:
+                        self._serve(connection, event)
+                except Exception:
+                    _log.exception("a connection is given up")
+                    if number in self._connections:
+                        self._connections[number].close()
+
+    def _accept(self, number: int) -> None:
+        listener, local = self._listeners[number]
+        try:
+            sock, address = listener.accept()
+        except BlockingIOError:
+            sock = None
+        except OSError:
+            if self._stopping:
+                return
+            sock = None
+            time.sleep(0.05)  # too many files are open: others close some meanwhile
+        if not self._stopping:
+            with contextlib.suppress(OSError, ValueError):
+                self._epoll.modify(number, select.EPOLLIN | select.EPOLLONESHOT)
+        if sock is None:
+            return
+        if len(self._connections) >= _MOST_CONNECTIONS or self._stopping:
+            sock.close()
+            return
+        sock.setblocking(False)
+        if not local:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(self, sock, "unix:" if local else _peer(address))
+        with self._lock:
+            self._connections[sock.fileno()] = connection
+            # A tenth more or less, so that not all come again at once.
+            self._ages[connection] = connection.begun + self._age * random.uniform(0.9, 1.1)
+        self._epoll.register(sock.fileno(), select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT)
+
+    def _serve(self, connection: Connection, event: int) -> None:
+        with connection.lock:
+            if connection.reading:
+                return  # armed twice; whoever reads arms it again
+            connection.reading = True
+        found = None
+        try:
+            if event & select.EPOLLOUT:
+                connection.flush()
+            found = connection.receive()
+            if found is None:
+                self._note_partial(connection)
+        except ConnectionError_ as error:
+            connection.go_away(code=error.code, text=str(error))
+            connection.close()
+            return
+        except (ClosedError, OSError):
+            connection.close()
+            return
+        finally:
+            with connection.lock:
+                connection.reading = False
+        if found is None:
+            self.arm(connection)
+            return
+        with self._lock:
+            refused = self._in_hand >= self._calls
+            self._in_hand += not refused
+            self._idle -= 1
+            if self._idle < 1:
+                self._start_thread()
+        self.arm(connection)
+        try:
+            if refused:
+                found[0].fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
+            else:
+                _answer(*found)
+        finally:
+            with self._lock:
+                self._in_hand -= not refused
+                self._idle += 1
+
+    def _note_partial(self, connection: Connection) -> None:
+        """What is half received counts."""
+        for stream in tuple(connection.streams.values()):
+            if stream.messages.begun and stream not in self._partial and not stream.taken:
+                try:
+                    self._receiving.enter(stream, stream.peer())
+                except BusyError as error:
+                    stream.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+                else:
+                    with self._lock:
+                        self._partial.add(stream)
+
+    # Time.
+
+    def _sweep(self) -> None:
+        while not self._stopped.wait(min(_SWEEP_SECONDS, self._patience)):
+            now = time.monotonic()
+            for connection in tuple(self._connections.values()):
+                try:
+                    self._look_after(connection, now)
+                except Exception:
+                    _log.exception("a connection is given up")
+                    connection.close()
+
+    def _look_after(self, connection: Connection, now: float) -> None:
+        if not connection.greeted:
+            if now - connection.begun > self._patience:
+                connection.close()
+            return
+        for stream in tuple(connection.streams.values()):
+            if not stream.taken and (stream.expired() or self._overdue(stream, now)):
+                stream.cancel()
+        if connection.unread:
+            connection.stuck = connection.stuck or now
+            if now - connection.stuck > self._patience:
+                connection.close()
+                return
+        else:
+            connection.stuck = 0.0
+        quiet = now - max(connection.heard, connection.pinged)
+        if connection.streams and connection.pinged > connection.heard and quiet > _PONG_SECONDS:
+            connection.close()
+        elif connection.streams and quiet > _KEEPALIVE_SECONDS:
+            connection.pinged = now
+            connection.ping()
+        self._grow_old(connection, now)
+
+    def _overdue(self, stream: Stream, now: float) -> bool:
+        return not stream.handler.response_streaming and now - stream.since > self._patience
+
+    def _grow_old(self, connection: Connection, now: float) -> None:
+        until = self._ages.get(connection)
+        if until is None:
+            return
+        if until < 0:
+            if not connection.streams and not connection.unread:
+                connection.close()
+        elif connection.leaving and not connection.streams and not connection.unread:
+            connection.close()
+        elif now > until + _LAST_STREAMS_SECONDS:
+            self._ages[connection] = -1.0
+            connection.go_away()
+        elif now > until and connection.aged == 0:
+            connection.aged = now
+            connection.go_away(LARGEST_WINDOW)
+
+    def _finish(self, grace: float) -> None:
+        deadline = time.monotonic() + grace
+        last = time.monotonic() + min(grace, _LAST_STREAMS_SECONDS)
+        while time.monotonic() < deadline:
+            connections = tuple(self._connections.values())
+            if not any(connection.streams or connection.unread for connection in connections):
+                break
+            if time.monotonic() >= last:
+                for connection in connections:
+                    for stream in tuple(connection.streams.values()):
+                        if not stream.taken:
+                            stream.cancel()
+            time.sleep(0.005)
+        for connection in tuple(self._connections.values()):
+            connection.go_away()
+            connection.close()
+        self._stopped.set()
+        self._epoll.close()
+
+
+def _answer(stream: Stream, data: memoryview) -> None:
+    handler = stream.handler
+    try:
+        if handler.response_streaming:
+            while (message := stream.next_message()) is not None:
+                _answer_one_of_several(stream, handler, _read(handler, message))
+            return
+        result = handler.stream_unary(iter((_read(handler, data),)), stream)
+        write = handler.response_serializer
+        stream.end(result if write is None or result is None else write(result))
+    except AbortedError as error:
+        stream.fail(error.code, error.text)
+    except DecodeError:
+        stream.fail(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+    except Exception as error:
+        _log.exception("a call of %s failed", stream.head.path)
+        stream.fail(grpc.StatusCode.UNKNOWN, f"Exception calling application: {type(error).__name__}")
+
+
+def _read(handler: Any, data: memoryview) -> Any:
+    return data if handler.request_deserializer is None else handler.request_deserializer(bytes(data))
+
+
+def _answer_one_of_several(stream: Stream, handler: Any, request: Any) -> None:
+    write = handler.response_serializer or (lambda value: value)
+    method = handler.stream_stream
+    if not getattr(method, "experimental_non_blocking", False):
+        for response in method(iter((request,)), stream):
+            stream.send(write(response))
+        return
+    stream.taken = True  # what it says from now on ends when it says so
+
+    def send(response: Any) -> None:
+        if response is None:
+            stream.end()
+        else:
+            stream.send(write(response))
+
+    method(iter((request,)), stream, send)
+
+
+def _peer(address: Any) -> str:
+    host, port = address[:2]
+    return f"ipv6:%5B{host}%5D:{port}" if ":" in host else f"ipv4:{host}:{port}"
+
+
