@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from fieldwave.serving.caller import Caller
@@ -36,9 +36,12 @@ class GrpcCall:
         context: gRPC's own of the call.
         metadata: what the client sent beside the request.
         begin: when the request was complete, by `time.perf_counter`.
+        abandon: answers it with an error, from another thread; None where only its own thread can answer.
     """
 
-    __slots__ = ("begin", "client", "context", "is_active", "metadata", "request_id", "time_remaining", "timings")
+    __slots__ = (
+        "abandon", "begin", "client", "context", "is_active", "metadata", "request_id", "time_remaining", "timings",
+    )  # fmt: skip
 
     def __init__(self, context: Any) -> None:
         self.context = context
@@ -49,6 +52,7 @@ class GrpcCall:
         self.metadata: Mapping[str, str | bytes] = dict(tuple(item) for item in context.invocation_metadata())
         self.request_id = request_id(self.metadata.get(REQUEST_ID_KEY))
         self.timings = Timings()
+        self.abandon: Callable[[Exception], None] | None = None
 
     def answer(self) -> None:
         """Put what the client asked for beside the answer or the refusal: the id, and where the time went."""

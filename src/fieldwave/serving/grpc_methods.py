@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import grpc
@@ -81,6 +82,9 @@ class GrpcMethods:
     ) -> grpc.RpcMethodHandler:
         def answer(requests: Iterator[bytes], context: Any) -> bytes:
             call = GrpcCall(context)
+            refuse = getattr(context, "abandon", None)
+            if refuse is not None:  # our own server's: it can be answered from another thread
+                call.abandon = partial(self._abandon, protocol, call, refuse)
             # gRPC itself would send the text of any error.
             try:
                 data = method(requests, call)
@@ -91,15 +95,26 @@ class GrpcMethods:
             except Exception as error:
                 code, text = status_of(error, call.request_id)
             else:
-                self.answered(protocol, "OK", call, time.perf_counter() - call.begin)
+                if not (refuse is not None and context.over):
+                    self.answered(protocol, "OK", call, time.perf_counter() - call.begin)
                 call.answer()
                 return data
+            if refuse is not None and context.over and code is grpc.StatusCode.UNAVAILABLE:
+                return b""  # it has been answered
             self.answered(protocol, code.name, call, time.perf_counter() - call.begin, text)
             call.answer()
             context.abort(code, text)
             raise AssertionError("abort returned")
 
         return grpc.stream_unary_rpc_method_handler(answer)
+
+    def _abandon(
+        self, protocol: str, call: GrpcCall, refuse: Callable[[grpc.StatusCode, str], None], error: Exception
+    ) -> None:
+        code, text = status_of(error, call.request_id)
+        self.answered(protocol, code.name, call, time.perf_counter() - call.begin, text)
+        call.answer()
+        refuse(code, text)
 
 
 def parsed(message: Any, data: bytes) -> Any:

@@ -81,6 +81,8 @@ class Connection:
         begun: when it was made; heard: when its client last sent something, by `time.monotonic`.
         greeted: the client has said that it speaks HTTP/2.
         reading: a thread reads it.
+        usual: how long a call takes, in seconds.
+        answers_since: since when the thread that reads answers a call; 0 if it does not.
     """
 
     def __init__(self, server: Http2Server, sock: socket.socket, peer: str) -> None:
@@ -107,8 +109,40 @@ class Connection:
         self._block: tuple[int, int, bytearray] | None = None  # headers that are continued
         self._consumed = 0
         self._second, self._frames = 0, 0
+        self._turn = 0
+        self.usual = 1.0
+        self.answers_since = 0.0
 
-    # Reading; one thread at a time.
+    # Turns at reading.
+
+    def take(self) -> int | None:
+        """Begin to read; the number of the turn, or None if a thread reads already."""
+        with self.lock:
+            if self.reading or self.closed:
+                return None
+            self.reading = True
+            self._turn += 1
+            return self._turn
+
+    def release(self, turn: int | None = None) -> None:
+        """End a turn, or whichever there is; another thread may read when there is something."""
+        with self.lock:
+            if not self.reading or (turn is not None and turn != self._turn):
+                return
+            self.reading = False
+            self.answers_since = 0.0
+            self._turn += 1
+        self._server.arm(self)
+
+    def holds(self, turn: int) -> bool:
+        """Whether that turn has not been ended by another thread."""
+        return self.reading and self._turn == turn
+
+    def soon(self, seconds: float) -> bool:
+        """Wait until there is something to read."""
+        return bool(self._poll.poll(1000 * seconds))
+
+    # Reading.
 
     def receive(self) -> tuple[Stream, memoryview] | None:
         """Read until a message is complete; None when what is there has been read.
@@ -121,7 +155,7 @@ class Connection:
             try:
                 found = self._data() if self._left else self._small()
             except BlockingIOError:
-                if not (self._got or self._left) or not self._poll.poll(1000 * _PART_SECONDS):
+                if not (self._got or self._left) or not self.soon(_PART_SECONDS):
                     return None
                 continue
             if found is not None:

@@ -42,10 +42,15 @@ _log = logging.getLogger(__name__)
 
 _BACKLOG = 512
 _MOST_CONNECTIONS = 4096
-_SWEEP_SECONDS = 0.25
+_SWEEP_SECONDS = 0.1
 _SPARE_THREADS = 4
 _KEEPALIVE_SECONDS = 60.0
 _PONG_SECONDS = 20.0
+_QUICK_SECONDS = 1e-3
+_STAY_SECONDS = 1e-3
+"""Where calls usually take no longer than the one, a thread that has answered waits for the next so long."""
+_LONG_SECONDS = 0.01
+"""A call that was expected to be quick and is not: another thread reads its connection."""
 _LAST_STREAMS_SECONDS = 1.0
 """Between the word that a connection ends and its end: calls that were on their way arrive meanwhile."""
 
@@ -234,6 +239,10 @@ class Http2Server:
             except (OSError, ValueError):
                 return  # closed
             for number, event in events:
+                with self._lock:
+                    self._idle -= 1
+                    if not self._idle:
+                        self._start_thread()
                 try:
                     if number in self._listeners:
                         self._accept(number)
@@ -243,6 +252,9 @@ class Http2Server:
                     _log.exception("a connection is given up")
                     if number in self._connections:
                         self._connections[number].close()
+                finally:
+                    with self._lock:
+                        self._idle += 1
 
     def _accept(self, number: int) -> None:
         listener, local = self._listeners[number]
@@ -274,46 +286,52 @@ class Http2Server:
         self._epoll.register(sock.fileno(), select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT)
 
     def _serve(self, connection: Connection, event: int) -> None:
-        with connection.lock:
-            if connection.reading:
-                return  # armed twice; whoever reads arms it again
-            connection.reading = True
-        found = None
+        """One turn at reading."""
+        turn = connection.take()
+        if turn is None:
+            return  # armed twice; whoever reads arms it again
+        stays = False
         try:
             if event & select.EPOLLOUT:
                 connection.flush()
-            found = connection.receive()
-            if found is None:
-                self._note_partial(connection)
+            while True:
+                found = connection.receive()
+                if found is None:
+                    self._note_partial(connection)
+                    if stays and connection.soon(_STAY_SECONDS):
+                        continue
+                    break
+                # Where answers are quick, to hand the connection on takes longer than they do.
+                stays = connection.usual < _QUICK_SECONDS
+                begin = time.perf_counter()
+                if stays:
+                    connection.answers_since = begin
+                else:
+                    connection.release(turn)
+                self._call(*found)
+                connection.usual += 0.1 * (time.perf_counter() - begin - connection.usual)
+                if not stays or not connection.holds(turn):
+                    return
+                connection.answers_since = 0.0
         except ConnectionError_ as error:
             connection.go_away(code=error.code, text=str(error))
             connection.close()
-            return
         except (ClosedError, OSError):
             connection.close()
-            return
-        finally:
-            with connection.lock:
-                connection.reading = False
-        if found is None:
-            self.arm(connection)
-            return
+        connection.release(turn)
+
+    def _call(self, stream: Stream, data: memoryview) -> None:
         with self._lock:
             refused = self._in_hand >= self._calls
             self._in_hand += not refused
-            self._idle -= 1
-            if self._idle < 1:
-                self._start_thread()
-        self.arm(connection)
+        if refused:
+            stream.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
+            return
         try:
-            if refused:
-                found[0].fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
-            else:
-                _answer(*found)
+            _answer(stream, data)
         finally:
             with self._lock:
-                self._in_hand -= not refused
-                self._idle += 1
+                self._in_hand -= 1
 
     def _note_partial(self, connection: Connection) -> None:
         """What is half received counts."""
@@ -347,6 +365,9 @@ class Http2Server:
         for stream in tuple(connection.streams.values()):
             if not stream.taken and (stream.expired() or self._overdue(stream, now)):
                 stream.cancel()
+        since = connection.answers_since
+        if since and time.perf_counter() - since > _LONG_SECONDS:
+            connection.release()
         if connection.unread:
             connection.stuck = connection.stuck or now
             if now - connection.stuck > self._patience:

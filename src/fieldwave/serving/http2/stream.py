@@ -94,6 +94,11 @@ class Stream:
         """End it; its caller sees CANCELLED."""
         self._connection.cancel(self)
 
+    def abandon(self, code: grpc.StatusCode, text: str) -> None:
+        """Answer for the thread that should, which something holds; others read its connection from now on."""
+        self.fail(code, text)
+        self._connection.release()
+
     def add_callback(self, callback: Callable[[], None]) -> bool:
         """Have it called when the call is over."""
         if self._callbacks is None:
