@@ -287,6 +287,7 @@ class Connection:
             if stream.queue:
                 return stream.queue.popleft()
             stream.busy = False
+            stream.since = time.monotonic()
             ends = stream.half_closed and not stream.taken
         if ends:
             stream.end()

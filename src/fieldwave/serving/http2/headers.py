@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ __all__ = ["ANSWER", "Head", "HeadReader", "MalformedError", "trailers"]
 
 LARGEST_LIST = 32 << 10
 """Bytes of all names and values, as RFC 9113 counts them in 6.5.2."""
+
+logging.getLogger("hpack").setLevel(logging.WARNING)  # or a log that tells all would tell keys
 
 _RESERVED = frozenset({"te", "content-type", "grpc-encoding", "grpc-accept-encoding", "grpc-timeout", "user-agent"})
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}

@@ -180,10 +180,12 @@ class Http2Server:
 
     def refusal(self, stream: Stream) -> tuple[grpc.StatusCode, str] | None:
         """Why a call is not taken, before anything of its message is."""
+        reason = self._admit(stream.head.path, stream.head.metadata, stream.peer())
+        if reason is not None:
+            return grpc.StatusCode.UNAUTHENTICATED, reason
         if stream.handler is None:
             return grpc.StatusCode.UNIMPLEMENTED, "Method not found!"
-        reason = self._admit(stream.head.path, stream.head.metadata, stream.peer())
-        return None if reason is None else (grpc.StatusCode.UNAUTHENTICATED, reason)
+        return None
 
     def ending(self, connection: Connection) -> bool:
         """Whether a connection takes no more calls."""
@@ -363,7 +365,7 @@ class Http2Server:
                 connection.close()
             return
         for stream in tuple(connection.streams.values()):
-            if not stream.taken and (stream.expired() or self._overdue(stream, now)):
+            if not stream.taken and not stream.busy and (stream.expired() or now - stream.since > self._patience):
                 stream.cancel()
         since = connection.answers_since
         if since and time.perf_counter() - since > _LONG_SECONDS:
@@ -382,9 +384,6 @@ class Http2Server:
             connection.pinged = now
             connection.ping()
         self._grow_old(connection, now)
-
-    def _overdue(self, stream: Stream, now: float) -> bool:
-        return not stream.handler.response_streaming and now - stream.since > self._patience
 
     def _grow_old(self, connection: Connection, now: float) -> None:
         until = self._ages.get(connection)

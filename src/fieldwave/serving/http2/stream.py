@@ -37,7 +37,7 @@ class Stream:
         id: of the stream.
         handler: who answers, a `grpc.RpcMethodHandler`.
         messages: that are being received.
-        since: when it began, by `time.monotonic`.
+        since: when it began, or its last message was answered, by `time.monotonic`.
         taken: its only message has been given to the handler; what follows is thrown away.
         half_closed: the caller has sent all that it will send.
         over: answered, cancelled or lost.
