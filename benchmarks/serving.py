@@ -47,11 +47,9 @@ def peers(environments: Path, count: int, seconds: float, only: list[str]) -> di
     with ExitStack() as stack:
         (ours,) = stack.enter_context(sleepers(1, 0.0))
         tcp = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{ours.port}", OPTIONS))
-        direct = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{ours.direct_port}", OPTIONS))
         unix = stack.enter_context(grpc.insecure_channel(f"unix:{ours.socket}", OPTIONS))
         for name in REQUESTS:
             calls["Fieldwave", name] = grpc_call(tcp, MODEL, name)
-            calls["Fieldwave, direct port", name] = grpc_call(direct, MODEL, name)
             calls["Fieldwave, Unix socket", name] = grpc_call(unix, MODEL, name)
             calls["Fieldwave, HTTP", name] = ours_http(ours.http_port, name)
         for peer in PEERS:
@@ -100,7 +98,7 @@ def peers(environments: Path, count: int, seconds: float, only: list[str]) -> di
 def ratios(rows: dict[str, Any]) -> dict[str, Any]:
     """Ours over the best peer of the same protocol, and over the best of all, by request."""
     protocols = {peer.name: peer.protocol for peer in PEERS}
-    compared = {"Fieldwave": "grpc", "Fieldwave, direct port": "grpc", "Fieldwave, HTTP": "http"}
+    compared = {"Fieldwave": "grpc", "Fieldwave, HTTP": "http"}
     found: dict[str, Any] = {}
     for name in REQUESTS:
         for key in ("p50_ms", "best_round_p50_ms"):

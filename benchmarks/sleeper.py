@@ -68,14 +68,13 @@ class Started:
     """A service that runs.
 
     Attributes:
-        port, http_port, direct_port: of gRPC, of HTTP, and of gRPC without its library.
+        port, http_port: of gRPC and of HTTP.
         socket: of gRPC.
         pid: of its process.
     """
 
     port: int
     http_port: int
-    direct_port: int
     socket: Path
     pid: int
 
@@ -116,10 +115,10 @@ def sleepers(count: int, seconds: float, *, workers: int = 4, side: int = 224) -
 
 
 def _serve(package: Path, socket: Path, seconds: float, workers: int, pipe: Any) -> None:
-    ports = {"grpc_port": 0, "http_port": 0, "direct_port": 0}
+    ports = {"grpc_port": 0, "http_port": 0}
     options = ServeOptions(package=package, socket=socket, workers=workers, **ports)
     serve(
         options,
-        ready=lambda server: pipe.send((server.port, server.http_port, server.direct_port)),
+        ready=lambda server: pipe.send((server.port, server.http_port)),
         device=Sleeper(seconds),
     )

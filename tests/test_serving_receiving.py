@@ -154,31 +154,19 @@ def test_a_request_that_never_comes_is_not_waited_for() -> None:
 def test_idle_reflection_streams_keep_nobody_waiting() -> None:
     with serving() as server, channel(server) as opened, ExitStack() as streams:
         stub = reflection_pb2_grpc.ServerReflectionStub(opened)
-        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        idle = [stub.ServerReflectionInfo(streams.enter_context(silence()), timeout=60) for _ in range(20)]
-        for stream in idle:
-            stream.add_done_callback(done.put)
-        refused = [done.get(timeout=10) for _ in range(12)]
-        assert {(stream.code(), stream.details()) for stream in refused} == {
-            (
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                "8 calls wait for their messages, no more are taken; try again later",
-            )
-        }
+        idle = [stub.ServerReflectionInfo(streams.enter_context(silence()), timeout=60) for _ in range(100)]
         assert answered(opened)
+        assert not any(stream.done() for stream in idle)
 
 
 @pytest.mark.parametrize("method", ["Check", "Watch"])
-def test_health_checks_without_a_question_keep_no_prediction_waiting(method: str) -> None:
+def test_health_checks_without_a_question_keep_nobody_waiting(method: str) -> None:
     with serving() as server, channel(server) as opened, ExitStack() as streams:
         ask = opened.stream_stream(f"/grpc.health.v1.Health/{method}")
-        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        idle = [ask(streams.enter_context(silence()), timeout=60) for _ in range(40)]
-        for stream in idle:
-            stream.add_done_callback(done.put)
-        refused = [done.get(timeout=10) for _ in range(16)]
-        assert {stream.code() for stream in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        idle = [ask(streams.enter_context(silence()), timeout=60) for _ in range(100)]
         assert opened.unary_unary(PREDICT)(REQUEST, timeout=10)
+        assert answered(opened)
+        assert not any(call.done() for call in idle)
 
 
 def test_a_health_check_without_a_question_is_refused() -> None:

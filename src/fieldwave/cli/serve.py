@@ -44,13 +44,6 @@ def serve(
         int | None,
         typer.Option(envvar="FIELDWAVE_HTTP_PORT", help="A port for a page, REST, metrics, health over HTTP."),
     ] = None,
-    direct_port: Annotated[
-        int | None,
-        typer.Option(
-            envvar="FIELDWAVE_DIRECT_PORT",
-            help="A second port for gRPC that answers sooner; without TLS.",
-        ),
-    ] = None,
     page: Annotated[
         bool,
         typer.Option("--page/--no-page", envvar="FIELDWAVE_PAGE", help="A page at the HTTP port to try it on."),
@@ -173,8 +166,6 @@ def serve(
         if page and server.http_port:
             scheme = "http" if tls_cert is None else "https"
             output.note(f"page: {scheme}://{near}:{server.http_port}/")
-        if server.direct_port:
-            output.note(f"direct port: {near}:{server.direct_port}")
         output.hint(f"fieldwave predict {near}:{server.port} IMAGE{_entry(options)}")
 
     options = ServeOptions(
@@ -187,7 +178,6 @@ def serve(
         grpc_port=grpc_port,
         socket=socket,
         http_port=http_port,
-        direct_port=direct_port,
         page=page,
         workers=workers,
         keys=keys,

@@ -40,7 +40,8 @@ class GrpcCall:
     """
 
     __slots__ = (
-        "abandon", "begin", "client", "context", "is_active", "metadata", "request_id", "time_remaining", "timings",
+        "abandon", "begin", "client", "context", "is_active", "metadata", "request_id", "time_remaining",
+        "timings",
     )  # fmt: skip
 
     def __init__(self, context: Any) -> None:

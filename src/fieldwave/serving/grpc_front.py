@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from concurrent import futures
 from pathlib import Path
@@ -100,7 +101,8 @@ class GrpcFront:
         """Take no more calls; those in hand get ``grace`` seconds, those that are still arriving one of them."""
         done = [server.stop(grace) for server in self._servers]
         self._reflections.end()
-        if not all([each.wait(min(grace, _LAST_REQUEST_SECONDS)) for each in done]):
+        last = time.monotonic() + min(grace, _LAST_REQUEST_SECONDS)
+        if not all(each.wait(max(0.0, last - time.monotonic())) for each in done):
             self.receiving.end()
             self._checks.end()
         for each in done:

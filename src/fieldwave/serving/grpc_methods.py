@@ -53,14 +53,17 @@ class GrpcMethods:
         took = self.answered.metrics.took
 
         def method(requests: Iterator[bytes], call: GrpcCall) -> bytes:
-            predictor.ready()
-            predictor.places.check(call)
+            check(call)
             data = self._request(requests, call)
             result = answer(data, call)
             took(protocol, time.perf_counter() - call.begin)
             return result
 
-        return self._handler(protocol, method)
+        def check(call: GrpcCall) -> None:
+            predictor.ready()
+            predictor.places.check(call)
+
+        return self._handler(protocol, method, check)
 
     def describing(self, protocol: str, answer: Callable[[bytes], bytes]) -> grpc.RpcMethodHandler:
         """A handler whose answer is at hand."""
@@ -78,7 +81,10 @@ class GrpcMethods:
         return data
 
     def _handler(
-        self, protocol: str, method: Callable[[Iterator[bytes], GrpcCall], bytes]
+        self,
+        protocol: str,
+        method: Callable[[Iterator[bytes], GrpcCall], bytes],
+        check: Callable[[GrpcCall], None] = lambda call: None,
     ) -> grpc.RpcMethodHandler:
         def answer(requests: Iterator[bytes], context: Any) -> bytes:
             call = GrpcCall(context)
@@ -106,6 +112,19 @@ class GrpcMethods:
             context.abort(code, text)
             raise AssertionError("abort returned")
 
+        def before(context: Any) -> tuple[grpc.StatusCode, str] | None:
+            call = GrpcCall(context)
+            try:
+                check(call)
+            except Exception as error:
+                code, text = status_of(error, call.request_id)
+            else:
+                return None
+            self.answered(protocol, code.name, call, 0.0, text)
+            call.answer()
+            return code, text
+
+        answer.before = before  # type: ignore[attr-defined] # asked by our own server at the headers
         return grpc.stream_unary_rpc_method_handler(answer)
 
     def _abandon(

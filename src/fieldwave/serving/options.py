@@ -32,8 +32,6 @@ class ServeOptions:
         http_port: a port for REST, metrics and health over HTTP/1.1, with the same TLS and keys; 0 takes a free
             one, None has none.
         page: whether the HTTP port has a page at ``/`` to try the network on.
-        direct_port: a port that speaks gRPC without gRPC's library: the same predictions and metadata, with the
-            same keys, sooner; without TLS and reflection. 0 takes a free one, None has none.
         max_message_bytes: the largest request. 40 MiB take 64 images of 224 x 224 as float32 (36.75 MiB), and any
             image file that is decoded (20 MiB).
         max_batch: the most images in one request.
@@ -70,7 +68,6 @@ class ServeOptions:
     grpc_port: int = 50051
     socket: Path | None = None
     http_port: int | None = None
-    direct_port: int | None = None
     page: bool = True
     max_message_bytes: int = 40 << 20
     max_batch: int = 64
@@ -91,19 +88,13 @@ class ServeOptions:
     insecure: bool = False
 
     def __post_init__(self) -> None:
-        for port in (self.grpc_port, self.probe_port or 0, self.http_port or 0, self.direct_port or 0):
+        for port in (self.grpc_port, self.probe_port or 0, self.http_port or 0):
             if not 0 <= port <= 65535:
                 raise InputError(f"port {port} does not exist; choose one from 1 to 65535, or 0 for a free one")
         if self.probe_port and self.probe_port == self.grpc_port:
             raise InputError(f"predictions and probes are both to be on port {self.grpc_port}; choose two ports")
         if self.http_port and self.http_port in (self.grpc_port, self.probe_port):
             raise InputError(f"HTTP is to be on port {self.http_port}, as something else is; choose two ports")
-        if self.direct_port and self.direct_port in (self.grpc_port, self.probe_port, self.http_port):
-            raise InputError(
-                f"the direct port is to be {self.direct_port}, as something else is; choose two ports"
-            )
-        if self.direct_port is not None and self.tls_cert is not None:
-            raise InputError("the direct port knows no TLS, which --tls-cert asks for; leave one of them out")
         if self.when_busy not in get_args(WhenBusy):
             raise InputError(f"when_busy is {self.when_busy!r}; it must be refuse, wait or replace")
         for name in ("max_message_bytes", "max_batch", "workers"):

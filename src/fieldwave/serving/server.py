@@ -17,7 +17,6 @@ from fieldwave.package import Package, read_package
 from fieldwave.serving.answered import Answered
 from fieldwave.serving.authentication import Authentication
 from fieldwave.serving.caller import CallerGoneError
-from fieldwave.serving.direct_front import start_direct
 from fieldwave.serving.execution import Executor
 from fieldwave.serving.exposure import warn_if_exposed
 from fieldwave.serving.grpc_front import GrpcFront
@@ -38,7 +37,6 @@ from fieldwave.serving.signature import Signature
 from fieldwave.serving.warm_up import Nobody, first_inputs, warm_up
 
 if TYPE_CHECKING:
-    from fieldwave.serving.direct import DirectServer
     from fieldwave.serving.http import HttpServer
 
 __all__ = ["Server"]
@@ -82,8 +80,6 @@ class Server:
         self._probe_port = 0
         self._http: HttpServer | None = None
         self._http_port = 0
-        self._direct: DirectServer | None = None
-        self._direct_port = 0
         self._probe: Probe | None = None
         self._authentication: Authentication | None = None
         self._grpc: GrpcFront | None = None
@@ -115,11 +111,6 @@ class Server:
     def http_port(self) -> int:
         """The port for HTTP; 0 before `start`, and where there is none."""
         return self._http_port
-
-    @property
-    def direct_port(self) -> int:
-        """The port that speaks gRPC without its library; 0 before `start`, and where there is none."""
-        return self._direct_port
 
     def start(self) -> None:
         """Listen, load the package, let the device answer a warm-up request, and be SERVING.
@@ -190,15 +181,12 @@ class Server:
             self._recovery.stop()
             self._rotation.stop()
             http = None if self._http is None else threading.Thread(target=self._http.stop, args=(grace,))
-            direct = None if self._direct is None else threading.Thread(target=self._direct.stop, args=(grace,))
-            for front in (http, direct):
-                if front is not None:
-                    front.start()
+            if http is not None:
+                http.start()
             if self._grpc is not None:
                 self._grpc.stop(grace)
-            for front in (http, direct):
-                if front is not None:
-                    front.join()
+            if http is not None:
+                http.join()
             self._sweep.stop()
             for predictor in () if self._models is None else self._models.all:
                 predictor.executor = None
@@ -255,10 +243,6 @@ class Server:
         if options.http_port is not None:
             self._http, self._http_port = start_http(
                 options, options.http_port, models, answered, self._authentication, grpc_port=self._port
-            )
-        if options.direct_port is not None:
-            self._direct, self._direct_port = start_direct(
-                options, options.direct_port, services, models, answered, self._authentication
             )
         if options.probe_port is not None:
             self._probe = Probe(self._health)
@@ -321,8 +305,6 @@ class Server:
     def _end_overdue(self) -> None:
         if self._grpc is not None:
             self._grpc.end_overdue()
-        if self._direct is not None:
-            self._direct.end_overdue()
         if self._probe is not None:
             self._probe.end_overdue()
 

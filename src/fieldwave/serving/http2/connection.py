@@ -534,5 +534,3 @@ class Connection:
                 self._output.forget(stream.id)
         self._server.received(stream)
         stream.finished()
-
-

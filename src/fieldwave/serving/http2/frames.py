@@ -58,7 +58,7 @@ class Code(IntEnum):
     ENHANCE_YOUR_CALM = 11
 
 
-class ConnectionError_(Exception):  # noqa: N801 - the standard's name; the built-in one is of the system
+class ConnectionError_(Exception):
     """The peer broke the rules; the connection ends with ``code``."""
 
     def __init__(self, code: Code, text: str) -> None:

@@ -28,7 +28,9 @@ LARGEST_LIST = 32 << 10
 
 logging.getLogger("hpack").setLevel(logging.WARNING)  # or a log that tells all would tell keys
 
-_RESERVED = frozenset({"te", "content-type", "grpc-encoding", "grpc-accept-encoding", "grpc-timeout", "user-agent"})
+_RESERVED = frozenset(
+    {"te", "content-type", "grpc-encoding", "grpc-accept-encoding", "grpc-timeout", "user-agent"}
+)
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _MOST_KNOWN = 64
 _INDEXED, _LONG = 0x80, 0xFF

@@ -81,7 +81,7 @@ class Messages:
         if length > self._limit:
             raise TooLargeError(f"Received message larger than max ({length} vs. {self._limit})")
         self._compressed = flag == 1
-        self._view = memoryview(np.empty(length, np.uint8)).cast("B")  # not touched before it is filled
+        self._view = np.empty(length, np.uint8).data.cast("B")  # not touched before it is filled
         self._got = 0
         self._prefix.clear()
 

@@ -185,7 +185,9 @@ class Http2Server:
             return grpc.StatusCode.UNAUTHENTICATED, reason
         if stream.handler is None:
             return grpc.StatusCode.UNIMPLEMENTED, "Method not found!"
-        return None
+        before = getattr(stream.handler.stream_unary, "before", None)
+        refused: tuple[grpc.StatusCode, str] | None = None if before is None else before(stream)
+        return refused
 
     def ending(self, connection: Connection) -> bool:
         """Whether a connection takes no more calls."""
@@ -465,5 +467,3 @@ def _answer_one_of_several(stream: Stream, handler: Any, request: Any) -> None:
 def _peer(address: Any) -> str:
     host, port = address[:2]
     return f"ipv6:%5B{host}%5D:{port}" if ":" in host else f"ipv4:{host}:{port}"
-
-

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
-
 from fieldwave.serving.http2.headers import ANSWER, Head, deadline, trailers
 from fieldwave.serving.http2.messages import Messages, prefix
 from fieldwave.serving.http2.output import headers_frame
@@ -45,8 +44,8 @@ class Stream:
     """
 
     __slots__ = (
-        "_answering", "_callbacks", "_code", "_connection", "_deadline", "_details", "_trailing", "busy", "half_closed",
-        "handler", "head", "id", "messages", "over", "queue", "since", "taken",
+        "_answering", "_callbacks", "_code", "_connection", "_deadline", "_details", "_trailing", "busy",
+        "half_closed", "handler", "head", "id", "messages", "over", "queue", "since", "taken",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, id: int, head: Head, handler: Any, limit: int) -> None:
@@ -140,5 +139,3 @@ class Stream:
         callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
             threading.Thread(target=callback, daemon=True).start()
-
-
