@@ -55,8 +55,10 @@ class GrpcFront:
         self._crowded = False
         self._socket: Path | None = None
         # In plain text by our own server; where there is TLS, its port is gRPC's own.
-        self._plain: Any = _own_server(options, authentication, self.receiving)
-        self._tls: Any = _grpc_server(options, authentication) if options.tls_cert is not None else None
+        tls = options.tls_cert is not None
+        own = not tls or options.socket is not None
+        self._plain: Any = _own_server(options, authentication, self.receiving) if own else None
+        self._tls: Any = _grpc_server(options, authentication) if tls else None
 
     def listen(self, handlers: Iterable[grpc.GenericRpcHandler], health: Health) -> int:
         """Take the port and the socket for these services, health and reflection; return the port.
@@ -82,7 +84,7 @@ class GrpcFront:
 
     @property
     def _servers(self) -> tuple[Any, ...]:
-        return (self._plain,) if self._tls is None else (self._plain, self._tls)
+        return tuple(server for server in (self._plain, self._tls) if server is not None)
 
     def start(self) -> None:
         """Answer from now on."""

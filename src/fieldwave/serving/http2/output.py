@@ -45,6 +45,7 @@ class Output:
 
     Attributes:
         blocked: there is more to send than the system took.
+        held: bytes of answers that have not been sent.
         waiting: streams whose answers wait for a window.
     """
 
@@ -57,10 +58,15 @@ class Output:
         self._windows: dict[int, int] = {}
         self._frame = _FIRST_FRAME
         self._answers: dict[int, deque[_Answer]] = {}
+        self._waiting_bytes = 0
 
     @property
     def blocked(self) -> bool:
         return bool(self._unsent)
+
+    @property
+    def held(self) -> int:
+        return self._unsent_bytes + self._waiting_bytes
 
     @property
     def waiting(self) -> bool:
@@ -73,7 +79,8 @@ class Output:
     def forget(self, stream: int) -> None:
         """A stream has ended; what it had to send is not sent."""
         self._windows.pop(stream, None)
-        self._answers.pop(stream, None)
+        for answer in self._answers.pop(stream, ()):
+            self._waiting_bytes -= len(answer.data)
 
     def control(self, data: bytes) -> None:
         """Send a control frame.
@@ -110,6 +117,7 @@ class Output:
             self._write((head,))
         joined = memoryview(b"".join(data))
         self._answers.setdefault(stream, deque()).append(_Answer(joined, after))
+        self._waiting_bytes += len(joined)
         self._pump()
 
     def enlarge(self, stream: int, more: int) -> None:
@@ -173,6 +181,7 @@ class Output:
                         break
                     self._windows[stream] -= size
                     self._window -= size
+                    self._waiting_bytes -= size
                     self._write((_data_header(stream, size), one.data[:size]))
                     one.data = one.data[size:]
                 if len(one.data):

@@ -26,13 +26,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
+from fieldwave.serving.http2.answering import answer
 from fieldwave.serving.http2.connection import ClosedError, Connection
 from fieldwave.serving.http2.frames import LARGEST_WINDOW, ConnectionError_
 from fieldwave.serving.http2.headers import Head
 from fieldwave.serving.http2.messages import expanded
-from fieldwave.serving.http2.stream import AbortedError, Stream
+from fieldwave.serving.http2.stream import Stream
+from fieldwave.serving.http2.upkeep import look_after
 from fieldwave.serving.receiving import Receiving
 from fieldwave.serving.status import BusyError
 
@@ -42,17 +43,14 @@ _log = logging.getLogger(__name__)
 
 _BACKLOG = 512
 _MOST_CONNECTIONS = 4096
+_MOST_STREAMS = 1 << 14
 _SWEEP_SECONDS = 0.1
 _SPARE_THREADS = 4
-_KEEPALIVE_SECONDS = 60.0
-_PONG_SECONDS = 20.0
 _QUICK_SECONDS = 1e-3
 _STAY_SECONDS = 1e-3
 """Where calls usually take no longer than the one, a thread that has answered waits for the next so long."""
-_LONG_SECONDS = 0.01
-"""A call that was expected to be quick and is not: another thread reads its connection."""
-_LAST_STREAMS_SECONDS = 1.0
-"""Between the word that a connection ends and its end: calls that were on their way arrive meanwhile."""
+_LAST_MESSAGES_SECONDS = 1.0
+"""How long what is half received may take when the server stops."""
 
 Admit = Callable[[str, Iterable[tuple[str, Any]], str], str | None]
 """Why a call of this method with this metadata by this peer may not pass, or None."""
@@ -76,6 +74,9 @@ class Http2Server:
         patience: how long a new connection may take to say hello, and a client to read what it asked for; seconds.
         age: how long a connection lasts, more or less, in seconds.
         admit: asked before anything of a call's message is received.
+
+    Attributes:
+        open: calls that had begun and were not over when it was looked last.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Http2Server:
         admit: Admit = lambda method, metadata, peer: None,
     ) -> None:
         self.largest_message = largest_message
+        self.open = 0
         self._calls = calls
         self._receiving = receiving
         self._patience = patience
@@ -99,7 +101,6 @@ class Http2Server:
         self._epoll = select.epoll()
         self._listeners: dict[int, tuple[socket.socket, bool]] = {}
         self._connections: dict[int, Connection] = {}
-        self._ages: dict[Connection, float] = {}
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self._idle = 0
@@ -189,9 +190,10 @@ class Http2Server:
         refused: tuple[grpc.StatusCode, str] | None = None if before is None else before(stream)
         return refused
 
-    def ending(self, connection: Connection) -> bool:
-        """Whether a connection takes no more calls."""
-        return self._ages.get(connection, 0.0) < 0
+    @property
+    def full(self) -> bool:
+        """Whether so many calls have begun on all connections that no more may."""
+        return self.open >= _MOST_STREAMS
 
     def expand(self, stream: Stream, data: memoryview) -> memoryview:
         """A message that was sent compressed.
@@ -224,7 +226,6 @@ class Http2Server:
         with self._lock:
             if self._connections.get(number) is connection:
                 del self._connections[number]
-            self._ages.pop(connection, None)
 
     # Threads.
 
@@ -282,11 +283,11 @@ class Http2Server:
         sock.setblocking(False)
         if not local:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(self, sock, "unix:" if local else _peer(address))
+        # A tenth more or less, so that not all come again at once.
+        age = self._age * random.uniform(0.9, 1.1)
+        connection = Connection(self, sock, "unix:" if local else _peer(address), age)
         with self._lock:
             self._connections[sock.fileno()] = connection
-            # A tenth more or less, so that not all come again at once.
-            self._ages[connection] = connection.begun + self._age * random.uniform(0.9, 1.1)
         self._epoll.register(sock.fileno(), select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT)
 
     def _serve(self, connection: Connection, event: int) -> None:
@@ -332,7 +333,7 @@ class Http2Server:
             stream.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
             return
         try:
-            _answer(stream, data)
+            answer(stream, data)
         finally:
             with self._lock:
                 self._in_hand -= 1
@@ -340,72 +341,35 @@ class Http2Server:
     def _note_partial(self, connection: Connection) -> None:
         """What is half received counts."""
         for stream in tuple(connection.streams.values()):
-            if stream.messages.begun and stream not in self._partial and not stream.taken:
-                try:
-                    self._receiving.enter(stream, stream.peer())
-                except BusyError as error:
-                    stream.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-                else:
-                    with self._lock:
-                        self._partial.add(stream)
+            if stream.taken or not stream.messages.begun or stream in self._partial:
+                continue
+            try:
+                self._receiving.enter(stream, stream.peer())
+            except BusyError as error:
+                stream.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+                continue
+            with self._lock:
+                self._partial.add(stream)
+            if stream.over:  # it ended meanwhile
+                self.received(stream)
 
     # Time.
 
     def _sweep(self) -> None:
         while not self._stopped.wait(min(_SWEEP_SECONDS, self._patience)):
             now = time.monotonic()
-            for connection in tuple(self._connections.values()):
+            connections = tuple(self._connections.values())
+            self.open = sum(len(connection.streams) for connection in connections)
+            for connection in connections:
                 try:
-                    self._look_after(connection, now)
+                    look_after(connection, now, self._patience)
                 except Exception:
                     _log.exception("a connection is given up")
                     connection.close()
 
-    def _look_after(self, connection: Connection, now: float) -> None:
-        if not connection.greeted:
-            if now - connection.begun > self._patience:
-                connection.close()
-            return
-        for stream in tuple(connection.streams.values()):
-            if not stream.taken and not stream.busy and (stream.expired() or now - stream.since > self._patience):
-                stream.cancel()
-        since = connection.answers_since
-        if since and time.perf_counter() - since > _LONG_SECONDS:
-            connection.release()
-        if connection.unread:
-            connection.stuck = connection.stuck or now
-            if now - connection.stuck > self._patience:
-                connection.close()
-                return
-        else:
-            connection.stuck = 0.0
-        quiet = now - max(connection.heard, connection.pinged)
-        if connection.streams and connection.pinged > connection.heard and quiet > _PONG_SECONDS:
-            connection.close()
-        elif connection.streams and quiet > _KEEPALIVE_SECONDS:
-            connection.pinged = now
-            connection.ping()
-        self._grow_old(connection, now)
-
-    def _grow_old(self, connection: Connection, now: float) -> None:
-        until = self._ages.get(connection)
-        if until is None:
-            return
-        if until < 0:
-            if not connection.streams and not connection.unread:
-                connection.close()
-        elif connection.leaving and not connection.streams and not connection.unread:
-            connection.close()
-        elif now > until + _LAST_STREAMS_SECONDS:
-            self._ages[connection] = -1.0
-            connection.go_away()
-        elif now > until and connection.aged == 0:
-            connection.aged = now
-            connection.go_away(LARGEST_WINDOW)
-
     def _finish(self, grace: float) -> None:
         deadline = time.monotonic() + grace
-        last = time.monotonic() + min(grace, _LAST_STREAMS_SECONDS)
+        last = time.monotonic() + min(grace, _LAST_MESSAGES_SECONDS)
         while time.monotonic() < deadline:
             connections = tuple(self._connections.values())
             if not any(connection.streams or connection.unread for connection in connections):
@@ -421,47 +385,6 @@ class Http2Server:
             connection.close()
         self._stopped.set()
         self._epoll.close()
-
-
-def _answer(stream: Stream, data: memoryview) -> None:
-    handler = stream.handler
-    try:
-        if handler.response_streaming:
-            while (message := stream.next_message()) is not None:
-                _answer_one_of_several(stream, handler, _read(handler, message))
-            return
-        result = handler.stream_unary(iter((_read(handler, data),)), stream)
-        write = handler.response_serializer
-        stream.end(result if write is None or result is None else write(result))
-    except AbortedError as error:
-        stream.fail(error.code, error.text)
-    except DecodeError:
-        stream.fail(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
-    except Exception as error:
-        _log.exception("a call of %s failed", stream.head.path)
-        stream.fail(grpc.StatusCode.UNKNOWN, f"Exception calling application: {type(error).__name__}")
-
-
-def _read(handler: Any, data: memoryview) -> Any:
-    return data if handler.request_deserializer is None else handler.request_deserializer(bytes(data))
-
-
-def _answer_one_of_several(stream: Stream, handler: Any, request: Any) -> None:
-    write = handler.response_serializer or (lambda value: value)
-    method = handler.stream_stream
-    if not getattr(method, "experimental_non_blocking", False):
-        for response in method(iter((request,)), stream):
-            stream.send(write(response))
-        return
-    stream.taken = True  # what it says from now on ends when it says so
-
-    def send(response: Any) -> None:
-        if response is None:
-            stream.end()
-        else:
-            stream.send(write(response))
-
-    method(iter((request,)), stream, send)
 
 
 def _peer(address: Any) -> str:

@@ -39,12 +39,13 @@ class Stream:
         since: when it began, or its last message was answered, by `time.monotonic`.
         taken: its only message has been given to the handler; what follows is thrown away.
         half_closed: the caller has sent all that it will send.
+        ended: its answer, or an error in its place, has been given to the connection.
         over: answered, cancelled or lost.
         queue, busy: messages of a stream that has several, and whether a thread answers them.
     """
 
     __slots__ = (
-        "_answering", "_callbacks", "_code", "_connection", "_deadline", "_details", "_trailing", "busy",
+        "_answering", "_callbacks", "_code", "_connection", "_deadline", "_details", "_trailing", "busy", "ended",
         "half_closed", "handler", "head", "id", "messages", "over", "queue", "since", "taken",
     )  # fmt: skip
 
@@ -55,7 +56,7 @@ class Stream:
         self.handler = handler
         self.messages = Messages(limit)
         self.since = time.monotonic()
-        self.taken = self.half_closed = self.over = self.busy = self._answering = False
+        self.taken = self.half_closed = self.over = self.busy = self.ended = self._answering = False
         self.queue: deque[memoryview] = deque()
         self._deadline = deadline(head)
         self._trailing: Sequence[tuple[str, Any]] = ()
