@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import threading
@@ -22,6 +23,11 @@ __all__ = ["ClosedError", "Connection"]
 _CALM_FOR_ANSWER = 8
 """So many more frames that ask for nothing may come for each answer."""
 
+_NOT_HTTP2 = (
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\n"
+    b"this port speaks gRPC; HTTP has a port of its own, if the service was given one\n"
+)
+
 
 class Connection:
     """Of one client.
@@ -41,8 +47,8 @@ class Connection:
         usual: how long a call takes, in seconds.
         answers_since: since when the thread that reads answers a call; 0 if it does not.
         idle_frames: that asked for nothing, in this second, less those that are forgiven.
-        pinged, stuck, aged: when it was asked whether it is there, its client ceased to read, and it was told to
-            make another; 0 for never.
+        pinged, stuck, aged, broken: when its client was asked whether it is there, ceased to read, was told to
+            make another, and broke the rules; 0 for never.
     """
 
     def __init__(self, server: Http2Server, sock: socket.socket, peer: str, age: float) -> None:
@@ -55,7 +61,7 @@ class Connection:
         self.begun = self.heard = time.monotonic()
         self.until = self.begun + age
         self.greeted = self.reading = self.closed = self.leaving = self.ending = False
-        self.pinged = self.stuck = self.aged = 0.0
+        self.pinged = self.stuck = self.aged = self.broken = 0.0
         self.usual = 1.0
         self.answers_since = 0.0
         self.idle_frames = 0
@@ -175,6 +181,18 @@ class Connection:
     def unread(self) -> bool:
         """Whether the client has not taken all that was answered."""
         return self.output.blocked or self.output.waiting
+
+    def break_off(self, error: ConnectionError_) -> None:
+        """Say what was wrong, end all calls, and throw away what comes until the client has read it."""
+        if self.greeted:
+            self.go_away(code=error.code, text=str(error))
+        else:
+            self.send(_NOT_HTTP2)
+        self.broken = time.monotonic()
+        for stream in tuple(self.streams.values()):
+            self.over(stream)
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """End it, and all its calls."""

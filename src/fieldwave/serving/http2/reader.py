@@ -45,10 +45,6 @@ _HELLO = settings(
         Setting.MAX_HEADER_LIST_SIZE: LARGEST_BLOCK,
     }
 )
-_NOT_HTTP2 = (
-    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\n"
-    b"this port speaks gRPC; HTTP has a port of its own, if the service was given one\n"
-)
 
 
 class ClosedError(Exception):
@@ -82,6 +78,9 @@ class Reader:
             ConnectionError_: the client breaks the rules.
             ClosedError, OSError: it has gone.
         """
+        if self._connection.broken:
+            self._throw_away()
+            return None
         while True:
             try:
                 found = self._data() if self._left else self._small()
@@ -91,6 +90,13 @@ class Reader:
                 continue
             if found is not None:
                 return found
+
+    def _throw_away(self) -> None:
+        try:
+            if not self._connection.socket.recv(1 << 16):
+                raise ClosedError
+        except BlockingIOError:
+            pass
 
     def _small(self) -> tuple[Stream, memoryview] | None:
         missing = self._wanted - len(self._got)
@@ -123,9 +129,7 @@ class Reader:
 
     def _greet(self, data: bytes) -> None:
         if data != PREFACE:
-            with self._connection.lock:
-                self._connection.output.control(_NOT_HTTP2)
-            raise ClosedError
+            raise ConnectionError_(Code.PROTOCOL_ERROR, "no HTTP/2")
         self._connection.greeted = True
         first = settings({Setting.INITIAL_WINDOW_SIZE: self._connection.server.largest_message + (1 << 16)})
         with self._connection.lock:

@@ -319,8 +319,7 @@ class Http2Server:
                     return
                 connection.answers_since = 0.0
         except ConnectionError_ as error:
-            connection.go_away(code=error.code, text=str(error))
-            connection.close()
+            connection.break_off(error)
         except (ClosedError, OSError):
             connection.close()
         connection.release(turn)

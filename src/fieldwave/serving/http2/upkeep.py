@@ -13,6 +13,8 @@ _KEEPALIVE_SECONDS = 60.0
 _PONG_SECONDS = 20.0
 _LONG_SECONDS = 0.01
 """A call that was expected to be quick and is not: another thread reads its connection."""
+_LINGER_SECONDS = 1.0
+"""How long who broke the rules may take to read what was said of it: to close at once would destroy that."""
 _LAST_CALLS_SECONDS = 1.0
 """Between the word that a connection ends and its end: calls that were on their way arrive meanwhile."""
 
@@ -24,6 +26,10 @@ def look_after(connection: Connection, now: float, patience: float) -> None:
         now: by `time.monotonic`.
         patience: how long the client may take to say hello, to send a message, and to read an answer; seconds.
     """
+    if connection.broken:
+        if now - connection.broken > _LINGER_SECONDS:
+            connection.close()
+        return
     if not connection.greeted:
         if now - connection.begun > patience:
             connection.close()
