@@ -226,5 +226,6 @@ class Connection:
             stream.over = True
             if not sent:
                 self.output.forget(stream.id)
+        stream.messages.drop()
         self.server.received(stream)
         stream.finished()

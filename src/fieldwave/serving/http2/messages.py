@@ -85,6 +85,11 @@ class Messages:
         self._got = 0
         self._prefix.clear()
 
+    def drop(self) -> None:
+        """Let go of what was received; nobody wants it any more."""
+        self._view = None
+        self._prefix.clear()
+
     def complete(self) -> Iterator[tuple[memoryview, bool]]:
         """The message that is complete by now, if one is, and whether it is compressed."""
         if self._view is not None and self._got == len(self._view):
