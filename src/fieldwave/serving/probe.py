@@ -6,12 +6,8 @@ probes.
 
 from __future__ import annotations
 
-from concurrent import futures
-from typing import Any
-
-import grpc
-
 from fieldwave.serving.health import Health
+from fieldwave.serving.http2 import Http2Server
 from fieldwave.serving.listen import listen
 from fieldwave.serving.receiving import Receiving
 
@@ -21,6 +17,7 @@ _CHECKS = 8
 _CALLS = 16
 _LARGEST_BYTES = 4096
 _PATIENCE_SECONDS = 5.0
+_AGE_SECONDS = 300.0
 
 
 class Probe:
@@ -28,14 +25,12 @@ class Probe:
 
     def __init__(self, health: Health) -> None:
         self._receiving = Receiving(_CHECKS, _PATIENCE_SECONDS)
-        self._grpc: Any = grpc.server(
-            futures.ThreadPoolExecutor(_CALLS, thread_name_prefix="fieldwave-probe"),
-            maximum_concurrent_rpcs=_CALLS,
-            options=(
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", _LARGEST_BYTES),
-                ("grpc.server_handshake_timeout_ms", round(1000 * _PATIENCE_SECONDS)),
-            ),
+        self._grpc = Http2Server(
+            calls=_CALLS,
+            largest_message=_LARGEST_BYTES,
+            receiving=self._receiving,
+            patience=_PATIENCE_SECONDS,
+            age=_AGE_SECONDS,
         )
         health.add_to(self._grpc, self._receiving, watch=False)
 
