@@ -82,19 +82,38 @@ class Connection:
             self._turn += 1
             return self._turn
 
-    def release(self, turn: int | None = None) -> None:
-        """End a turn, or whichever there is; another thread may read when there is something."""
+    def release(self, turn: int) -> None:
+        """End a turn, if no other thread has; another may read when there is something."""
         with self.lock:
-            if not self.reading or (turn is not None and turn != self._turn):
+            if turn != self._turn:
                 return
-            self.reading = False
-            self.answers_since = 0.0
-            self._turn += 1
+            self._end_turn()
         self.server.arm(self)
 
-    def holds(self, turn: int) -> bool:
-        """Whether that turn has not been ended by another thread."""
-        return self.reading and self._turn == turn
+    def stay(self, since: float) -> None:
+        """Keep the turn while a call is answered; from now on others may end it."""
+        self.answers_since = since
+
+    def resume(self, turn: int) -> bool:
+        """Go on to read after an answer; False if another thread has ended the turn."""
+        with self.lock:
+            if turn != self._turn:
+                return False
+            self.answers_since = 0.0
+            return True
+
+    def relieve(self) -> None:
+        """Have another thread read while the one whose turn it is answers; one that reads is left alone."""
+        with self.lock:
+            if not self.answers_since:
+                return
+            self._end_turn()
+        self.server.arm(self)
+
+    def _end_turn(self) -> None:
+        self.reading = False
+        self.answers_since = 0.0
+        self._turn += 1
 
     def soon(self, seconds: float) -> bool:
         """Wait until there is something to read."""

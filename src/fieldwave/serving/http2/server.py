@@ -310,14 +310,13 @@ class Http2Server:
                 stays = connection.usual < _QUICK_SECONDS
                 begin = time.perf_counter()
                 if stays:
-                    connection.answers_since = begin
+                    connection.stay(begin)
                 else:
                     connection.release(turn)
                 self._call(*found)
                 connection.usual += 0.1 * (time.perf_counter() - begin - connection.usual)
-                if not stays or not connection.holds(turn):
+                if not stays or not connection.resume(turn):
                     return
-                connection.answers_since = 0.0
         except ConnectionError_ as error:
             connection.break_off(error)
         except (ClosedError, OSError):

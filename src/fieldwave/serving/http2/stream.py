@@ -97,7 +97,7 @@ class Stream:
     def abandon(self, code: grpc.StatusCode, text: str) -> None:
         """Answer for the thread that should, which something holds; others read its connection from now on."""
         self.fail(code, text)
-        self._connection.release()
+        self._connection.relieve()
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
         """Have it called when the call is over."""

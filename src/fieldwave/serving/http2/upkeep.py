@@ -39,7 +39,7 @@ def look_after(connection: Connection, now: float, patience: float) -> None:
             stream.cancel()
     since = connection.answers_since
     if since and time.perf_counter() - since > _LONG_SECONDS:
-        connection.release()
+        connection.relieve()
     if not connection.unread:
         connection.stuck = 0.0
     elif not connection.stuck:
