@@ -41,7 +41,7 @@ def _in_plain_text(target: str, timeout: float) -> str:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # it matters whether TLS is spoken, not by whom
-    with _connected(target, timeout) as connection, context.wrap_socket(connection):
+    with _connected(target, timeout) as connection, _secured(context, connection):
         return f"{target} speaks TLS; call it with TLS: use_ssl=True, or --tls"
 
 
@@ -75,12 +75,17 @@ def _hangs_up(context: ssl.SSLContext, target: str, name: str, timeout: float) -
     """
     with (
         _connected(target, timeout) as connection,
-        context.wrap_socket(connection, server_hostname=name) as secured,
+        _secured(context, connection, name) as secured,
     ):
         try:
             return not secured.recv(1)
         except ssl.SSLError as error:  # most services say why (RFC 8446, 6.2), gRPC's do not
             return "CERTIFICATE_REQUIRED" in (error.reason or "")
+
+
+def _secured(context: ssl.SSLContext, connection: socket.socket, name: str | None = None) -> ssl.SSLSocket:
+    connection.getpeername()  # of one that was reset meanwhile, the standard library leaves a socket open
+    return context.wrap_socket(connection, server_hostname=name)
 
 
 def _certificate(target: str, name: str, code: int) -> str:

@@ -243,9 +243,14 @@ start_undo() {
   play "$1" || fail 15 "$said"
 }
 
-# Have podman run the pod of a service in place of the one it runs; what it says if it fails is in $said.
+# Have podman run the pod of a service in place of the one it runs; what it says if it fails is in $said. When the
+# one before has ended, a connection may take its port for its own: most last for moments only.
 play() {
-  if podman play kube --replace "$services/$1/pod.json" >"$new/played" 2>&1; then return 0; fi
+  for pause in 1 3 6 0; do
+    if podman play kube --replace "$services/$1/pod.json" >"$new/played" 2>&1; then return 0; fi
+    grep -q 'address already in use' "$new/played" || break
+    sleep $pause
+  done
   # Where a container does not start, the reason stands before the last line; those that need it say only that.
   said=$(grep 'starting container' "$new/played" | grep -v 'a dependency of') ||
     said=$(grep 'starting container' "$new/played" || grep -v '^$' "$new/played")
