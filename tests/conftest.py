@@ -19,10 +19,15 @@ PHOTOS = Path(__file__).parent / "data" / "images"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the converted ResNet-50 go to one worker, so that it is converted once; those of a cluster, too."""
+    """Tests of the converted ResNet-50 go to one worker, so that it is converted once; those of podman and of a
+    cluster, too: two podmans beside each other change the same rules of the machine's network.
+    """
     for item in items:
-        for costly in {"resnet50", "real_cluster"}.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(costly))
+        wanted = set(getattr(item, "fixturenames", ()))
+        if "resnet50" in wanted:
+            item.add_marker(pytest.mark.xdist_group("resnet50"))
+        elif wanted & {"podman", "real_cluster"}:
+            item.add_marker(pytest.mark.xdist_group("podman"))
 
 
 @pytest.fixture(scope="session")
