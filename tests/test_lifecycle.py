@@ -52,6 +52,7 @@ def test_on_this_machine(workspace: Workspace) -> None:
     run(workspace)
 
 
+@pytest.mark.xdist_group("podman")  # which it starts itself
 def test_on_an_edge_box(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
     if containers.PROGRAM is None:
         pytest.skip(containers.MISSING)
