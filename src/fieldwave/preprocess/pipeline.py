@@ -52,8 +52,14 @@ def normalise(pixels: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.floa
             f"the pixels are {pixels.dtype} [{shape}], "
             f"expected uint8 [..., {spec.height}, {spec.width}, {spec.channels}]"
         )
-    ordered = pixels[..., ::-1] if spec.order == "BGR" else pixels
-    return _normalise(ordered.astype(np.float32, order="C"), spec)
+    values = pixels.astype(np.float32, order="C")
+    if spec.order == "BGR":
+        ordered = np.empty_like(values)
+        # A copy of values[..., ::-1] would go three values at a time, which takes four times as long.
+        for channel in range(spec.channels):
+            ordered[..., channel] = values[..., spec.channels - 1 - channel]
+        values = ordered
+    return _normalise(values, spec)
 
 
 def _normalise(values: NDArray[np.float32], spec: Preprocessing) -> NDArray[np.float32]:
