@@ -183,7 +183,7 @@ def test_a_card_that_is_too_small() -> None:
     with pytest.raises(InputError) as error:
         write_project(card("kv260"), configuration("u250"), Path("nowhere"))
     assert str(error.value) == (
-        "AMD Kria KV260 is too small for this NPU, which takes 2208 of 1248 multipliers, "
+        "AMD Kria KV260 is too small for this NPU, which takes 2368 of 1248 multipliers, "
         "64 of 64 UltraRAM, 454 of 288 BRAM18; 'fieldwave tune' finds one that fits"
     )
 
