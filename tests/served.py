@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import tempfile
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from fieldwave.devices import Counters
 from fieldwave.package import Package, TensorSpec, write_package
 from fieldwave.preprocess import Preprocessing
 from fieldwave.serving import ServeOptions, Server
+from fieldwave.serving.http2 import Http2Server
 
 INPUT = TensorSpec(name="Placeholder:0", aliases=("images",), shape=(None, 4, 5, 3))
 SCORES = TensorSpec(name="classifier/Softmax:0", aliases=("output_alias",), shape=(None, 10))
@@ -143,3 +145,18 @@ def png_header(width: int, height: int) -> bytes:
     """The start of a PNG file that promises so many pixels."""
     content = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n\0\0\0\x0d" + content + struct.pack(">I", zlib.crc32(content))
+
+
+def own(server: Server) -> Http2Server:
+    """Who speaks gRPC's wire for it."""
+    assert server._grpc is not None
+    found: Http2Server = server._grpc._plain
+    return found
+
+
+def settled(condition: Any) -> bool:
+    """Whether it holds within ten seconds."""
+    end = time.monotonic() + 10
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    return bool(condition())

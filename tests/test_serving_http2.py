@@ -19,11 +19,11 @@ from fieldwave.bench import prepare
 from fieldwave.client import PredictionClient
 from fieldwave.keys import Keys, write_keys
 from fieldwave.serving import Server
-from fieldwave.serving.http2 import Http2Server, frames
+from fieldwave.serving.http2 import frames
 from fieldwave.serving.http2.headers import MalformedError, _integer, _seconds, trailers
 from fieldwave.wire.messages import HealthCheckRequest, HealthCheckResponse, ModelInferResponse, PredictResponse
 from fieldwave.wire.methods import HEALTH_CHECK, PREDICT
-from tests.served import FEATURES, SCORES, Affine, affine, serving, tensor
+from tests.served import FEATURES, SCORES, Affine, affine, own, serving, settled, tensor
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
@@ -40,19 +40,6 @@ def request(server: Server, protocol: str, value: Any) -> tuple[str, bytes]:
     with PredictionClient(f"127.0.0.1:{server.port}") as client:
         made = prepare(client.connections.each[0], protocol, inputs={"images": value})
     return made.method, made.data
-
-
-def own(server: Server) -> Http2Server:
-    assert server._grpc is not None
-    found: Http2Server = server._grpc._plain
-    return found
-
-
-def settled(condition: Any) -> bool:
-    end = time.monotonic() + 10
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.005)
-    return bool(condition())
 
 
 def decoded(protocol: str, data: bytes) -> list[NDArray[Any]]:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import numpy as np
@@ -16,7 +15,6 @@ import pytest
 from numpy.random import Generator
 
 from fieldwave.serving import Server
-from fieldwave.serving.http2 import Http2Server
 from fieldwave.serving.http2.frames import (
     ACK,
     END_HEADERS,
@@ -33,7 +31,7 @@ from fieldwave.serving.http2.frames import (
     window_update,
 )  # fmt: skip
 from fieldwave.wire.requests import encode_request
-from tests.served import affine, serving, tensor
+from tests.served import affine, own, serving, settled, tensor
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 REQUEST = encode_request({"images": tensor()})
@@ -85,19 +83,6 @@ def said(server: Server, frames: list[bytes], *, preface: bytes = PREFACE) -> li
 def server() -> Iterator[Server]:
     with serving() as running:
         yield running
-
-
-def own(server: Server) -> Http2Server:
-    assert server._grpc is not None
-    found: Http2Server = server._grpc._plain
-    return found
-
-
-def settled(condition: Any) -> bool:
-    end = time.monotonic() + 10
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.005)
-    return bool(condition())
 
 
 BIG = frame(Kind.HEADERS, 0, 1, bytes(16_000))
