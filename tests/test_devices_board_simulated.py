@@ -24,7 +24,11 @@ from fieldwave.zoo import digit_png, digits_images
 pytestmark = pytest.mark.slow
 
 
-def test_twenty_digits_the_command_and_the_end_of_the_board(digits: Conversion, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("port", "npu"), [("board:sim", "tiny"), ("board:sim:ecp5-85f", "ecp5-85f")])
+def test_twenty_digits_the_command_and_the_end_of_the_board(
+    digits: Conversion, tmp_path: Path, port: str, npu: str
+) -> None:
+    """With the small NPU, and with that which the boards have."""
     spec = digits.package.preprocessing
     assert spec is not None
     pixels = digits_images().heldout_images[:20]
@@ -34,10 +38,10 @@ def test_twenty_digits_the_command_and_the_end_of_the_board(digits: Conversion, 
     with CpuDevice() as cpu:
         cpu.load(digits.package)
         truth = cpu.run(inputs)
-    with open_device("board:sim") as board:
+    with open_device(port) as board:
         assert isinstance(board, BoardDevice)
         assert board.identity.board == "sim"
-        assert board.configuration == configuration("tiny")
+        assert board.configuration == configuration(npu)
         board.load(digits.package)
         found = board.run(inputs)
         assert board.counters().images == 20
@@ -57,6 +61,6 @@ def test_twenty_digits_the_command_and_the_end_of_the_board(digits: Conversion, 
         images.append(tmp_path / f"{index}.png")
         images[-1].write_bytes(digit_png(one))
     command = ["predict", str(digits.path), *map(str, images), "--json"]
-    said = CliRunner().invoke(app, [*command, "--device", "board:sim"])
+    said = CliRunner().invoke(app, [*command, "--device", port])
     assert said.exit_code == 0, said.output
     assert said.stdout == CliRunner().invoke(app, command).stdout

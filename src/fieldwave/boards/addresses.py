@@ -9,12 +9,17 @@ __all__ = [
     "BUS_ERRORS",
     "CLOCK",
     "CSR_SLOTS",
+    "DFI",
+    "DFI_PHASE_WORDS",
     "IDENTIFIER",
+    "LEVELING",
     "MEMORY",
     "MEMORY_BYTES",
     "NPU",
     "NPU_BYTES",
+    "PHY",
     "RESET",
+    "STARTING",
     "WITNESS",
 ]
 
@@ -39,3 +44,14 @@ CLOCK = CSR_SLOTS["facts"] * _PAGE
 """Clock of the NPU in hertz."""
 MEMORY_BYTES = CLOCK + 4
 """Size of main memory in bytes."""
+STARTING = CLOCK + 8
+"""1 while the memory chip is being started up (`startup.Startup`); what is sent to it then is lost."""
+LEVELING = CLOCK + 12
+"""What the memory's PHY is like, `soc.leveling`; 0 where no delays of reads have to be found."""
+
+DFI = CSR_SLOTS["sdram"] * _PAGE
+"""LiteDRAM's injector of commands: its control, then for every phase `DFI_PHASE_WORDS` registers: command, issue,
+address, bank, and the data to write and those read, 64 bits each, the higher 32 first."""
+DFI_PHASE_WORDS = 8
+PHY = CSR_SLOTS["ddrphy"] * _PAGE
+"""LiteDRAM's PHY of an ECP5: selected lanes, delay reset, delay up, slip reset, slip up, strobe clear and seen."""

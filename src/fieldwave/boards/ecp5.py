@@ -20,8 +20,7 @@ from migen.genlib.resetsync import AsyncResetSynchronizer
 
 from fieldwave.boards.addresses import CSR_SLOTS
 from fieldwave.boards.board import Board
-from fieldwave.boards.soc import add_host_link, add_npu, soc_options
-from fieldwave.boards.startup import Startup, startup_steps
+from fieldwave.boards.soc import add_host_link, add_memory, add_npu, soc_options
 from fieldwave.npu import Configuration
 
 __all__ = ["build_soc", "write_sources"]
@@ -57,9 +56,7 @@ def build_soc(board: Board, configuration: Configuration, megahertz: float) -> A
         soc.ddrphy = phy = ECP5DDRPHY(platform.request("ddram"), sys_clk_freq=clock)
         soc.comb += [soc.crg.stop.eq(phy.init.stop), soc.crg.halt.eq(phy.init.reset)]
         module = chip(clock, "1:2")
-    soc.add_sdram("sdram", phy=phy, module=module, l2_cache_size=0)
-    soc.startup = Startup(soc.sdram.dfii.ext_dfi, startup_steps(phy.settings, module.timing_settings))
-    soc.comb += soc.sdram.dfii.ext_dfi_sel.eq(soc.startup.selected)
+    add_memory(soc, phy, module)
     add_npu(soc, configuration, None)
     if board.link == "uart":
         add_host_link(soc, "uart", baudrate=UART_BAUD)

@@ -4,7 +4,7 @@
 
 Everything behind the serial line is what a real board has: bridge, bus, witness, memory controller, NPU. In
 place of the pins of the line there are LiteX's simulated ones, which take a byte at a time, and in place of the
-memory chip its model.
+memory chip its model, started up as the chip is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from litex.soc.integration.soc_core import SoCCore
 from migen import ClockDomain, Signal
 
 from fieldwave.boards.addresses import CSR_SLOTS
-from fieldwave.boards.soc import add_host_link, add_npu, soc_options
+from fieldwave.boards.soc import add_host_link, add_memory, add_npu, soc_options
 from fieldwave.npu import Configuration, configuration
 
 __all__ = ["SimulatedSoC", "write_simulated_board"]
@@ -70,7 +70,7 @@ class SimulatedSoC(SoCCore):
         super().__init__(platform, _CLOCK, **soc_options("sim", configuration))
         module = MT48LC16M16(_MEMORY_CLOCK, "1:1")
         self.sdrphy = SDRAMPHYModel(module, data_width=16, clk_freq=_MEMORY_CLOCK)
-        self.add_sdram("sdram", phy=self.sdrphy, module=module, l2_cache_size=0)
+        add_memory(self, self.sdrphy, module)
         add_npu(self, configuration, None)
         add_host_link(self, "uart", phy=RS232PHYModel(platform.request("serial")))
 

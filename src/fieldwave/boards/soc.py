@@ -18,13 +18,14 @@ from litex.soc.cores.uart import UARTBone
 from litex.soc.integration.soc import SoCRegion
 from litex.soc.interconnect.axi import AXIInterface, AXILiteInterface
 from litex.soc.interconnect.csr import CSRStatus
-from migen import ClockSignal, Instance, ResetSignal
+from migen import ClockSignal, Instance, ResetSignal, Signal
 
 from fieldwave.boards.addresses import NPU, NPU_BYTES
+from fieldwave.boards.startup import Startup, startup_steps
 from fieldwave.boards.witness import Witness
 from fieldwave.npu import Configuration
 
-__all__ = ["Facts", "add_host_link", "add_npu", "identifier", "soc_options"]
+__all__ = ["Facts", "add_host_link", "add_memory", "add_npu", "identifier", "leveling", "soc_options"]
 
 BURST_WORDS = 255
 """Words in a record of Etherbone, at most."""
@@ -51,31 +52,66 @@ def soc_options(board: str, configuration: Configuration) -> dict[str, Any]:
     }
 
 
+def leveling(settings: Any) -> int:
+    """What a host has to know of a memory's PHY in order to find the delays of its reads; 0 if it has none.
+
+    Bytes from the lowest: byte lanes; phases, phase of reads, phase of writes (2 bits each); delays; bit slips.
+
+    Args:
+        settings: LiteDRAM's `PhySettings`.
+    """
+    if not settings.read_leveling:
+        return 0
+    phases = settings.nphases - 1 | settings.rdphase << 2 | settings.wrphase << 4
+    return int(settings.databits // 8 | phases << 8 | settings.delays << 16 | settings.bitslips << 24)
+
+
 class Facts(LiteXModule):
     """What a host has to know of a board.
 
     Parameters:
         clock: of the NPU, in hertz.
         memory_bytes: size of main memory.
+        starting: the memory chip is being started up.
+        levels: see `leveling`.
     """
 
-    def __init__(self, clock: int, memory_bytes: int) -> None:
+    def __init__(self, clock: int, memory_bytes: int, starting: Signal, levels: int) -> None:
         self.clock = CSRStatus(32, description="Clock in hertz.")
         self.memory = CSRStatus(32, description="Bytes of main memory.")
-        self.comb += [self.clock.status.eq(clock), self.memory.status.eq(memory_bytes)]
+        self.starting = CSRStatus(1, description="The memory chip is being started up.")
+        self.leveling = CSRStatus(32, description="Byte lanes, phases, delays and bit slips of the memory's PHY.")
+        self.comb += [
+            self.clock.status.eq(clock),
+            self.memory.status.eq(memory_bytes),
+            self.starting.status.eq(starting),
+            self.leveling.status.eq(levels),
+        ]
+
+
+def add_memory(soc: Any, phy: Any, module: Any) -> None:
+    """Main memory, started up after every reset, and what a host has to know of it.
+
+    Args:
+        soc: LiteX's SoCCore.
+        phy: the memory's PHY.
+        module: the chip, as LiteDRAM knows it.
+    """
+    soc.add_sdram("sdram", phy=phy, module=module, l2_cache_size=0)
+    soc.startup = Startup(soc.sdram.dfii.ext_dfi, startup_steps(phy.settings, module.timing_settings))
+    soc.comb += soc.sdram.dfii.ext_dfi_sel.eq(soc.startup.selected)
+    size = soc.bus.regions["main_ram"].size
+    soc.facts = Facts(int(soc.sys_clk_freq), size, soc.startup.selected, leveling(phy.settings))
 
 
 def add_npu(soc: Any, configuration: Configuration, verilog: Path | None) -> None:
-    """The NPU behind main memory, its registers on the bus.
-
-    Memory must have been added before (``add_sdram`` with ``l2_cache_size=0``: the NPU writes past a cache).
+    """The NPU behind main memory (`add_memory`, past whose caches it would write), its registers on the bus.
 
     Args:
         soc: LiteX's SoCCore.
         verilog: what `fieldwave.npu.emit` has written; None where the caller adds it.
     """
     memory = soc.bus.regions["main_ram"]
-    soc.facts = Facts(int(soc.sys_clk_freq), memory.size)
     master = AXIInterface(data_width=configuration.port_bits, address_width=32, id_width=1)
     control = AXILiteInterface(data_width=32, address_width=32)
     port = soc.sdram.crossbar.get_port(data_width=configuration.port_bits)
