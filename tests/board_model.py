@@ -23,6 +23,7 @@ from fieldwave.boards import addresses
 from fieldwave.compiler.interpreter import Interpreter
 from fieldwave.npu import Configuration
 from fieldwave.npu.isa import MAGIC, VERSION, Register
+from tests.phy_model import FACTS, Phy
 
 MEMORY_BYTES = 1 << 20
 GIVE_UP_SECONDS = 0.02
@@ -37,6 +38,8 @@ class Bus:
     Attributes:
         stuck: the NPU starts and never ends.
         forgetful: bits that memory loses.
+        phy: between memory and bus, where delays of reads have to be found.
+        starting: reads of the register that says so, until the memory's start-up ends.
         resets: how often the host has reset the board.
     """
 
@@ -49,12 +52,17 @@ class Bus:
         self.identity = f"fieldwave {name} {self.fingerprint:016x}\0".encode()
         self.stuck = False
         self.forgetful = 0
+        self.phy: Phy | None = None
+        self.starting = 0
         self.resets = 0
         self.reset()
 
     def reset(self) -> None:
         """As after power on, but for memory."""
         self.witness, self.status, self.program, self.cycles = 0, 0, [0, 0], 0
+        self._starts = self.starting
+        if self.phy is not None:
+            self.phy.reset()
 
     def read(self, address: int) -> int:
         value = self._read(address)
@@ -72,8 +80,10 @@ class Bus:
                 self._start()
         elif address == addresses.NPU + Register.PROGRAM_LOW:
             self.program[0] = value
-        elif 0 <= address - addresses.MEMORY < MEMORY_BYTES:
+        elif 0 <= address - addresses.MEMORY < MEMORY_BYTES and not self._starts:
             self._words()[(address - addresses.MEMORY) // 4] = value
+        elif self.phy is not None and 0x2000 <= address < 0x3000:
+            self.phy.write(address, value)
 
     def _saw(self, address: int, value: int, write: int) -> None:
         if address != addresses.WITNESS:
@@ -84,8 +94,15 @@ class Bus:
 
     def _read(self, address: int) -> int:
         if 0 <= address - addresses.MEMORY < MEMORY_BYTES:
-            return int(self._words()[(address - addresses.MEMORY) // 4]) & ~self.forgetful
+            word = int(self._words()[(address - addresses.MEMORY) // 4]) & ~self.forgetful
+            return word if self.phy is None else self.phy.pass_on(word)
+        if address == addresses.STARTING:
+            self._starts = max(self._starts - 1, 0)
+            return int(self._starts > 0)
+        if self.phy is not None and 0x2000 <= address < 0x3000:
+            return self.phy.read(address)
         known = {
+            addresses.LEVELING: 0 if self.phy is None else FACTS,
             addresses.WITNESS: self.witness,
             addresses.CLOCK: 50_000_000,
             addresses.MEMORY_BYTES: MEMORY_BYTES,

@@ -264,7 +264,7 @@ def test_a_memory_that_forgets(boards: Callable[[str, Bus], Board]) -> None:
         core_of(board)
     assert str(error.value) == (
         f"the memory of the board at {board.port} does not keep what is written (128 of 128 words at 0x40000000 "
-        "were wrong): it is broken, or the delays of its reads have not been found"
+        "were wrong): switch the board off and on; if that does not help, its memory is broken"
     )
 
 

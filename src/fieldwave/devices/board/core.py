@@ -14,6 +14,7 @@ from fieldwave.boards import addresses
 from fieldwave.compiler import NpuSection
 from fieldwave.compiler.tensors import MemoryTensor
 from fieldwave.devices.board.identity import Identity, check_magic, identify
+from fieldwave.devices.board.leveling import level_reads, wait_for_memory
 from fieldwave.devices.board.link import Doubt, Link
 from fieldwave.devices.board.transport import LinkFault
 from fieldwave.devices.npu import DONE, KEEP, START, describe_error
@@ -168,6 +169,8 @@ class BoardCore:
                 if link.begin() != 0:
                     raise LinkFault(f"the board at {link.transport.name} was not reset; check the cable")
                 identity = identify(link)
+                wait_for_memory(link)
+                level_reads(link)
                 self._try_memory(identity)
                 link.check()
                 break
@@ -200,7 +203,7 @@ class BoardCore:
                 raise DeviceError(
                     f"the memory of the board at {self._link.transport.name} does not keep what is written "
                     f"({wrong} of {PATTERN_WORDS} words at {addresses.MEMORY + offset:#x} were wrong): "
-                    "it is broken, or the delays of its reads have not been found"
+                    "switch the board off and on; if that does not help, its memory is broken"
                 )
 
     def _placed(self, memory: NDArray[np.uint8]) -> _Place:
