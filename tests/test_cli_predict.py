@@ -201,6 +201,27 @@ def test_names_of_a_package_s_tensors(digits: Conversion) -> None:
     )
 
 
+def test_one_of_several_networks_of_a_service(converted: Conversion, digits: Conversion) -> None:
+    Path("digit.png").write_bytes(png(np.zeros((8, 8), np.uint8)))
+    with Server(ServeOptions(package=digits.package, also=(converted.package,), grpc_port=0)) as server:
+        address = f"127.0.0.1:{server.port}"
+        code, out, _ = run(address, "one.png", "--model", "squares")
+        assert code == 0
+        check_table(out)
+        assert run(address, "digit.png", "-k", "1") == run(str(digits.path), "digit.png", "-k", "1")
+        assert run(address, "one.png", "--model", "circles") == (
+            1,
+            "",
+            f"error: {address} answered NOT_FOUND: no model 'circles' here; "
+            "this service has 'digits' and 'squares'\n",
+        )
+    assert run(str(digits.path), "digit.png", "--model", "digits") == (
+        1,
+        "",
+        f"error: {digits.path} is a package, which has one network; leave out --model digits\n",
+    )
+
+
 def test_a_service_of_another_make_is_scored_without_labels() -> None:
     import grpc
 

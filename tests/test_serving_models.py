@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ import grpc
 import numpy as np
 import pytest
 
-from fieldwave.errors import InputError
+from fieldwave.client import AsyncPredictionClient, PredictionClient
+from fieldwave.errors import InputError, ServiceError
 from fieldwave.package import Package, TensorSpec
 from fieldwave.serving import ServeOptions, Server
 from fieldwave.wire import messages
@@ -69,6 +71,29 @@ def predicted(server: Server, name: str) -> float:
     number = round(float((found - affine(tensor())[0])[0]))
     assert np.array_equal(found, affine(tensor())[0] + np.float32(number))
     return number
+
+
+def test_a_client_has_the_model_that_it_names_and_what_is_known_of_it(server: Server) -> None:
+    for name, number in ("", 1), ("one", 1), ("three", 3):
+        expected = affine(tensor()) + np.float32(number)
+        with PredictionClient("127.0.0.1", server.port, model=name) as client:
+            assert np.array_equal(client.score_numpy_arrays({"images": tensor()}), expected)
+            assert client.metadata().name == (name or "one")
+            assert client.labels() == (str(number),)
+
+        async def ask(name: str = name, number: int = number) -> Any:
+            async with AsyncPredictionClient("127.0.0.1", server.port, model=name) as client:
+                assert await client.labels() == (str(number),)
+                return await client.score_numpy_arrays({"images": tensor()})
+
+        assert np.array_equal(asyncio.run(ask()), expected)
+    with PredictionClient("127.0.0.1", server.port, model="four") as client:
+        with pytest.raises(ServiceError) as caught:
+            client.score_numpy_arrays({"images": tensor()})
+        assert str(caught.value) == (
+            f"127.0.0.1:{server.port} answered NOT_FOUND: no model 'four' here; "
+            "this service has 'one' and 'two' and 'three'"
+        )
 
 
 def test_each_is_asked_for_by_its_name_and_the_first_without(server: Server, device: Counting) -> None:

@@ -25,12 +25,17 @@ STRINGS = npst.arrays(
 @given(
     inputs=st.dictionaries(st.text(st.characters(codec="utf-8")), ARRAYS | STRINGS, max_size=3),
     outputs=st.lists(st.text(st.characters(codec="utf-8")), max_size=3),
+    model=st.text(st.characters(codec="utf-8"), max_size=5),
 )
-def test_the_message_is_the_one_that_protobuf_would_write(inputs: dict[str, Any], outputs: list[str]) -> None:
+def test_the_message_is_the_one_that_protobuf_would_write(
+    inputs: dict[str, Any], outputs: list[str], model: str
+) -> None:
     expected = PredictRequest(output_filter=outputs)
+    if model:
+        expected.model_spec.name = model
     for name, array in inputs.items():
         expected.inputs[name].CopyFrom(to_tensor_proto(array, content=array.dtype != object))
-    assert PredictRequest.FromString(encode_request(inputs, outputs)) == expected
+    assert PredictRequest.FromString(encode_request(inputs, outputs, model)) == expected
 
 
 def test_a_transposed_array_is_sent_by_value() -> None:

@@ -21,7 +21,6 @@ from fieldwave.wire.messages import (
     ModelMetadataRequest,
     ModelMetadataResponse,
     ModelSpec,
-    PredictRequest,
 )
 from fieldwave.wire.methods import GET_MODEL_METADATA, INFERENCE_SERVICE, PREDICT, SIGNATURE_FIELD
 from fieldwave.wire.requests import encode_request
@@ -86,8 +85,7 @@ def prepare(
     images = len(to_wire_array(first)[1]) if np.ndim(first) else 1
     if protocol == "oip":
         return Request(_INFER, _infer_request(inputs, model), images)
-    spec = PredictRequest(model_spec=ModelSpec(name=model)) if model else PredictRequest()
-    return Request(PREDICT, spec.SerializeToString() + encode_request(inputs), images)
+    return Request(PREDICT, encode_request(inputs, model=model), images)
 
 
 def _infer_request(inputs: Mapping[str, ArrayLike], model: str) -> bytes:

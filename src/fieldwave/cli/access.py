@@ -55,8 +55,8 @@ class Access:
     client_cert: Path | None = None
     client_key: Path | None = None
 
-    def client(self, address: str) -> PredictionClient:
-        """A client of the service at ``HOST:PORT``.
+    def client(self, address: str, model: str = "") -> PredictionClient:
+        """A client of the service at ``HOST:PORT``, of a model there.
 
         Raises:
             InputError, NotFoundError, StorageError: a file is missing, or is not what it should be.
@@ -78,6 +78,7 @@ class Access:
             root_certificates=ca,
             client_certificate=certificate,
             client_key=key,
+            model=model,
         )
 
     def check_unused(self, name: str) -> None:

@@ -34,6 +34,7 @@ _TOP = 5
         "fieldwave predict rn50 cat.jpg --top 5",
         "fieldwave predict rn50 cat.jpg --on line3",
         "fieldwave predict localhost:50051 cat.jpg dog.png",
+        "fieldwave predict rn50 street.jpg --model ssd_vgg",
         "fieldwave predict board.example:50051 cat.jpg --key-file key --ca ca.crt",
         "fieldwave predict digits.zip seven.png --device board:/dev/ttyUSB0",
         "fieldwave predict ssd street.jpg --threshold 0.4 --draw street-boxes.png",
@@ -76,6 +77,9 @@ def predict(
             show_default="cpu",
         ),
     ] = "",
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="Of a service with several networks: which one; else the first.")
+    ] = "",
     on: On = "",
     key_file: KeyFile = None,
     tls: TlsOption = False,
@@ -91,7 +95,7 @@ def predict(
     hint = ""
     try:
         with open_scorer(
-            service, timeout, Access(key_file, tls, ca, client_cert, client_key), on, device
+            service, timeout, Access(key_file, tls, ca, client_cert, client_key), on, device, model
         ) as scorer:
             detector = _detector(scorer, threshold, draw, output_name)
             for image, picture in zip(images, pictures, strict=True):

@@ -47,7 +47,7 @@ class Scorer(Protocol):
 
 @contextlib.contextmanager
 def open_scorer(
-    name: str, timeout: float | None, access: Access, on: str = "", device: str = ""
+    name: str, timeout: float | None, access: Access, on: str = "", device: str = "", model: str = ""
 ) -> Iterator[Scorer]:
     """The scorer that a user means by ``name``: a package's file, HOST:PORT, or a service of this workspace.
 
@@ -56,9 +56,11 @@ def open_scorer(
         access: how to be let in at HOST:PORT.
         on: the compute target that a service of the workspace runs on.
         device: what runs a package's file; the processor where it is empty.
+        model: of a service that has several; the first where it is empty.
 
     Raises:
-        InputError: ``access`` says something, but ``name`` is no HOST:PORT; ``device`` does, but it is no file.
+        InputError: ``access`` says something, but ``name`` is no HOST:PORT; ``device`` does, but it is no file;
+            ``model`` does, but it is one.
         NotFoundError: there is no such package or service.
         ServiceError: the service is not available.
     """
@@ -67,6 +69,8 @@ def open_scorer(
         from fieldwave.package import read_package
 
         access.check_unused(name)
+        if model:
+            raise InputError(f"{name} is a package, which has one network; leave out --model {model}")
         package = read_package(name)
         with contextlib.ExitStack() as opened:
             with output.progress() as progress:
@@ -77,7 +81,7 @@ def open_scorer(
     else:
         if device:
             raise InputError(f"{name} is a service and has its device already; leave out --device {device}")
-        client, patience = _client(name, access, on)
+        client, patience = _client(name, access, on, model)
         with client:
             yield _remote(name, client, timeout or patience)
 
@@ -124,17 +128,17 @@ class _Local:
         return {name: found[names[name]] for name in outputs} if outputs else found
 
 
-def _client(name: str, access: Access, on: str) -> tuple[PredictionClient, float]:
+def _client(name: str, access: Access, on: str, model: str) -> tuple[PredictionClient, float]:
     """A client of the service, and how long one image may take, in seconds."""
     if ":" in name:
-        return access.client(name), _PATIENCE
+        return access.client(name, model), _PATIENCE
     access.check_unused(name)
     from fieldwave.deploy import target
     from fieldwave.workspace import Workspace
 
     found = target(Workspace.find(), on).get(name)
     patience = _SIMULATED_PATIENCE if found.device.startswith(("rtl", "board:sim")) else _PATIENCE
-    return found.wait(patience).client(), patience
+    return found.wait(patience).client(model), patience
 
 
 def _remote(name: str, client: PredictionClient, timeout: float) -> _Remote:

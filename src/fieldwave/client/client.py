@@ -47,6 +47,7 @@ class PredictionClient:
         root_certificates: the certificates to trust instead of the system's, in PEM form.
         server_name: the name that the service's certificate has, where it is reached by another: through a tunnel.
         client_certificate, client_key: this client's own, in PEM form, for services that ask for it (mutual TLS).
+        model: the name of the one that is meant, where the service has several; else it is the first.
 
     Every call has a deadline. Within it, a service that is busy or not available (it restarts, its device is
     being loaded) is tried again; other errors are raised at once. A client may be used from several threads.
@@ -72,6 +73,7 @@ class PredictionClient:
         client_certificate: bytes | None = None,
         client_key: bytes | None = None,
         server_name: str = "",
+        model: str = "",
     ) -> None:
         self._scoring = _Blocking(
             address,
@@ -84,6 +86,7 @@ class PredictionClient:
             client_certificate=client_certificate,
             client_key=client_key,
             server_name=server_name,
+            model=model,
         )
 
     @property

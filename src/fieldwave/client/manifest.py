@@ -10,16 +10,10 @@ from google.protobuf.message import DecodeError
 
 from fieldwave.errors import InputError, ServiceError
 from fieldwave.postprocess import Detector, FeatureMap
-from fieldwave.wire.messages import GetModelMetadataRequest, GetModelMetadataResponse, StringValue
+from fieldwave.wire.messages import GetModelMetadataResponse, StringValue
 from fieldwave.wire.methods import MANIFEST_FIELD
 
-__all__ = ["detector_of", "labels_of", "manifest_request", "read_manifest"]
-
-
-def manifest_request() -> bytes:
-    """The bytes of the request for the manifest."""
-    data: bytes = GetModelMetadataRequest(metadata_field=[MANIFEST_FIELD]).SerializeToString()
-    return data
+__all__ = ["detector_of", "labels_of", "read_manifest"]
 
 
 def read_manifest(data: bytes, target: str) -> dict[str, Any]:

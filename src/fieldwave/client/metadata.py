@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from fieldwave.errors import ServiceError
 from fieldwave.wire.dtypes import dtype_name
-from fieldwave.wire.messages import GetModelMetadataRequest, GetModelMetadataResponse, SignatureDefMap
+from fieldwave.wire.messages import GetModelMetadataRequest, GetModelMetadataResponse, ModelSpec, SignatureDefMap
 from fieldwave.wire.methods import DEFAULT_SIGNATURE, SIGNATURE_FIELD
 
 __all__ = ["ModelMetadata", "TensorMetadata", "metadata_request", "read_metadata"]
@@ -43,9 +43,10 @@ class ModelMetadata:
     outputs: tuple[TensorMetadata, ...]
 
 
-def metadata_request() -> bytes:
-    """The bytes of the request for the signature."""
-    data: bytes = GetModelMetadataRequest(metadata_field=[SIGNATURE_FIELD]).SerializeToString()
+def metadata_request(field: str, model: str = "") -> bytes:
+    """The bytes of the request for a field of a model's metadata; of the first model, without a name."""
+    spec = ModelSpec(name=model) if model else None
+    data: bytes = GetModelMetadataRequest(model_spec=spec, metadata_field=[field]).SerializeToString()
     return data
 
 

@@ -20,18 +20,20 @@ from fieldwave.client.channels import Channels
 from fieldwave.client.connection import Connection
 from fieldwave.client.credentials import AccessToken, Bearer, Tls
 from fieldwave.client.inputs import Image, RawTensor, batches, image_bytes, raw_tensor, read_image
-from fieldwave.client.manifest import detector_of, labels_of, manifest_request, read_manifest
+from fieldwave.client.manifest import detector_of, labels_of, read_manifest
 from fieldwave.client.metadata import ModelMetadata, metadata_request, read_metadata
 from fieldwave.client.spread import Connections
 from fieldwave.errors import InputError
 from fieldwave.postprocess import Detection, Detector, detect
 from fieldwave.wire.methods import (
     GET_MODEL_METADATA,
+    MANIFEST_FIELD,
     OUTPUT_NAMES_KEY,
     OUTPUT_NAMES_ONCE,
     PREDICT,
     ROUTE_KEY,
     ROUTE_PREFIX,
+    SIGNATURE_FIELD,
 )
 from fieldwave.wire.requests import encode_request
 
@@ -64,6 +66,7 @@ class Scoring:
         client_certificate: bytes | None = None,
         client_key: bytes | None = None,
         server_name: str = "",
+        model: str = "",
     ) -> None:
         learn = (lambda: targets_of(address(), port, use_ssl=use_ssl)) if callable(address) else None
         targets = targets_of(address() if callable(address) else address, port, use_ssl=use_ssl)
@@ -88,6 +91,7 @@ class Scoring:
         self._connection = Connections([connect(target) for target in targets], learn, connect)
         if access_token and tls is None and not all(map(is_loopback, targets)):
             _log.warning("the key for %s is sent in plain text; use TLS", self._connection.target)
+        self._model = model
         self._manifest: Mapping[str, Any] | None = None
         self._manifest_at = 0.0
 
@@ -133,7 +137,7 @@ class Scoring:
     async def score_numpy_arrays(
         self, input_map: Mapping[str, ArrayLike | bytes], outputs: Outputs = None, timeout: float = 30.0
     ) -> Scores:
-        data = encode_request(input_map, output_names(outputs))
+        data = encode_request(input_map, output_names(outputs), self._model)
         answer = await call(self._connection, PREDICT, data, timeout)
         return read_scores(answer, outputs, self._connection.target)
 
@@ -174,12 +178,16 @@ class Scoring:
         await wait_until_serving(self._connection, timeout)
 
     async def metadata(self, timeout: float = 10.0) -> ModelMetadata:
-        answer = await call(self._connection, GET_MODEL_METADATA, metadata_request(), timeout)
+        answer = await call(
+            self._connection, GET_MODEL_METADATA, metadata_request(SIGNATURE_FIELD, self._model), timeout
+        )
         return read_metadata(answer, self._connection.target)
 
     async def manifest(self, timeout: float = 10.0) -> Mapping[str, Any]:
         if self._manifest is None or time.monotonic() - self._manifest_at > _MANIFEST_SECONDS:
-            answer = await call(self._connection, GET_MODEL_METADATA, manifest_request(), timeout)
+            answer = await call(
+                self._connection, GET_MODEL_METADATA, metadata_request(MANIFEST_FIELD, self._model), timeout
+            )
             self._manifest = read_manifest(answer, self._connection.target)
             self._manifest_at = time.monotonic()
         return self._manifest

@@ -232,11 +232,14 @@ class Service:
         """``host:port``."""
         return f"{self.host}:{self.port}"
 
-    def client(self) -> PredictionClient:
+    def client(self, model: str = "") -> PredictionClient:
         """A client of this service; close it, or use it as a context manager.
 
         It shows the primary key, and looks it up again when the service refuses it: keys may be regenerated. A
         service in a cluster is reached from outside through the cluster's API server, if there is no Gateway.
+
+        Parameters:
+            model: the network that is meant, where the service has several; else the first.
 
         Raises:
             HostError, ServiceError: there is no way to it.
@@ -252,6 +255,7 @@ class Service:
             service_name=self.name,
             root_certificates=trusted,
             server_name=way.server_name if way else "",
+            model=model,
         )
         if way is not None:
             weakref.finalize(client, way.close)  # not when it is closed: it may be used again

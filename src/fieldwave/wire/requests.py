@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fieldwave.wire.dtypes import STRING
-from fieldwave.wire.messages import PredictRequest
+from fieldwave.wire.messages import ModelSpec, PredictRequest
 from fieldwave.wire.tensors import CONTENT_TAG, STRING_TAG, tensor_header, to_wire_array, varint
 
 __all__ = ["encode_request"]
@@ -25,12 +25,13 @@ _VALUE_TAG = b"\x12"
 _Part = bytes | memoryview
 
 
-def encode_request(inputs: Mapping[str, ArrayLike | bytes], outputs: Sequence[str] = ()) -> bytes:
-    """The bytes of a ``PredictRequest`` with an empty model spec, numbers in ``tensor_content``.
+def encode_request(inputs: Mapping[str, ArrayLike | bytes], outputs: Sequence[str] = (), model: str = "") -> bytes:
+    """The bytes of a ``PredictRequest``, numbers in ``tensor_content``.
 
     Parameters:
         inputs: arrays, or byte strings as `fieldwave.wire.to_tensor_proto` takes them, by input name.
         outputs: the names for ``output_filter``; none asks for all outputs.
+        model: the name in the model spec, which is left out where it is empty.
 
     Raises:
         TensorError: an input of a dtype that does not travel.
@@ -42,7 +43,8 @@ def encode_request(inputs: Mapping[str, ArrayLike | bytes], outputs: Sequence[st
         size = _size(tensor)
         entry = [_KEY_TAG, varint(len(key)), key, _VALUE_TAG, varint(size)]
         parts += (_INPUTS_TAG, varint(_size(entry) + size), *entry, *tensor)
-    parts.append(PredictRequest(output_filter=outputs).SerializeToString())
+    spec = ModelSpec(name=model) if model else None
+    parts.append(PredictRequest(model_spec=spec, output_filter=outputs).SerializeToString())
     return b"".join(parts)
 
 
