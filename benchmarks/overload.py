@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldwave.bench import OpenLoop, open_loop, prepare
+from fieldwave.bench import OpenLoop, Sent, open_loop, prepare
 from fieldwave.client import PredictionClient
 from serving import commit, save
 from sleeper import sleepers
@@ -35,12 +35,12 @@ def offer(target: str, rate: float, seconds: float, seed: int, pipe: Any) -> Non
     with PredictionClient(target) as client:
         connection = client.connections.each[0]
         request = prepare(connection, inputs={"images": np.zeros((1, 224, 224, 3), np.uint8)})
-        answered: list[tuple[float, float]] = []
-        refused: list[tuple[float, float]] = []
+        answered: list[Sent] = []
+        refused: list[Sent] = []
         load = OpenLoop(rate, seconds, warm_up=1.0, seed=seed)
         figures = open_loop([connection], request, load, sent=answered, refused=refused)
     late = {
-        name: [1e3 * took for at, took in each if at >= load.warm_up]
+        name: [1e3 * one.took for one in each if one.due >= load.warm_up]
         for name, each in (("answered", answered), ("refused", refused))
     }
     p99 = {name: float(np.percentile(each, 99)) if each else 0.0 for name, each in late.items()}

@@ -9,7 +9,17 @@ import grpc
 import numpy as np
 import pytest
 
-from fieldwave.bench import PROTOCOLS, ClosedLoop, OpenLoop, Request, arrivals, closed_loop, open_loop, prepare
+from fieldwave.bench import (
+    PROTOCOLS,
+    ClosedLoop,
+    OpenLoop,
+    Request,
+    Sent,
+    arrivals,
+    closed_loop,
+    open_loop,
+    prepare,
+)
 from fieldwave.client import PredictionClient
 from fieldwave.errors import InputError, ServiceError
 from fieldwave.serving import Server
@@ -107,12 +117,14 @@ def test_what_is_sent_is_a_request_of_the_server_s_network(protocol: str) -> Non
 
 
 def test_what_was_really_sent_is_noted_for_those_who_want_to_know() -> None:
-    sent: list[tuple[float, float]] = []
+    sent: list[Sent] = []
     with scripted(Predict=lambda *_: b"") as script, PredictionClient("127.0.0.1", script.port) as client:
         figures = open_loop(
             client.connections.each, REQUEST, OpenLoop(100, 0.2, "constant", warm_up=0.0), sent=sent
         )
     assert len(sent) == 20 and figures.requests == 20
-    times = [at for at, _ in sorted(sent)]
-    assert all(at >= number / 100 for number, at in enumerate(times))
-    assert all(0 < took < 10 for _, took in sent)
+    sent.sort()
+    assert [one.due for one in sent] == [number / 100 for number in range(20)]
+    assert all(one.at >= one.due for one in sent)
+    assert all(0 < one.took < 10 for one in sent)
+    assert max(one.waited for one in sent) * 1e3 == pytest.approx(figures.worst, abs=20)

@@ -2,7 +2,7 @@
 
 from fieldwave.bench.device import HardwareTime, bench_device, example_input, hardware_time
 from fieldwave.bench.latency import Latency, measure
-from fieldwave.bench.load import ClosedLoop, Figures, OpenLoop, arrivals, closed_loop, open_loop
+from fieldwave.bench.load import ClosedLoop, Figures, OpenLoop, Sent, arrivals, closed_loop, open_loop
 from fieldwave.bench.protocols import PROTOCOLS, Request, prepare
 from fieldwave.bench.stages import OUTSIDE, sample_stages
 
@@ -15,6 +15,7 @@ __all__ = [
     "Latency",
     "OpenLoop",
     "Request",
+    "Sent",
     "arrivals",
     "bench_device",
     "closed_loop",

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import grpc
 import numpy as np
@@ -26,7 +26,7 @@ from fieldwave.bench.stages import ASK, said
 from fieldwave.client.connection import Connection
 from fieldwave.errors import InputError
 
-__all__ = ["Arrivals", "ClosedLoop", "Figures", "OpenLoop", "arrivals", "closed_loop", "open_loop"]
+__all__ = ["Arrivals", "ClosedLoop", "Figures", "OpenLoop", "Sent", "arrivals", "closed_loop", "open_loop"]
 
 Arrivals = Literal["poisson", "constant"]
 _PERCENTILES = (50, 90, 99, 99.9)
@@ -110,6 +110,25 @@ class Figures:
     stages: dict[str, float] = field(default_factory=dict)
 
 
+class Sent(NamedTuple):
+    """One request of an open loop; seconds from the beginning of the warm-up.
+
+    Attributes:
+        due: when it was to be sent.
+        at: when it really was.
+        took: how long it took from then on.
+    """
+
+    due: float
+    at: float
+    took: float
+
+    @property
+    def waited(self) -> float:
+        """What its user waited: from when it was to be sent."""
+        return self.at + self.took - self.due
+
+
 def arrivals(load: OpenLoop) -> NDArray[np.float64]:
     """When requests come, in seconds from the beginning of the warm-up."""
     whole = load.warm_up + load.seconds
@@ -127,8 +146,8 @@ def open_loop(
     load: OpenLoop,
     *,
     stages: bool = False,
-    sent: list[tuple[float, float]] | None = None,
-    refused: list[tuple[float, float]] | None = None,
+    sent: list[Sent] | None = None,
+    refused: list[Sent] | None = None,
 ) -> Figures:
     """Offer a load to a service; over several connections, or replicas, in turn.
 
@@ -136,8 +155,7 @@ def open_loop(
 
     Args:
         stages: ask the service for the time in each of its stages.
-        sent: where to note, of each answered request, when it was really sent and how long it took from then on;
-            seconds, the warm-up included.
+        sent: where to note each answered request, those of the warm-up too.
         refused: the same of those that were answered with an error.
     """
     due = arrivals(load)
@@ -154,7 +172,7 @@ def open_loop(
         with connection.borrowed(request.method) as (call, metadata):
             future = call.future(request.data, timeout=load.timeout, metadata=(*metadata, *asked))
         if sent is not None or refused is not None:  # first: all is over when the tally says so
-            future.add_done_callback(_note(sent, refused, begin, begin + after + float(late[number])))
+            future.add_done_callback(_note(sent, refused, begin, after, float(late[number])))
         tally.expect(future, begin + after, room, counts=after >= load.warm_up, stages=stages)
     tally.wait()
     counted = int(np.count_nonzero(due >= load.warm_up))
@@ -202,13 +220,14 @@ def closed_loop(
 
 
 def _note(
-    sent: list[tuple[float, float]] | None, refused: list[tuple[float, float]] | None, begin: float, at: float
+    sent: list[Sent] | None, refused: list[Sent] | None, begin: float, due: float, late: float
 ) -> Callable[[Any], None]:
     def done(call: Any) -> None:
-        took = time.perf_counter() - at
+        at = due + late
+        took = time.perf_counter() - begin - at
         noted = sent if call.code() is grpc.StatusCode.OK else refused
         if noted is not None:
-            noted.append((at - begin, took))
+            noted.append(Sent(due, at, took))
 
     return done
 
