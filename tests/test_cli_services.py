@@ -158,6 +158,14 @@ def test_http_a_socket_and_a_second_network_are_listed_and_shown(project: Path) 
         "error: network 'ssd' is beside it already; say --also with what is to be there, or --alone\n",
     )
     assert run("update", "rn50", "--alone")[0] == 0
+    assert run("update", "rn50", "--no-http", "--no-socket")[0] == 0
+    facts = json.loads(run("show", "rn50", "--json")[1])
+    assert (facts["http"], facts["socket"], facts["also"]) == ([], "", [])
+    assert run("update", "rn50", "--no-http") == (
+        1,
+        "",
+        "error: service 'rn50' has no port for HTTP that could end\n",
+    )
     assert LocalTarget().get("rn50").also == ()
 
 

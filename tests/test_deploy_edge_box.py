@@ -158,7 +158,7 @@ def test_a_port_that_somebody_calls_from_is_taken(box: Box, there: edge_box.Box)
     shutil.rmtree(there.data / "services" / "delta")
 
 
-def test_a_service_has_one_port_for_http_and_keeps_it(box: Box) -> None:
+def test_a_service_has_one_port_for_http_and_keeps_it(box: Box, there: edge_box.Box) -> None:
     ports = box.call("claim", "web", "0", "t1", "anna@laptop").text.split()
     port = box.call("http", "web", "0").text.strip()
     assert port not in ports
@@ -170,6 +170,10 @@ def test_a_service_has_one_port_for_http_and_keeps_it(box: Box) -> None:
     with pytest.raises(ConflictError) as caught:
         box.call("http", "web", ports[1])
     assert str(caught.value) == f"box: port {ports[1]} is taken there"
+    assert box.call("http", "web", "none").text.strip() == ""
+    assert box.call("http", "web", "none").text.strip() == ""
+    assert (there.data / "services" / "web" / "ports").read_text().split() == ports
+    box.call("http", "web", port)  # nobody has it
     with pytest.raises(NotFoundError) as missing:
         box.call("http", "nobody", "0")
     assert str(missing.value) == "box: there is no nobody"

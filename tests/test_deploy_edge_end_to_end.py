@@ -114,6 +114,9 @@ def test_a_service_is_deployed_called_changed_and_deleted(
     request.add_header("authorization", f"Bearer {target.keys('digits').primary}")
     with urllib.request.urlopen(request, context=trust, timeout=30) as response:
         np.testing.assert_allclose(json.load(response)["outputs"][0], local, rtol=1e-6)
+    assert target.update("digits", without=["http"]).http == ()
+    with pytest.raises(OSError):
+        urllib.request.urlopen(request, context=trust, timeout=30)
 
     # Others see it, and nobody gets in without a key.
     other = EdgeTarget(target.workspace, box.host)

@@ -123,8 +123,10 @@ def test_a_service_gets_http_a_socket_and_a_second_network_later(
     again = target.update("digits", twin, also=[digits.path])
     assert (again.network, again.also, again.http) == ("twin", ("digits",), after.http)
     assert by_grpc(again.address, "digits") == right
-    alone = target.update("digits", also=[])
-    assert (alone.also, alone.socket) == ((), str(path))
+    alone = target.update("digits", also=[], without=["socket", "http"])
+    assert (alone.also, alone.socket, alone.http, path.exists()) == ((), "", (), False)
+    with pytest.raises(OSError):
+        by_rest(after.http[0])
     with pytest.raises(grpc.RpcError) as caught:
         by_grpc(alone.address, "digits")
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
@@ -150,6 +152,26 @@ def test_each_replica_has_http_on_a_port_of_its_own_and_keeps_it(stand_in: Local
             stand_in.update("rn50", http_port=port)
     assert f"port {port} on 127.0.0.1 is taken by another process" in str(caught.value)
     assert stand_in.get("rn50").wait(10).http == more.http
+
+
+def test_http_and_the_socket_end_when_they_are_not_wanted_any_more(stand_in: LocalTarget, tmp_path: Path) -> None:
+    package, path = package_of(tmp_path, "tiny"), tmp_path / "s.sock"
+    service = stand_in.deploy(package, "rn50", replicas=2, http_port=0, socket=path)
+    [url, _] = service.http
+    with pytest.raises(InputError) as caught:
+        stand_in.update("rn50", http_port=0, without=["http"])
+    assert str(caught.value) == "service 'rn50' is to have a port for HTTP and to have none; say one of the two"
+
+    without = stand_in.update("rn50", without=["http", "socket"])
+    assert (without.http, without.socket, without.address) == ((), "", service.address)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", int(url.rpartition(":")[2])))  # it is anybody's
+    with pytest.raises(InputError) as caught:
+        stand_in.update("rn50", without=["http"])
+    assert str(caught.value) == "service 'rn50' has no port for HTTP that could end"
+    with pytest.raises(InputError) as caught:
+        stand_in.update("rn50", without=["socket"])
+    assert str(caught.value) == "service 'rn50' has no socket that could end"
 
 
 def test_ways_that_cannot_be(stand_in: LocalTarget, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from fieldwave.errors import InputError
 if TYPE_CHECKING:
     from fieldwave.deploy import Target
 
-__all__ = ["Also", "HttpPort", "Socket", "here", "ways_of"]
+__all__ = ["Also", "HttpPort", "NoHttp", "NoSocket", "Socket", "here", "ways_of"]
 
 HttpPort = Annotated[
     int | None,
@@ -25,6 +25,8 @@ Also = Annotated[
     list[str] | None,
     typer.Option(metavar="PACKAGE", help="On this machine: another that takes turns on the device; repeat."),
 ]
+NoHttp = Annotated[bool, typer.Option("--no-http", help="No port for REST, metrics and the page any more.")]
+NoSocket = Annotated[bool, typer.Option("--no-socket", help="On this machine: no Unix socket any more.")]
 
 
 def here(target: Target, runtime: str, host: str, *files: Path | None) -> dict[str, Any]:
@@ -37,16 +39,26 @@ def here(target: Target, runtime: str, host: str, *files: Path | None) -> dict[s
 
 
 def ways_of(
-    target: Target, http_port: int | None, socket: Path | None, also: Sequence[str] | None
+    target: Target,
+    http_port: int | None,
+    socket: Path | None,
+    also: Sequence[str] | None,
+    *,
+    no_http: bool = False,
+    no_socket: bool = False,
 ) -> dict[str, Any]:
     """What only services on machines of their own are told: how else they are called, and what else they serve."""
     from fieldwave.deploy import LocalTarget
     from fieldwave.deploy.edge import EdgeTarget
 
-    if not isinstance(target, LocalTarget) and (socket or also):
-        raise InputError("--socket and --also are for this machine")
-    if not isinstance(target, LocalTarget | EdgeTarget) and http_port is not None:
-        raise InputError("--http-port is for single machines; on a cluster HTTP has port 8080: --set http=true")
+    if not isinstance(target, LocalTarget) and (socket or also or no_socket):
+        raise InputError("--socket, --no-socket and --also are for this machine")
+    if not isinstance(target, LocalTarget | EdgeTarget) and (no_http or http_port is not None):
+        raise InputError(
+            "--http-port and --no-http are for single machines; on a cluster HTTP has port 8080: "
+            "--set http=true, --set http=false"
+        )
     sources = None if also is None else [source_of(one, "")[0] for one in also]
-    said = {"http_port": http_port, "socket": socket, "also": sources}
+    without = [way for way, ends in (("http", no_http), ("socket", no_socket)) if ends]
+    said = {"http_port": http_port, "socket": socket, "also": sources, "without": without or None}
     return {name: value for name, value in said.items() if value is not None}

@@ -13,7 +13,7 @@ from fieldwave.cli.examples import examples
 from fieldwave.cli.keys import Lifetime, show_token
 from fieldwave.cli.options import Json, On, Quiet
 from fieldwave.cli.service_view import coloured_state, facts_of, ready_of, source_of, tell
-from fieldwave.cli.service_ways import Also, HttpPort, Socket, here, ways_of
+from fieldwave.cli.service_ways import Also, HttpPort, NoHttp, NoSocket, Socket, here, ways_of
 from fieldwave.errors import InputError
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ def update(
     http_port: HttpPort = None,
     socket: Socket = None,
     also: Also = None,
+    no_http: NoHttp = False,
+    no_socket: NoSocket = False,
     alone: Annotated[bool, typer.Option("--alone", help="No other package on its device any more.")] = False,
     on: On = "",
     settings: Settings = None,
@@ -130,7 +132,9 @@ def update(
     package = source_of(source, image)[0] if source or image else None
     with output.progress() as progress, output.waiting(f"waiting for {name} to change"):
         target = _target(on, settings, progress)
-        ways = ways_of(target, http_port, socket, also) | ({"also": ()} if alone else {})
+        ways = ways_of(target, http_port, socket, also, no_http=no_http, no_socket=no_socket)
+        if alone:
+            ways["also"] = ()
         service = target.update(name, package, device=device or None, wait=wait, timeout=timeout, **ways)
     tell(service, as_json)
     output.hint(f"fieldwave services show {name}{f' --on {on}' if on else ''}")

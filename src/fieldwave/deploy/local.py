@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from fieldwave.deploy.starting import first_start, start
 from fieldwave.deploy.state import ServiceFolder, Spec, now
 from fieldwave.deploy.target import Runtime, Service, Source, WhenBusy, check_name, check_replicas, is_name
 from fieldwave.deploy.view import view
-from fieldwave.deploy.ways import check_free, check_ways
+from fieldwave.deploy.ways import Way, check_free, check_way_ends, check_ways
 from fieldwave.errors import ConflictError, InputError, NotFoundError, StorageError
 from fieldwave.keys import KeyName, Keys, read_keys, regenerate_key
 from fieldwave.processes.appear import disappear
@@ -136,6 +136,7 @@ class LocalTarget:
         http_port: int | None = None,
         socket: str | os.PathLike[str] | None = None,
         also: Sequence[Source] | None = None,
+        without: Collection[Way] = (),
         wait: bool = True,
         timeout: float = 600.0,
     ) -> Service:
@@ -143,10 +144,13 @@ class LocalTarget:
 
         A process that is ready takes another package without a restart, between two requests. All else is had by
         processes that start anew, one replica after the other.
+
+        Parameters:
+            without: the ways in which it is not to be called any more; its port is somebody else's then.
         """
         from fieldwave.devices import create_device
 
-        if all(each is None for each in (source, device, http_port, socket, also)):
+        if all(each is None for each in (source, device, http_port, socket, also)) and not without:
             raise InputError(f"nothing to change about service {name!r}; name a package or a device")
         folder = self._folder(name)
         spec = self._spec(folder)
@@ -154,6 +158,13 @@ class LocalTarget:
             create_device(device)
             spec = replace(spec, device=device)
         check_ways(spec.port, http_port, bool(spec.container), socket, also or ())
+        check_way_ends(
+            name, without, wanted=_ways(http_port, socket), there=_ways(spec.http_port, spec.socket or None)
+        )
+        if "http" in without:
+            spec = replace(spec, http_port=None)
+        if "socket" in without:
+            spec = replace(spec, socket="")
         if http_port is not None:
             others = (each for each in self._alive() if each.name != name)
             check_free(others, spec.host, http_port)
@@ -298,3 +309,8 @@ class LocalTarget:
         names = self._names()
         there = f"there are: {', '.join(names)}" if names else "there are none"
         return NotFoundError(f"no service {name!r} in {self.workspace.root}; {there}")
+
+
+def _ways(http_port: int | None, socket: str | os.PathLike[str] | None) -> list[Way]:
+    said: dict[Way, object] = {"http": http_port, "socket": socket}
+    return [way for way, value in said.items() if value is not None]

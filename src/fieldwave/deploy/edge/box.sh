@@ -158,16 +158,18 @@ claim() {
   cat "$service/ports"
 }
 
-# http NAME PORT: a port for HTTP as well, for who has claimed the name; the one that it has, or prints another.
+# http NAME PORT: a port for HTTP as well, for who has claimed the name; prints it. 0 is the one that it has, or a
+# free one; none gives it back.
 http() {
   lock "$folder/lock" 60
   ports=$services/$1/ports
   [ -f "$ports" ] || fail 11 "there is no $1"
   port=$2
   kept=$(sed -n 3p "$ports")
-  if [ "$port" = 0 ]; then port=${kept:-$(free 8080)}
+  if [ "$port" = none ]; then port=
+  elif [ "$port" = 0 ]; then port=${kept:-$(free 8080)}
   elif [ "$port" != "$kept" ] && taken "$port"; then fail 10 "port $port is taken there"; fi
-  { sed -n 1,2p "$ports"; printf '%s\n' "$port"; } >"$ports.$$" && mv "$ports.$$" "$ports" ||
+  { sed -n 1,2p "$ports"; [ -z "$port" ] || printf '%s\n' "$port"; } >"$ports.$$" && mv "$ports.$$" "$ports" ||
     fail 13 "cannot write $ports"
   echo "$port"
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -17,6 +17,7 @@ from fieldwave.deploy.edge.record import Record, me, read_records
 from fieldwave.deploy.edge.source import Shipment, shipment
 from fieldwave.deploy.state import now
 from fieldwave.deploy.target import Replicas, Service, Source, WhenBusy, check_name
+from fieldwave.deploy.ways import Way, check_way_ends
 from fieldwave.errors import ConflictError, FieldwaveError, InputError, NotFoundError, ServiceError
 from fieldwave.keys import KeyName, Keys
 from fieldwave.ssh import Host, Ssh
@@ -139,6 +140,7 @@ class EdgeTarget:
         *,
         device: str | None = None,
         http_port: int | None = None,
+        without: Collection[Way] = (),
         wait: bool = True,
         timeout: float = 600.0,
     ) -> Service:
@@ -146,12 +148,19 @@ class EdgeTarget:
 
         There is one device: the old one stops before the new one starts. One that does not become ready makes
         room for the old one again; see `Target.update`.
+
+        Parameters:
+            without: the ways in which it is not to be called any more; its port there is somebody else's then.
         """
         facts = self._box.facts()
         before, _ = self._find(name)
         token = secrets.token_hex(8)
         _check_device(device or before.device)
         record = replace(before, device=device or before.device, token=token, by=me())
+        there: list[Way] = ["http"] if before.http_port else []
+        check_way_ends(name, without, wanted=["http"] if http_port is not None else [], there=there)
+        if "http" in without:
+            record = replace(record, http_port=0)
         if http_port is not None:
             record = replace(record, http_port=self._http_port(name, http_port))
         if source is None:
@@ -169,6 +178,8 @@ class EdgeTarget:
                     f"service {name!r} was not updated on {self._box.name}, the one before serves on: {error}"
                 ) from None
             self._box.call("sweep")
+        if before.http_port and not record.http_port:
+            self._box.call("http", name, "none")
         return self.get(name)
 
     def scale(self, name: str, replicas: int, *, wait: bool = True, timeout: float = 600.0) -> Service:
