@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,21 +52,32 @@ def normalise(pixels: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.floa
             f"the pixels are {pixels.dtype} [{shape}], "
             f"expected uint8 [..., {spec.height}, {spec.width}, {spec.channels}]"
         )
-    values = pixels.astype(np.float32, order="C")
-    if spec.order == "BGR":
-        ordered = np.empty_like(values)
-        # A copy of values[..., ::-1] would go three values at a time, which takes four times as long.
-        for channel in range(spec.channels):
-            ordered[..., channel] = values[..., spec.channels - 1 - channel]
-        values = ordered
-    return _normalise(values, spec)
+    return _normalise(_ordered(pixels, spec).astype(np.float32, order="C"), spec)
+
+
+def _ordered(pixels: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.uint8]:
+    """The channels in the network's order; of bytes, since to move floats takes ten times as long."""
+    if spec.order != "BGR":
+        return pixels
+    given = np.ascontiguousarray(pixels).reshape(-1)
+    ordered = given.copy()
+    ordered[0::3], ordered[2::3] = given[2::3], given[0::3]
+    return ordered.reshape(pixels.shape)
 
 
 def _normalise(values: NDArray[np.float32], spec: Preprocessing) -> NDArray[np.float32]:
     """Subtract the mean and multiply, in place; the channels are in the network's order already."""
     mean = spec.mean[::-1] if spec.order == "BGR" else spec.mean
-    rows = values.reshape(-1, spec.width * spec.channels)
-    rows -= np.tile(np.array(mean, np.float32), spec.width)
+    if any(mean):
+        size = spec.height * spec.width
+        images = values.reshape(-1, size * spec.channels)
+        images -= _mean_image(tuple(mean), size)
     if spec.scale != 1.0:
-        rows *= np.float32(spec.scale)
+        values *= np.float32(spec.scale)
     return values
+
+
+@lru_cache(maxsize=4)
+def _mean_image(mean: tuple[float, ...], size: int) -> NDArray[np.float32]:
+    """The mean for each of so many pixels: a whole image is subtracted in half the time that its rows take."""
+    return np.tile(np.array(mean, np.float32), size)
