@@ -288,7 +288,7 @@ def beside_a_good_client(server: Server, count: int, seed: int) -> None:
     assert not wrong
     assert settled(lambda: not own(server)._connections)
     assert not own(server)._partial and not own(server)._in_hand
-    assert own(server)._idle == len(own(server)._threads)
+    assert settled(lambda: own(server)._idle == len(own(server)._threads))
     assert server._models is not None
     assert len(server._models.first.places) == 0
 

@@ -119,6 +119,11 @@ class Connection:
         """Wait until there is something to read."""
         return bool(self._poll.poll(1000 * seconds))
 
+    @property
+    def ready(self) -> bool:
+        """Whether something has been read that no thread has looked at; see `Reader`."""
+        return self._reader.ready
+
     # Calls whose messages come one after the other.
 
     def queue(self, stream: Stream, message: memoryview) -> bool:

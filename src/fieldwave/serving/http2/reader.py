@@ -1,11 +1,13 @@
-"""Bytes into frames: read as far as there is something, and no further than the frame goes.
+"""Bytes into frames: read what there is, and of large messages straight to where they belong.
 
-What is read of a DATA frame goes straight to its message; what belongs to the next frame stays in the system, so
-that whichever thread reads next finds it there.
+The first bytes of a turn come through a small buffer, in which a call's headers and the beginning of its message
+are one read of the system; the rest of a large message is received into its own memory. What is left in the
+buffer when a message is complete is for whichever thread reads next: see `Reader.ready`.
 """
 
 from __future__ import annotations
 
+import struct
 import time
 from typing import TYPE_CHECKING
 
@@ -34,10 +36,13 @@ if TYPE_CHECKING:
 __all__ = ["ClosedError", "Reader"]
 
 _LARGEST_FRAME = 4 << 20
+_CHUNK = 16 << 10
+"""Bytes that are read at once where a frame begins; what they hold of a message is copied."""
 _PART_SECONDS = 0.002
 """How long a thread waits for the rest of a frame before it does something else."""
 _REPLENISH = 1 << 28
 
+_HEADER = struct.Struct(">HBBBI")
 _HELLO = settings(
     {
         Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS,
@@ -52,12 +57,19 @@ class ClosedError(Exception):
 
 
 class Reader:
-    """Of one connection; one thread at a time."""
+    """Of one connection; one thread at a time.
+
+    Attributes:
+        ready: there are bytes that have been read and not looked at; the system does not tell of them.
+    """
 
     def __init__(self, connection: Connection) -> None:
+        self.ready = False
         self._connection = connection
+        self._socket = connection.socket
         self._rules = Rules(connection)
-        self._got = bytearray()
+        self._got = b""
+        self._at = 0  # so many of them have been looked at
         self._wanted = len(PREFACE)
         self._frame: tuple[int, int, int] | None = None  # kind, flags and stream of the one whose payload comes
         self._left = 0  # bytes of a DATA frame to come
@@ -81,15 +93,75 @@ class Reader:
         if self._connection.broken:
             self._throw_away()
             return None
+        self.ready = False
         while True:
+            found = self._look()
+            if found is not None:
+                self.ready = self._at < len(self._got)
+                return found
             try:
-                found = self._data() if self._left else self._small()
+                found = self._read()
             except BlockingIOError:
-                if not (self._got or self._left) or not self._connection.soon(_PART_SECONDS):
+                begun = self._at < len(self._got) or self._frame or self._left
+                if not begun or not self._connection.soon(_PART_SECONDS):
                     return None
                 continue
             if found is not None:
                 return found
+
+    def _read(self) -> tuple[Stream, memoryview] | None:
+        """Wait for nothing; what comes is looked at next, or is the last of a large message."""
+        room = self._room()
+        if room is None:
+            data = self._socket.recv(_CHUNK)
+            if not data:
+                raise ClosedError
+            self._got = self._got[self._at :] + data
+            self._at = 0
+            self._connection.heard = time.monotonic()
+            return None
+        size = self._socket.recv_into(room)
+        if not size:
+            raise ClosedError
+        self._connection.heard = time.monotonic()
+        return self._arrived(size, room[:size])
+
+    def _room(self) -> memoryview | None:
+        """Where what comes next belongs, if that is in the middle of a message."""
+        into = self._into
+        useful = self._left - self._padding
+        if useful < _CHUNK or self._padding < 0 or into is None or into.over or into.taken:
+            return None
+        room = into.messages.room(useful)
+        return room if len(room) >= _CHUNK else None
+
+    def _look(self) -> tuple[Stream, memoryview] | None:
+        """At the bytes that have been read, until a message is complete."""
+        while True:
+            there = len(self._got) - self._at
+            if self._left:
+                if not there:
+                    return None
+                found = self._data(min(there, self._left))
+                if found is not None:
+                    return found
+                continue
+            if there < self._wanted:
+                if not self._connection.greeted and not PREFACE.startswith(self._got):
+                    self._greet(self._got)
+                return None
+            at = self._at
+            self._at += self._wanted
+            if self._frame is not None:
+                kind, flags, stream = self._frame
+                self._frame, self._wanted = None, FRAME_HEADER
+                self._rules.take(kind, flags, stream, self._got[at : self._at])
+            elif self._connection.greeted:
+                high, low, kind, flags, stream = _HEADER.unpack_from(self._got, at)
+                self._begin(high << 8 | low, kind, flags, stream & LARGEST_WINDOW)
+            else:
+                self._greet(self._got[: self._at])
+                self._wanted = FRAME_HEADER
 
     def _throw_away(self) -> None:
         try:
@@ -97,35 +169,6 @@ class Reader:
                 raise ClosedError
         except BlockingIOError:
             pass
-
-    def _small(self) -> tuple[Stream, memoryview] | None:
-        missing = self._wanted - len(self._got)
-        if missing:
-            data = self._connection.socket.recv(missing)
-            if not data:
-                raise ClosedError
-            self._connection.heard = time.monotonic()
-            if self._got or len(data) < missing:
-                self._got += data
-                if len(self._got) < self._wanted:
-                    if not self._connection.greeted and not PREFACE.startswith(self._got):
-                        self._greet(bytes(self._got))
-                    return None
-                data = bytes(self._got)
-        else:
-            data = b""
-        self._got.clear()
-        if not self._connection.greeted:
-            self._greet(data)
-            self._wanted = FRAME_HEADER
-            return None
-        if self._frame is None:
-            size, kind, flags = int.from_bytes(data[:3], "big"), data[3], data[4]
-            return self._begin(size, kind, flags, int.from_bytes(data[5:], "big") & LARGEST_WINDOW)
-        kind, flags, stream = self._frame
-        self._frame, self._wanted = None, FRAME_HEADER
-        self._rules.take(kind, flags, stream, data)
-        return None
 
     def _greet(self, data: bytes) -> None:
         if data != PREFACE:
@@ -135,7 +178,7 @@ class Reader:
         with self._connection.lock:
             self._connection.output.control(_HELLO + first + window_update(0, LARGEST_WINDOW - 65_535))
 
-    def _begin(self, size: int, kind: int, flags: int, stream: int) -> tuple[Stream, memoryview] | None:
+    def _begin(self, size: int, kind: int, flags: int, stream: int) -> None:
         if self._rules.block is not None and (kind != Kind.CONTINUATION or stream != self._rules.block[0]):
             raise ConnectionError_(Code.PROTOCOL_ERROR, "headers are not continued")
         if size > (_LARGEST_FRAME if kind == Kind.DATA else LARGEST_BLOCK):
@@ -145,9 +188,9 @@ class Reader:
                 self._rules.calm()
             if not size:
                 self._rules.take(kind, flags, stream, b"")
-                return None
+                return
             self._frame, self._wanted = (kind, flags, stream), size
-            return None
+            return
         if stream == 0 or stream > self._rules.last:
             raise ConnectionError_(Code.PROTOCOL_ERROR, "data of no stream")
         self._consume(size)
@@ -167,34 +210,31 @@ class Reader:
         self._left = size
         if not size:
             self._data_ends(into)
-        return None
 
-    def _data(self) -> tuple[Stream, memoryview] | None:
-        into = self._into
-        useful = self._left - max(self._padding, 0)
+    def _data(self, size: int) -> tuple[Stream, memoryview] | None:
+        """Of a DATA frame ``size`` bytes have been read, or a part of them is looked at."""
+        at, into = self._at, self._into
         if self._padding < 0:
-            length = self._connection.socket.recv(1)
-            if not length:
-                raise ClosedError
-            self._left -= 1
-            self._padding = length[0]
-            if self._padding > self._left:
+            self._padding = self._got[at]
+            if self._padding >= self._left:
                 raise ConnectionError_(Code.PROTOCOL_ERROR, "more padding than frame")
-            if not self._left:
-                self._data_ends(into)
-            return None
-        found: tuple[Stream, memoryview] | None = None
-        if into is None or into.over or into.taken or useful <= 0:
-            size = len(self._connection.socket.recv(min(self._left, 1 << 16)))
-        else:
+            self._at += 1
+            return self._arrived(1, None)
+        filled: memoryview | None = None
+        useful = min(size, self._left - self._padding)
+        if useful > 0 and into is not None and not into.over and not into.taken:
             room = into.messages.room(useful)
-            size = self._connection.socket.recv_into(room)
-            if size:
-                found = self._fill(into, room[:size])
-        if not size:
-            raise ClosedError
-        self._connection.heard = time.monotonic()
+            size = len(room)
+            room[:] = memoryview(self._got)[at : at + size]
+            filled = room
+        self._at += size
+        return self._arrived(size, filled)
+
+    def _arrived(self, size: int, filled: memoryview | None) -> tuple[Stream, memoryview] | None:
+        """So many bytes of a DATA frame; ``filled`` are those that belong to its message."""
         self._left -= size
+        into = self._into
+        found = None if filled is None or into is None else self._fill(into, filled)
         if not self._left:
             self._data_ends(into)
         return found

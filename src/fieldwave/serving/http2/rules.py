@@ -75,6 +75,8 @@ class Rules:
         match kind:
             case Kind.HEADERS:
                 self._headers(flags, stream, data)
+            case Kind.WINDOW_UPDATE:
+                self._window(stream, data)
             case Kind.CONTINUATION:
                 if self.block is None:
                     raise ConnectionError_(Code.PROTOCOL_ERROR, "a continuation of nothing")
@@ -98,8 +100,6 @@ class Rules:
                 if not flags & ACK:
                     with self._connection.lock:
                         self._connection.output.control(frame(Kind.PING, ACK, 0, data))
-            case Kind.WINDOW_UPDATE:
-                self._window(stream, data)
             case Kind.GOAWAY:
                 self._connection.leaving = True
             case Kind.PUSH_PROMISE:

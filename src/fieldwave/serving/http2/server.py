@@ -211,9 +211,12 @@ class Http2Server:
             self._receiving.leave(stream)
 
     def arm(self, connection: Connection) -> None:
-        """Have a thread woken when there is something to read, or room to write what is left."""
+        """Have a thread woken when there is something to read, or room to write what is left.
+
+        Of what has been read already the system does not know: that there is room to write wakes a thread at once.
+        """
         events = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
-        if connection.blocked:
+        if connection.blocked or connection.ready:
             events |= select.EPOLLOUT
         with contextlib.suppress(OSError, ValueError):
             self._epoll.modify(connection.socket.fileno(), events)
