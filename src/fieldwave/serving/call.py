@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 import time
@@ -14,6 +15,8 @@ from fieldwave.wire.methods import REQUEST_ID_KEY, TIMINGS_KEY
 
 __all__ = ["Call", "GrpcCall", "client_of", "request_id"]
 
+_FIRST_ID, _count = secrets.randbits(64), itertools.count()
+"""Ids count from a place that no other process begins at; nothing is kept from whoever guesses one."""
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 
 
@@ -50,7 +53,8 @@ class GrpcCall:
         self.is_active = context.is_active
         self.time_remaining = context.time_remaining
         self.client = client_of(context.peer())
-        self.metadata: Mapping[str, str | bytes] = dict(tuple(item) for item in context.invocation_metadata())
+        # Each is a pair of its own kind in gRPC's server, which dict() takes as one.
+        self.metadata: Mapping[str, str | bytes] = dict(context.invocation_metadata())
         self.request_id = request_id(self.metadata.get(REQUEST_ID_KEY))
         self.timings = Timings()
         self.abandon: Callable[[Exception], None] | None = None
@@ -67,7 +71,7 @@ def request_id(given: object) -> str:
     """The id that a client gave its request, if it is one that a log can hold, or a new one."""
     if isinstance(given, str) and _ID.fullmatch(given):
         return given
-    return secrets.token_hex(8)
+    return f"{(_FIRST_ID + next(_count)) % (1 << 64):016x}"
 
 
 def client_of(peer: str) -> str:

@@ -74,7 +74,11 @@ class GrpcMethods:
         return self._handler(protocol, method)
 
     def _request(self, requests: Iterator[bytes], call: GrpcCall) -> bytes:
-        data: bytes | None = self.receiving.next(requests, call.context, call.client)
+        data: bytes | None
+        if call.abandon is not None:  # our own server's: it has been received
+            data = next(requests, None)
+        else:
+            data = self.receiving.next(requests, call.context, call.client)
         call.begin = time.perf_counter()
         if data is None:
             raise TensorError("the call ended without a request")
@@ -87,7 +91,7 @@ class GrpcMethods:
         check: Callable[[GrpcCall], None] = lambda call: None,
     ) -> grpc.RpcMethodHandler:
         def answer(requests: Iterator[bytes], context: Any) -> bytes:
-            call = GrpcCall(context)
+            call: GrpcCall = getattr(context, "call", None) or GrpcCall(context)
             refuse = getattr(context, "abandon", None)
             if refuse is not None:  # our own server's: it can be answered from another thread
                 call.abandon = partial(self._abandon, protocol, call, refuse)
@@ -113,7 +117,7 @@ class GrpcMethods:
             raise AssertionError("abort returned")
 
         def before(context: Any) -> tuple[grpc.StatusCode, str] | None:
-            call = GrpcCall(context)
+            context.call = call = GrpcCall(context)
             try:
                 check(call)
             except Exception as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
@@ -97,19 +97,35 @@ def encode_infer(
         results: every output by its name in the graph.
         raw: in raw bytes instead of typed contents.
     """
-    response = ModelInferResponse(model_name=signature.model, model_version=str(MODEL_VERSION), id=id)
-    parts: list[bytes | memoryview] = []
-    for name, spec in infer_names(prediction, signature):
-        array = results[spec.name]
-        output = response.outputs.add(name=name, datatype=datatype_of(array.dtype.name), shape=array.shape)
-        if raw:
+    names = infer_names(prediction, signature)
+    arrays = [results[spec.name] for _, spec in names]
+    described = tuple(
+        (name, array.dtype.name, array.shape) for (name, _), array in zip(names, arrays, strict=True)
+    )
+    head = _head(signature.model, described)
+    parts: list[bytes | memoryview] = [ModelInferResponse(id=id).SerializeToString(), head] if id else [head]
+    if raw:
+        for array in arrays:
             parts += raw_output(array)
-        else:
-            put_contents(array, output.contents)
-    return b"".join([response.SerializeToString(), *parts])
+        return b"".join(parts)
+    response = ModelInferResponse.FromString(b"".join(parts))
+    for output, array in zip(response.outputs, arrays, strict=True):
+        put_contents(array, output.contents)
+    data: bytes = response.SerializeToString()
+    return data
 
 
-def infer_names(prediction: Prediction, signature: Signature) -> Iterable[tuple[str, TensorSpec]]:
+@lru_cache(maxsize=64)
+def _head(model: str, outputs: tuple[tuple[str, str, tuple[int, ...]], ...]) -> bytes:
+    """What answers say of themselves; a service says the same thousands of times in a second."""
+    response = ModelInferResponse(model_name=model, model_version=str(MODEL_VERSION))
+    for name, dtype, shape in outputs:
+        response.outputs.add(name=name, datatype=datatype_of(dtype), shape=shape)
+    data: bytes = response.SerializeToString()
+    return data
+
+
+def infer_names(prediction: Prediction, signature: Signature) -> Sequence[tuple[str, TensorSpec]]:
     """Which outputs are answered under which names: those asked for, or each under its first alias."""
     if prediction.outputs:
         return [(name, signature.output(name)) for name in prediction.outputs]

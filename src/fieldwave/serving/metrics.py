@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from fieldwave.devices import Counters
 from fieldwave.serving.figures import Figures
+from fieldwave.serving.histograms import Histograms, Series
 from fieldwave.serving.timings import STAGES, Timings
 from fieldwave.version import __version__
 
@@ -26,9 +27,6 @@ _SECONDS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5,
 
 _PREDICTIONS = frozenset({"predict", "infer", "rest_predict", "rest_infer", "rest_read"})
 _NOT_MADE = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL"})
-
-
-_Observe: TypeAlias = Callable[[float], None]
 
 
 class Metrics:
@@ -45,23 +43,24 @@ class Metrics:
         self._requests = Counter(
             "requests", "Calls answered, by protocol and gRPC status.", ("protocol", "code"), **common
         )
-        self._seconds = Histogram(
-            "request_seconds",
+        buckets: dict[str, Any] = {"bounds": _SECONDS, "registry": self.registry}
+        seconds = Histograms(
+            "fieldwave_request_seconds",
             "From the last byte of a prediction's request to its answer.",
             ("protocol",),
-            buckets=_SECONDS,
-            **common,
+            **buckets,
         )
-        stages = Histogram(
-            "stage_seconds", "Where the time of a prediction went.", ("stage", "model"), buckets=_SECONDS, **common
+        self._stages = stages = Histograms(
+            "fieldwave_stage_seconds", "Where the time of a prediction went.", ("stage", "model"), **buckets
         )
         images = Counter("images", "Images predicted.", ("model",), **common)
 
+        self._seconds, self._seconds_of = seconds, cache(seconds.of)
+        self._calls_of = cache(lambda protocol, code: self._requests.labels(protocol, code).inc)
+
         @cache
-        def observers(
-            model: str,
-        ) -> tuple[Callable[[float], None], tuple[tuple[str, Callable[[float], None]], ...]]:
-            return images.labels(model).inc, tuple((each, stages.labels(each, model).observe) for each in STAGES)
+        def observers(model: str) -> tuple[Callable[[float], None], tuple[Series, ...]]:
+            return images.labels(model).inc, tuple(stages.of(each, model) for each in STAGES)
 
         self._observers = observers
         self._healthy = Gauge("device_healthy", "1 if the device answered its last run, else 0.", **common)
@@ -98,21 +97,20 @@ class Metrics:
 
     def answered(self, protocol: str, code: str) -> None:
         """A call has been answered, with the gRPC status of that name, or what corresponds to it elsewhere."""
-        self._requests.labels(protocol, code).inc()
+        self._calls_of(protocol, code)()
         if code in _NOT_MADE and protocol in _PREDICTIONS:
             self.figures.refused()
 
     def took(self, protocol: str, seconds: float) -> None:
         """A prediction has been answered, so many seconds after its request was complete."""
-        self._seconds.labels(protocol).observe(seconds)
+        self._seconds.observe((self._seconds_of(protocol), seconds))
         self.figures.took(seconds)
 
     def predicted(self, model: str, timings: Timings, images: int) -> None:
         """A prediction has been made by the model of that name."""
         count, stages = self._observers(model)
         count(images)
-        for stage, observe in stages:
-            observe(getattr(timings, stage))
+        self._stages.observe(*zip(stages, timings.seconds(), strict=True))
 
     def healthy(self, healthy: bool) -> None:
         """Whether the device answers."""

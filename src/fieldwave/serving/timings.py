@@ -23,6 +23,10 @@ class Timings:
     device: float = 0.0
     encode: float = 0.0
 
+    def seconds(self) -> tuple[float, float, float, float]:
+        """Of each stage, in the order of `STAGES`."""
+        return self.decode, self.queue, self.device, self.encode
+
     def header(self) -> str:
         """As the value of a ``Server-Timing`` header (W3C): each stage with its milliseconds."""
         return ", ".join(f"{stage};dur={1e3 * getattr(self, stage):.3f}" for stage in STAGES)

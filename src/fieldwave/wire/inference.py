@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,8 @@ DATATYPES: dict[str, WireType] = {
 """The protocol's names of dtypes; BF16 does not travel, because numpy has none."""
 
 _MOST_STRINGS = 4096
+_LARGEST_KEPT = 1024
+"""Bytes of a request without its tensors which are worth being kept."""
 _NAMES = {wire_type.name: name for name, wire_type in DATATYPES.items()}
 _FIELDS = {
     "bool": "bool_contents",
@@ -76,7 +79,14 @@ def parse_infer_request(data: bytes) -> tuple[Message, list[memoryview | bytes]]
         # Anything but the plain form is protobuf's to judge: it decides what a message means.
         request = ModelInferRequest.FromString(bytes(data))
         return request, list(request.raw_input_contents)
-    return ModelInferRequest.FromString(b"".join(rest)), raw
+    head = b"".join(rest)
+    return (_parsed if len(head) <= _LARGEST_KEPT else ModelInferRequest.FromString)(head), raw
+
+
+@lru_cache(maxsize=64)
+def _parsed(head: bytes) -> Message:
+    """What a client says of its tensors, which is the same with every call; nobody changes it."""
+    return ModelInferRequest.FromString(head)
 
 
 def datatype_of(dtype: str) -> str:

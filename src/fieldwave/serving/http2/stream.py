@@ -41,12 +41,13 @@ class Stream:
         half_closed: the caller has sent all that it will send.
         ended: its answer, or an error in its place, has been given to the connection.
         over: answered, cancelled or lost.
+        call: what its handler knew of it before its message came.
         queue, busy: messages of a stream that has several, and whether a thread answers them.
     """
 
     __slots__ = (
-        "_answering", "_callbacks", "_code", "_connection", "_deadline", "_details", "_trailing", "busy", "ended",
-        "half_closed", "handler", "head", "id", "messages", "over", "queue", "since", "taken",
+        "_answering", "_callbacks", "_code", "_connection", "_deadline", "_details", "_trailing", "busy", "call",
+        "ended", "half_closed", "handler", "head", "id", "messages", "over", "queue", "since", "taken",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, id: int, head: Head, handler: Any, limit: int) -> None:
@@ -57,6 +58,7 @@ class Stream:
         self.messages = Messages(limit)
         self.since = time.monotonic()
         self.taken = self.half_closed = self.over = self.busy = self.ended = self._answering = False
+        self.call: Any = None
         self.queue: deque[memoryview] = deque()
         self._deadline = deadline(head)
         self._trailing: Sequence[tuple[str, Any]] = ()
