@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from fieldwave.deploy.edge import EdgeTarget
+from fieldwave.deploy.edge.beside import forget_others, give, sent_beside
 from fieldwave.deploy.edge.box import Box
 from fieldwave.deploy.edge.certificate import Certificate
 from fieldwave.deploy.edge.pod import box_pod, pack
@@ -24,6 +25,7 @@ from fieldwave.keys import Keys
 from fieldwave.ssh import Ssh
 from fieldwave.workspace import Workspace
 from tests import edge_box
+from tests.test_deploy_change import package_of
 
 RECORD = Record(
     name="digits",
@@ -187,6 +189,41 @@ def test_the_pod_has_a_port_for_http_where_one_is_asked_for() -> None:
     assert (record.http("line3"), RECORD.http("line3")) == (("https://line3:50063",), ())
     old = {key: value for key, value in json.loads(RECORD.to_json()).items() if key != "http_port"}
     assert Record.from_json(old, "box") == RECORD
+
+
+def test_packages_that_take_turns_with_the_image_s_are_kept_with_the_service(
+    box: Box, there: edge_box.Box, tmp_path: Path
+) -> None:
+    paths = [package_of(tmp_path, name) for name in ("one", "two", "three")]
+    workspace = Workspace(tmp_path)
+    with pytest.raises(InputError) as twice:
+        sent_beside(box, [paths[0]], workspace, "one", lambda what, done: None)
+    assert str(twice.value) == "two packages are of network 'one'; callers could not say which they mean"
+    beside = sent_beside(box, paths[1:], workspace, "one", lambda what, done: None)
+    assert [one.network for one in beside] == ["two", "three"]
+    with pytest.raises(NotFoundError):
+        give(box, "turns", beside)
+    box.call("claim", "turns", "0", "t1", "anna@laptop")
+    give(box, "turns", beside)
+    give(box, "turns", beside)  # a call whose link breaks is made again
+    folder = there.data / "services" / "turns" / "also"
+    for path, one in zip(paths[1:], beside, strict=True):
+        assert (folder / one.file).read_bytes() == path.read_bytes()
+    forget_others(box, "turns", beside[:1])
+    assert [file.name for file in folder.iterdir()] == [beside[0].file]
+    forget_others(box, "turns", ())
+    forget_others(box, "turns", ())
+    assert not list(folder.iterdir())
+
+    record = replace(RECORD, also=beside)
+    pod = box_pod(record, "/data/fieldwave")["spec"]
+    [container] = pod["containers"]
+    at = {"path": "/data/fieldwave/services/digits/also", "type": "Directory"}
+    assert {"name": "also", "hostPath": at} in pod["volumes"]
+    assert {"name": "also", "mountPath": "/etc/fieldwave/also", "readOnly": True} in container["volumeMounts"]
+    files = [f"/etc/fieldwave/also/{one.file}" for one in beside]
+    assert {"name": "FIELDWAVE_ALSO", "value": ":".join(files)} in container["env"]
+    assert Record.from_json(json.loads(record.to_json()), "box") == record
 
 
 def test_files_that_do_not_arrive_whole_are_not_used(box: Box, there: edge_box.Box) -> None:

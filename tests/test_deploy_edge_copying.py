@@ -52,7 +52,7 @@ def content(archive: Archive, number: int = -1) -> bytes:
 def test_only_what_the_box_lacks_is_sent(box: Box, there: edge_box.Box, tmp_path: Path) -> None:
     archive = make(tmp_path / "a.tar", 1)
     told: list[tuple[str, float]] = []
-    sent = copying.send(box, archive, lambda what, done: told.append((what, done)))
+    sent = copying.send(box, archive.path, archive.blobs, lambda what, done: told.append((what, done)))
     assert sent == archive.size
     assert told[-1] == ("copying to box", 1.0)
     for number, blob in enumerate(archive.blobs):
@@ -60,7 +60,7 @@ def test_only_what_the_box_lacks_is_sent(box: Box, there: edge_box.Box, tmp_path
     # The same layer under another manifest.
     other = make(tmp_path / "b.tar", 1, ("/catatonit", "-q"))
     assert other.blobs[-1].hex == archive.blobs[-1].hex
-    assert copying.send(box, other) == other.size - other.blobs[-1].size
+    assert copying.send(box, other.path, other.blobs) == other.size - other.blobs[-1].size
 
 
 def test_a_link_that_breaks_is_taken_up_where_it_broke(
@@ -76,7 +76,7 @@ def test_a_link_that_breaks_is_taken_up_where_it_broke(
             there.cut()
 
     box.patience = 60
-    sent = copying.send(box, archive, watch)
+    sent = copying.send(box, archive.path, archive.blobs, watch)
     assert len(cuts) == 2
     assert archive.size <= sent < archive.size + 3 * 2 * BLOCK, "what had arrived was not sent again"
     assert (blobs(there) / archive.blobs[-1].hex).read_bytes() == content(archive)
@@ -96,7 +96,7 @@ def test_a_link_that_stays_broken_is_given_up_and_a_later_call_goes_on(
             there.cut()
 
     with Ssh(there.host) as ssh, pytest.raises(HostError) as caught:
-        copying.send(Box(ssh, patience=0.5), archive, break_it)
+        copying.send(Box(ssh, patience=0.5), archive.path, archive.blobs, break_it)
     assert str(caught.value).endswith("MB were sent and stay there; the same command goes on from there")
     part = blobs(there) / f"{archive.blobs[-1].hex}.part"
     begun = part.stat().st_size
@@ -115,7 +115,7 @@ def test_what_is_damaged_there_is_sent_again(box: Box, there: edge_box.Box, tmp_
     first, last = archive.blobs[0].hex, archive.blobs[-1].hex
     (blobs(there) / f"{last}.part").write_bytes(bytes(archive.blobs[-1].size - 100))  # as after a loss of power
     (blobs(there) / first).write_bytes(b"not the manifest")
-    copying.send(box, archive)
+    copying.send(box, archive.path, archive.blobs)
     assert (blobs(there) / last).read_bytes() == content(archive)
     assert (blobs(there) / first).read_bytes() == content(archive, 0)
 

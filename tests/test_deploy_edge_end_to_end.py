@@ -27,6 +27,7 @@ from fieldwave.package import read_package
 from fieldwave.workspace import Workspace
 from fieldwave.zoo import digit_png, digits_images
 from tests import containers, edge_box, edge_image
+from tests.test_deploy_ways import twin_of
 
 pytestmark = [
     pytest.mark.slow,
@@ -81,7 +82,12 @@ def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def test_a_service_is_deployed_called_changed_and_deleted(
-    target: EdgeTarget, box: edge_box.Box, podman: containers.Podman, image: Image, digits: Conversion
+    target: EdgeTarget,
+    box: edge_box.Box,
+    podman: containers.Podman,
+    image: Image,
+    digits: Conversion,
+    tmp_path: Path,
 ) -> None:
     notes: list[str] = []
     target._note = notes.append
@@ -117,6 +123,17 @@ def test_a_service_is_deployed_called_changed_and_deleted(
     assert target.update("digits", without=["http"]).http == ()
     with pytest.raises(OSError):
         urllib.request.urlopen(request, context=trust, timeout=30)
+
+    # Another network takes turns on the device, and goes again.
+    both = target.update("digits", also=[twin_of(digits, tmp_path / "twin.zip")])
+    assert (both.network, both.also) == ("digits", ("twin",))
+    for name in ("", "digits", "twin"):
+        with both.client(name) as client:
+            np.testing.assert_array_equal(client.score_image(DIGIT), local)
+    assert target.update("digits", also=[]).also == ()
+    with both.client("twin") as client, pytest.raises(ServiceError) as caught:
+        client.score_image(DIGIT)
+    assert caught.value.code == "NOT_FOUND"
 
     # Others see it, and nobody gets in without a key.
     other = EdgeTarget(target.workspace, box.host)

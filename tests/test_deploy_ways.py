@@ -29,11 +29,9 @@ PREDICT = "/tensorflow.serving.PredictionService/Predict"
 DIGIT = zoo.digit_png(zoo.digits_images().heldout_images[0])
 
 
-@pytest.fixture(scope="module")
-def twin(digits: Conversion, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The digits network under another name."""
+def twin_of(digits: Conversion, path: Path) -> Path:
+    """The digits network under another name, in a new file."""
     package = read_package(digits.path)
-    path = tmp_path_factory.mktemp("twin") / "twin.zip"
     manifest = package.manifest
     write_package(
         path,
@@ -44,6 +42,11 @@ def twin(digits: Conversion, tmp_path_factory: pytest.TempPathFactory) -> Path:
         preprocessing=manifest.preprocessing,
     )
     return path
+
+
+@pytest.fixture(scope="module")
+def twin(digits: Conversion, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return twin_of(digits, tmp_path_factory.mktemp("twin") / "twin.zip")
 
 
 @pytest.fixture

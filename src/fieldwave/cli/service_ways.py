@@ -23,7 +23,7 @@ HttpPort = Annotated[
 Socket = Annotated[Path | None, typer.Option(metavar="FILE", help="On this machine: a Unix socket as well.")]
 Also = Annotated[
     list[str] | None,
-    typer.Option(metavar="PACKAGE", help="On this machine: another that takes turns on the device; repeat."),
+    typer.Option(metavar="PACKAGE", help="Another that takes turns on the device; repeat."),
 ]
 NoHttp = Annotated[bool, typer.Option("--no-http", help="No port for REST, metrics and the page any more.")]
 NoSocket = Annotated[bool, typer.Option("--no-socket", help="On this machine: no Unix socket any more.")]
@@ -51,8 +51,10 @@ def ways_of(
     from fieldwave.deploy import LocalTarget
     from fieldwave.deploy.edge import EdgeTarget
 
-    if not isinstance(target, LocalTarget) and (socket or also or no_socket):
-        raise InputError("--socket, --no-socket and --also are for this machine")
+    if not isinstance(target, LocalTarget) and (socket or no_socket):
+        raise InputError("--socket and --no-socket are for this machine")
+    if not isinstance(target, LocalTarget | EdgeTarget) and also:
+        raise InputError("--also is for single machines; on a cluster each service has a package and a device")
     if not isinstance(target, LocalTarget | EdgeTarget) and (no_http or http_port is not None):
         raise InputError(
             "--http-port and --no-http are for single machines; on a cluster HTTP has port 8080: "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["GRPC_PORT", "HTTP_PORT", "KEYS", "PACKAGE", "PROBE_PORT", "TLS", "USER"]
+__all__ = ["ALSO", "GRPC_PORT", "HTTP_PORT", "KEYS", "PACKAGE", "PROBE_PORT", "TLS", "USER"]
 
 GRPC_PORT = 50051
 PROBE_PORT = 50052
@@ -14,5 +14,7 @@ KEYS = "/etc/fieldwave/keys"
 """The folder of the service's keys, where it is given one."""
 TLS = "/etc/fieldwave/tls"
 """The folder of ``tls.crt``, ``tls.key`` and ``ca.crt``, where it is given one."""
+ALSO = "/etc/fieldwave/also"
+"""The folder of packages that take turns with the image's, where it is given one."""
 USER = 1000
 """User and group that serve."""

@@ -6,7 +6,7 @@
 #   blobs/sha256/HEX        parts of images, whole and checked; HEX.part is one on its way
 #   images/HEX/             an OCI layout of one image (HEX: its manifest), its blobs a link to the above
 #   services/NAME/          service.json (what was asked for), pod.json (what podman plays), keys/, tls/,
-#                           before/ (both files of the version before the last change)
+#                           also/ (other packages), before/ (both files of the version before the last change)
 #   lock                    held while pods are changed
 # Exit codes: 10 taken, 11 unknown, 12 something is missing, 13 no space, 14 somebody else is at work, 15 podman
 # failed. What went wrong is the last line of standard error.
@@ -100,6 +100,25 @@ settle() {
       rm -f "$file"
     done
     echo "$hex"
+  done
+}
+
+# share NAME HEX: a blob is a package of this service, beside its image's, and is kept with it.
+share() {
+  lock "$folder/lock" 60
+  [ -d "$services/$1" ] || fail 11 "there is no $1"
+  mkdir -p "$services/$1/also" && ln -f "$blobs/$2" "$services/$1/also/$2.zip" && chmod 444 "$blobs/$2" ||
+    fail 13 "cannot write $services/$1/also"
+}
+
+# unshare NAME [HEX...]: of its packages, the service uses no more than these.
+unshare() {
+  lock "$folder/lock" 60
+  kept=$*
+  for file in "$services/$1/also"/*.zip; do
+    [ -f "$file" ] || continue
+    hex=${file##*/}
+    case " $kept " in *" ${hex%.zip} "*) ;; *) rm -f "$file" ;; esac
   done
 }
 

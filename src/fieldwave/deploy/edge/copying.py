@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO
 
 from fieldwave.deploy.edge.archive import Archive, Blob
@@ -52,30 +53,30 @@ def bring(
     sent = 0
     if not box.has_image(reference):
         _check_room(box, archive, facts.folder, facts.store)
-        sent = send(box, archive, progress)
+        sent = send(box, archive.path, archive.blobs, progress)
         progress(f"unpacking on {box.name}", 1.0)
     names = "".join(f"{blob.hex}\n" for blob in archive.blobs).encode()
     box.call("load", archive.blobs[0].hex, reference, token, stdin=names, timeout=_SLOW_SECONDS)
     return sent
 
 
-def send(box: Box, archive: Archive, progress: Progress = lambda what, done: None) -> int:
-    """Send what the box lacks of an image, and have it checked there; the bytes that were sent. See `bring`."""
-    names = [blob.hex for blob in archive.blobs]
+def send(box: Box, path: Path, blobs: Sequence[Blob], progress: Progress = lambda what, done: None) -> int:
+    """Send what the box lacks of a file's parts, and have it checked there; the bytes sent. See `bring`."""
+    names, size = [blob.hex for blob in blobs], sum(blob.size for blob in blobs)
     there: dict[str, int] = {}  # bytes of each blob that are known to be on the box
     sent = 0
     try:
-        with archive.path.open("rb") as file:
+        with path.open("rb") as file:
             for attempt in range(_ATTEMPTS):
-                for blob, has in zip(archive.blobs, box.call("have", *names).text.split(), strict=True):
+                for blob, has in zip(blobs, box.call("have", *names).text.split(), strict=True):
                     there[blob.hex] = blob.size if has == "whole" else min(int(has), blob.size) // BLOCK * BLOCK
-                for blob in archive.blobs:
+                for blob in blobs:
                     while (start := there[blob.hex]) < blob.size:
                         data = _read(file, blob, start)
                         box.call("put", blob.hex, str(start // BLOCK), stdin=data, timeout=_SLOW_SECONDS)
                         there[blob.hex] += len(data)
                         sent += len(data)
-                        progress(f"copying to {box.name}", sum(there.values()) / archive.size)
+                        progress(f"copying to {box.name}", sum(there.values()) / size)
                 if not box.call("settle", *names, timeout=_SLOW_SECONDS).text:
                     return sent
                 # What came from an earlier attempt was not whole; it is gone there, and sent again from its start.
@@ -91,7 +92,7 @@ def _read(file: IO[bytes], blob: Blob, start: int) -> bytes:
     file.seek(blob.offset + start)
     data = file.read(min(CHUNK, blob.size - start))
     if not data:
-        raise StorageError(f"the archive {file.name} became shorter while it was sent")
+        raise StorageError(f"the file {file.name} became shorter while it was sent")
     return data
 
 

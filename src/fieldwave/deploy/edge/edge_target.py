@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
+from fieldwave.deploy.beside import check_apart
+from fieldwave.deploy.edge.beside import forget_others, give, sent_beside
 from fieldwave.deploy.edge.box import Box, Facts, Listed
 from fieldwave.deploy.edge.certificate import Certificate, self_signed
 from fieldwave.deploy.edge.change import await_ready, play, remove
@@ -79,6 +81,7 @@ class EdgeTarget:
         secure: bool | None = None,
         when_busy: WhenBusy = "refuse",
         http_port: int | None = None,
+        also: Sequence[Source] = (),
         wait: bool = True,
         timeout: float = 600.0,
     ) -> Service:
@@ -89,6 +92,7 @@ class EdgeTarget:
                 built first.
             secure: keys and TLS; None is True here, since a box is reached from outside.
             http_port: a port for REST, metrics and the page, with the same keys and TLS; 0 for a free one.
+            also: packages that take turns on the device; callers say which they mean by the network's name.
 
         Raises:
             StorageError: there is no room on the box.
@@ -117,6 +121,7 @@ class EdgeTarget:
                 certificate=certificate.certificate.decode() if certificate else "",
                 token=token,
                 by=me(),
+                also=sent_beside(self._box, also, self.workspace, shipped.archive.network, self._progress),
             )
             record = self._start(record, facts.folder, keys, certificate, http_port)
         if not facts.manager:
@@ -140,6 +145,7 @@ class EdgeTarget:
         *,
         device: str | None = None,
         http_port: int | None = None,
+        also: Sequence[Source] | None = None,
         without: Collection[Way] = (),
         wait: bool = True,
         timeout: float = 600.0,
@@ -163,21 +169,28 @@ class EdgeTarget:
             record = replace(record, http_port=0)
         if http_port is not None:
             record = replace(record, http_port=self._http_port(name, http_port))
-        if source is None:
-            play(self._box, "update", record, pack(record, facts.folder))
-        else:
-            with self._brought(source, name, token) as shipped:
+        with ExitStack() as stack:
+            if source is not None:
+                shipped = stack.enter_context(self._brought(source, name, token))
                 record = replace(record, **shipped.fields())
-                play(self._box, "update", record, pack(record, facts.folder))
+            if also is not None:
+                beside = sent_beside(self._box, also, self.workspace, record.network, self._progress)
+                give(self._box, name, beside)
+                record = replace(record, also=beside)
+            check_apart(record.network, record.also)
+            play(self._box, "update", record, pack(record, facts.folder))
         if wait:
             try:
                 await_ready(self._box, record, timeout)
             except ServiceError as error:
                 play(self._box, "undo", record, b"")
+                forget_others(self._box, name, before.also)
                 raise ServiceError(
                     f"service {name!r} was not updated on {self._box.name}, the one before serves on: {error}"
                 ) from None
             self._box.call("sweep")
+            if before.also:
+                forget_others(self._box, name, record.also)
         if before.http_port and not record.http_port:
             self._box.call("http", name, "none")
         return self.get(name)
@@ -239,6 +252,7 @@ class EdgeTarget:
             placed = replace(record, port=port, probe_port=probe_port)
             if http_port is not None:
                 placed = replace(placed, http_port=self._http_port(record.name, http_port))
+            give(self._box, record.name, record.also)
             try:
                 if note := play(self._box, "fresh", placed, pack(placed, folder, keys, certificate)):
                     self._note(f"{self._box.name}: {note}")
@@ -296,6 +310,7 @@ class EdgeTarget:
             secure=record.secure,
             certificate=record.certificate,
             http=record.http(self._hostname()),
+            also=tuple(one.network for one in record.also),
         )
 
     def _hostname(self) -> str:

@@ -11,10 +11,12 @@ from fieldwave.deploy.edge.certificate import Certificate
 from fieldwave.deploy.edge.record import Record
 from fieldwave.deploy.kubernetes import EVERYTHING, ClusterSpec
 from fieldwave.deploy.kubernetes.pod import pod_template
-from fieldwave.images.inside import PROBE_PORT
+from fieldwave.images.inside import ALSO, PROBE_PORT
 from fieldwave.keys import Keys
 
 __all__ = ["box_pod", "pack"]
+
+ALSO_VOLUME = "also"
 
 
 def box_pod(record: Record, folder: str) -> dict[str, Any]:
@@ -53,6 +55,14 @@ def box_pod(record: Record, folder: str) -> dict[str, Any]:
     probe = {"name": "probe", "containerPort": PROBE_PORT, "hostPort": record.probe_port, "hostIP": "127.0.0.1"}
     grpc, *http = container["ports"]
     container["ports"] = [grpc, *({**port, "hostPort": record.http_port} for port in http), probe]
+    if record.also:
+        pod["volumes"].append(_folder(ALSO_VOLUME, f"{folder}/services/{record.name}"))
+        container["volumeMounts"] = [
+            *container["volumeMounts"],
+            {"name": ALSO_VOLUME, "mountPath": ALSO, "readOnly": True},
+        ]
+        files = ":".join(f"{ALSO}/{one.file}" for one in record.also)
+        container["env"] = [*container["env"], {"name": "FIELDWAVE_ALSO", "value": files}]
     pod["containers"] = [container]
     # Podman refuses annotations as long as a digest is; the record has what they say.
     metadata = {"name": record.pod, "labels": template["metadata"]["labels"]}
@@ -73,7 +83,11 @@ _CLUSTER = (
 def _volume(volume: dict[str, Any], service: str) -> dict[str, Any]:
     if "secret" not in volume:
         return volume
-    return {"name": volume["name"], "hostPath": {"path": f"{service}/{volume['name']}", "type": "Directory"}}
+    return _folder(volume["name"], service)
+
+
+def _folder(name: str, service: str) -> dict[str, Any]:
+    return {"name": name, "hostPath": {"path": f"{service}/{name}", "type": "Directory"}}
 
 
 def pack(record: Record, folder: str, keys: Keys | None = None, certificate: Certificate | None = None) -> bytes:

@@ -11,6 +11,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from fieldwave.deploy.edge.box import Listed
+from fieldwave.deploy.state import Shared
 from fieldwave.errors import StorageError
 
 __all__ = ["Record", "me", "read_records"]
@@ -29,6 +30,7 @@ class Record:
         secure: whether it wants keys and speaks TLS.
         certificate: the one it shows, PEM; it signed it itself.
         http_port: for REST and metrics; 0 for none.
+        also: the packages that take turns with the image's on the device.
         token: names the last change; ``by``: who made it.
     """
 
@@ -48,6 +50,7 @@ class Record:
     token: str
     by: str
     http_port: int = 0
+    also: tuple[Shared, ...] = ()
 
     @property
     def pod(self) -> str:
@@ -77,7 +80,8 @@ class Record:
         """
         try:
             known = [one for one in fields(cls) if one.default is MISSING or one.name in said]
-            return cls(**{one.name: said[one.name] for one in known})
+            values = {one.name: said[one.name] for one in known}
+            return cls(**values | {"also": tuple(Shared(**one) for one in values.get("also", ()))})
         except KeyError as error:
             name = said.get("name", "?")
             raise StorageError(
