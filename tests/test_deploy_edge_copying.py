@@ -103,7 +103,7 @@ def test_a_link_that_stays_broken_is_given_up_and_a_later_call_goes_on(
     assert 0 < begun < archive.blobs[-1].size
     allowed.write_text(keys)
     with Ssh(there.host) as ssh:
-        sent = copying.send(Box(ssh), archive)
+        sent = copying.send(Box(ssh), archive.path, archive.blobs)
     assert sent <= archive.blobs[-1].size - begun + BLOCK
     assert not part.exists()
 
@@ -131,7 +131,7 @@ def test_two_who_send_the_same_do_no_harm(
     def send() -> None:
         try:
             with Ssh(there.host) as ssh:
-                copying.send(Box(ssh), archive)
+                copying.send(Box(ssh), archive.path, archive.blobs)
         except BaseException as error:
             failed.append(error)
 
@@ -153,7 +153,7 @@ def test_a_full_disk_is_told_and_takes_the_part_away(box: Box, tmp_path: Path) -
         pytest.skip("a small file system needs root: mount -t tmpfs")
     try:
         with Ssh(replace(box.host, folder=str(small))) as ssh, pytest.raises(StorageError) as caught:
-            copying.send(Box(ssh), archive)
+            copying.send(Box(ssh), archive.path, archive.blobs)
         assert "No space left on device" in str(caught.value)
         parts = list((small / "blobs" / "sha256").iterdir())
         assert [path.name for path in parts if path.name.startswith(archive.blobs[-1].hex)] == []
