@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,23 +32,15 @@ def resize(pixels: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32
         [spec.height, spec.width, channels] in the range 0 to 255.
     """
     height, width, channels = pixels.shape
-    resized_height, resized_width = resized_size(height, width, spec)
-    y = _taps(height, resized_height, spec.height)
-    x = _taps(width, resized_width, spec.width)
-
-    order = np.arange(channels)[::-1] if spec.order == "BGR" else np.arange(channels)
-    left, right = _elements(x.lower, order), _elements(x.upper, order)
-    x_weight, y_weight = np.repeat(x.weight, channels), y.weight[:, np.newaxis]
+    plan = _plan(height, width, channels, spec)
     source = pixels.reshape(height, width * channels)
     result = np.empty((spec.height, spec.width * channels), np.float32)
-    for first in range(0, spec.height, _BLOCK):
-        block = slice(first, first + _BLOCK)
+    for first, (rows, above, below, weight) in zip(range(0, spec.height, _BLOCK), plan.blocks, strict=True):
         # Each source row is interpolated along x once, however many output rows it takes part in.
-        rows, positions = np.unique([y.lower[block], y.upper[block]], return_inverse=True)
-        above, below = positions.reshape(2, -1)  # numpy 1 flattens them
-        lines = source.take(rows, axis=0)
-        at_x = _interpolate(lines.take(left, axis=1), lines.take(right, axis=1), x_weight)
-        result[block] = _interpolate(at_x.take(above, axis=0), at_x.take(below, axis=0), y_weight[block])
+        lines = source.take(rows, axis=0, mode="clip")
+        low, high = lines.take(plan.left, axis=1, mode="clip"), lines.take(plan.right, axis=1, mode="clip")
+        at_x = _interpolate(low, high, plan.weight)
+        result[first : first + _BLOCK] = _interpolate(at_x.take(above, axis=0), at_x.take(below, axis=0), weight)
     return result.reshape(spec.height, spec.width, channels)
 
 
@@ -65,6 +58,40 @@ def resized_size(height: int, width: int, spec: Preprocessing) -> tuple[int, int
         if resized_height >= spec.height and resized_width >= spec.width:
             return resized_height, resized_width
         side += 1
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What images of one size have in common.
+
+    Attributes:
+        left, right: of each element of an output row, the two elements of a source row; weight: of the right one.
+        blocks: of so many output rows each, the source rows that take part; which of these are above and below
+            each output row; and the weight of those below.
+    """
+
+    left: NDArray[np.intp]
+    right: NDArray[np.intp]
+    weight: NDArray[np.float32]
+    blocks: tuple[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]], ...]
+
+
+@lru_cache(maxsize=64)
+def _plan(height: int, width: int, channels: int, spec: Preprocessing) -> _Plan:
+    """As cameras send image after image of one size; to find it takes as long as half of the resize."""
+    resized_height, resized_width = resized_size(height, width, spec)
+    y = _taps(height, resized_height, spec.height)
+    x = _taps(width, resized_width, spec.width)
+    order = np.arange(channels)[::-1] if spec.order == "BGR" else np.arange(channels)
+    blocks = []
+    for first in range(0, spec.height, _BLOCK):
+        block = slice(first, first + _BLOCK)
+        rows, positions = np.unique([y.lower[block], y.upper[block]], return_inverse=True)
+        above, below = positions.reshape(2, -1)  # numpy 1 flattens them
+        blocks.append((rows, above, below, y.weight[block, np.newaxis]))
+    return _Plan(
+        _elements(x.lower, order), _elements(x.upper, order), np.repeat(x.weight, channels), tuple(blocks)
+    )
 
 
 @dataclass(frozen=True)
