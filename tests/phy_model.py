@@ -84,17 +84,23 @@ class Phy:
                     self.slips[lane] = 0 if register == 3 else (self.slips[lane] + 1) % SLIPS
 
     def _command(self, phase: int, command: int) -> None:
+        self.perform(phase, command, int(self.registers[phase, 2]), int(self.registers[phase, 3]))
+
+    def perform(self, phase: int, command: int, address: int, bank: int) -> bool:
+        """A command of the chip, in bits of LiteDRAM's register; whether data were read into ``registers``."""
         chip, write, column, row, data_out, data_in = (command >> bit & 1 for bit in range(6))
+        where = (bank, self.row or 0, address)
         if not chip:
-            return
-        where = (int(self.registers[phase, 3]), self.row or 0, int(self.registers[phase, 2]))
+            return False
         if row and not column:
-            self.row = None if write else int(self.registers[phase, 2])
+            self.row = None if write else address
         elif column and not row and self.row is not None and not self.selected:
             if write and data_out and phase == WRITE_PHASE:
                 self.cells[where] = self._transfers(self.registers[:, 4:6])
             elif data_in and not write and phase == READ_PHASE:
                 self._back(self.cells.get(where, np.zeros((TRANSFERS, LANES), np.uint8)))
+                return True
+        return False
 
     def _transfers(self, words: NDArray[np.uint32]) -> NDArray[np.uint8]:
         """Words, of each phase the higher first, as what goes over the pins, in order."""

@@ -11,34 +11,12 @@ from fieldwave.devices.board import BoardCore, EtherboneTransport, Link, Transpo
 from fieldwave.devices.board.leveling import ATTEMPTS, SEEDS, Window, level_reads, widest
 from fieldwave.errors import DeviceError
 from fieldwave.npu import configuration
-from tests.board_model import Bus, DatagramBoard, SerialBoard
+from tests.board_model import Bus, DatagramBoard, DirectTransport, SerialBoard
 from tests.phy_model import DELAYS, SLIPS, Phy
 
 Windows = list[tuple[int, set[int]]]
 SCAN_READS = SLIPS * DELAYS * len(SEEDS)
 """At most: a setting at which no lane is right is left at its first pattern."""
-
-
-class DirectTransport:
-    """To the model without a wire between them, which makes thousands of reads quick."""
-
-    name, burst, chunk = "here", 255, 2048
-
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-
-    def read(self, address: int, count: int) -> np.ndarray:
-        return np.array([self._bus.read(address + 4 * index) for index in range(count)], np.uint32)
-
-    def write(self, address: int, words: np.ndarray) -> None:
-        for index, word in enumerate(words):
-            self._bus.write(address + 4 * index, int(word))
-
-    def resynchronise(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def bus(windows: Windows) -> tuple[Bus, Phy]:
