@@ -3,12 +3,13 @@
 Run from the project's root, with the packages of ResNet-50 and of the digits network::
 
     .venv/bin/python benchmarks/boards.py rn50.zip digits.zip --write
+    .venv/bin/python benchmarks/boards.py rn50.zip digits.zip --rtl --write    # the boards' rows, on the gateware
     .venv/bin/python benchmarks/boards.py --placed ulx3s-85f.json --write    # what 'bitstream build' reported
 
 Multipliers and block memories are counted (`fieldwave.npu.resources`); for the ECP5 the counts are Yosys' own. A
 clock is 'placed' where nextpnr has placed and routed the whole system on that board and met it, else 'assumed'.
-Latency is the estimator's cycles (off by less than 2 % of the gateware's, benchmarks/README.md) at that clock,
-behind the board's memory.
+Latency is cycles at that clock, behind the board's memory: the gateware's own where ``--rtl`` has run them, else
+the estimator's (off by less than 2 %, benchmarks/README.md).
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from typing import Any
 from fieldwave.boards import BOARDS
 from fieldwave.compiler import compile_network
 from fieldwave.compiler.estimate import Memory, estimate_network
+from fieldwave.devices.rtl import RtlDevice
+from fieldwave.devices.simulator import MemoryModel
 from fieldwave.graph import from_onnx
 from fieldwave.npu import configuration
 from fieldwave.npu.parts import part
@@ -35,6 +38,7 @@ BEGIN, END = "<!-- made by benchmarks/boards.py -->\n", "<!-- end -->\n"
 LATENCY = 100
 """Cycles of the memory's latency."""
 NETWORKS = ("ResNet-50", "digits")
+PHOTO = ROOT / "tests" / "data" / "images" / "cat_346.jpg"
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,19 @@ def measure(row: Row, models: dict[str, Path]) -> dict[str, Any]:
     return figures
 
 
+def gateware_cycles(row: Row, models: dict[str, Path]) -> dict[str, int]:
+    """Cycles of one image of each network on the simulated gateware, behind memory as fast as the board's."""
+    memory = MemoryModel(latency=LATENCY, bandwidth=row.bandwidth * 1e3 / row.megahertz)
+    found = {}
+    for name, path in models.items():
+        package = read_package(path)
+        with RtlDevice(npu=configuration(row.npu), memory=memory) as device:
+            device.load(package)
+            device.run(package.image_input(PHOTO.read_bytes()))
+            found[name] = device.counters().cycles or 0
+    return found
+
+
 def table(kept: dict[str, Any]) -> str:
     """The rows, in Markdown."""
     lines = [
@@ -105,7 +122,7 @@ def table(kept: dict[str, Any]) -> str:
         array = " x ".join(str(lanes) for lanes in one["array"] if lanes > 1)
         blocks = ", ".join(f"{used} of {there} {name}" for name, (used, there) in one["blocks"].items())
         where = f"{one['part']}, `{one['board']}`" if one["board"] else one["part"]
-        times = [_milliseconds(one["milliseconds"][name]) for name in NETWORKS]
+        times = [_milliseconds(one, name) for name in NETWORKS]
         clock = f"{one['megahertz']:g} MHz, {'placed' if placed else 'assumed'}"
         taken, there = one["multipliers"]
         lines.append(
@@ -115,7 +132,9 @@ def table(kept: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _milliseconds(value: float) -> str:
+def _milliseconds(row: dict[str, Any], network: str) -> str:
+    cycles = row.get("gateware_cycles", {}).get(network)
+    value = row["milliseconds"][network] if cycles is None else cycles / row["megahertz"] / 1e3
     return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
@@ -131,6 +150,9 @@ def main() -> None:
     parser.add_argument(
         "models", nargs="*", type=Path, help="packages of ResNet-50 v1.5 and of the digits network"
     )
+    parser.add_argument(
+        "--rtl", action="store_true", help="run the boards' rows on the simulated gateware as well"
+    )
     parser.add_argument("--placed", type=Path, action="append", default=[], help="a report of 'bitstream build'")
     parser.add_argument(
         "--write", action="store_true", help=f"keep the figures in {RESULTS.name} and the document"
@@ -142,6 +164,9 @@ def main() -> None:
     if arguments.models:
         models = dict(zip(NETWORKS, arguments.models, strict=True))
         kept["rows"] = [measure(row, models) for row in rows()]
+        for row, figures in zip(rows(), kept["rows"], strict=True):
+            if arguments.rtl and row.board:
+                figures["gateware_cycles"] = gateware_cycles(row, models)
     for path in arguments.placed:
         report = json.loads(path.read_text())
         del report["folder"]

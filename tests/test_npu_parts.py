@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from fieldwave.boards import board
 from fieldwave.errors import NotFoundError
 from fieldwave.npu import CONFIGURATIONS, configuration
 from fieldwave.npu.parts import PARTS, Block, part
 from fieldwave.npu.resources import fits, memories, resources
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
+CARDS_COUNTED = json.loads((RESULTS / "card_synthesis.json").read_text())["cards"]
+BOARDS_COUNTED = json.loads((RESULTS / "board_synthesis.json").read_text())
+ETHERNET_BLOCKS = 4
+"""Block memories of the ECPIX-5's bridge, for frames."""
 
 
 @pytest.mark.parametrize(
@@ -41,17 +46,34 @@ def test_what_is_too_large_does_not_fit() -> None:
     assert fits(replace(small, output_lanes=8), part("ecp5-85f"))
 
 
-def test_an_ecp5_is_counted_as_yosys_counts_it() -> None:
-    """The system of an ULX3S around this NPU: 144 MULT18X18D and 182 DP16KD."""
-    taken = resources(configuration("ecp5-85f"), part("ulx3s-85f"))
-    assert (taken.multipliers, taken.blocks) == (144, (182,))
+@pytest.mark.parametrize("name", BOARDS_COUNTED)
+def test_an_ecp5_is_counted_as_yosys_counts_it(name: str) -> None:
+    """The whole systems of the boards, as ``benchmarks/board_synthesis.py`` has synthesised them."""
+    counted, target = BOARDS_COUNTED[name], part("ecp5-85f")
+    npu, cells = configuration(counted["npu"]), counted["cells"]
+    taken = resources(npu, target)
+    assert counted["fingerprint"] == f"{npu.fingerprint:016x}", "python benchmarks/board_synthesis.py --write"
+    assert taken.multipliers == cells["MULT18X18D"]
+    assert taken.blocks == (cells["DP16KD"] - ETHERNET_BLOCKS * (board(name).link == "etherbone"),)
+    assert counted["logic"] <= target.logic and cells["DP16KD"] <= target.blocks[0].count
 
 
-@pytest.mark.parametrize("name", ["u250", "u250x2", "u250x4", "kv260", "zcu104"])
-def test_dsp48e2s_are_counted_as_yosys_counts_them(name: str) -> None:
-    """Array, requantizers and scale-shift, as ``benchmarks/card_synthesis.py`` has synthesised their pieces."""
-    counted = json.loads((RESULTS / "card_synthesis.json").read_text())["cards"][name]["cells"]["DSP48E2"]
-    assert resources(configuration(name), part(name.partition("x")[0])).multipliers == counted
+@pytest.mark.parametrize("name", CARDS_COUNTED)
+def test_a_card_is_counted_as_yosys_counts_it_and_its_logic_fits(name: str) -> None:
+    """As ``benchmarks/card_synthesis.py`` has synthesised pieces and rest."""
+    counted, npu, target = CARDS_COUNTED[name], configuration(name), part(name.partition("x")[0])
+    cells = counted["cells"]
+    assert counted["fingerprint"] == f"{npu.fingerprint:016x}", (
+        f"python benchmarks/card_synthesis.py {name} --write"
+    )
+    if "DSP48E2" in cells:
+        assert resources(npu, target).multipliers == cells["DSP48E2"]
+    assert sum(cells.get(kind, 0) for kind in ("LUT", "LUT as memory", "ALUT", "MLAB")) <= target.logic
+
+
+def test_every_named_configuration_of_a_part_is_counted() -> None:
+    counted = {*CARDS_COUNTED, *(one["npu"] for one in BOARDS_COUNTED.values())}
+    assert counted == {name for name in CONFIGURATIONS if name.startswith(tuple(PARTS))}
 
 
 def test_blocks_of_a_memory() -> None:
@@ -92,5 +114,5 @@ def test_the_page_has_the_table() -> None:
     page = (Path(__file__).parent.parent / "docs" / "estimates.md").read_text()
     for name, one in PARTS.items():
         blocks = ", ".join(f"{block.count} {block.name}" for block in one.blocks)
-        figures = f"{one.multipliers} | {blocks} | {one.bandwidth:g} | {one.megahertz:g}"
+        figures = f"{one.logic} | {one.multipliers} | {blocks} | {one.bandwidth:g} | {one.megahertz:g}"
         assert f"| `{name}` | {one.name} | {figures} | {one.source} |" in page

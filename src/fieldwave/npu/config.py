@@ -160,9 +160,10 @@ CONFIGURATIONS: dict[str, Configuration] = {
     "sim64": Configuration(64, 64, (512 * KIB, 1024 * KIB), 512 * KIB, 128, 64, prescale_words=16),
     # Lattice ECP5-85F: 156 multipliers, 416 KiB of byte-wide block memory.
     "ecp5-85f": Configuration(16, 8, (96 * KIB, 160 * KIB), 64 * KIB, 16, 4, lookup=False),
-    # AMD Zynq UltraScale+ ZU7EV and K26: 64 x 32 with two products per DSP48E2.
+    # AMD Zynq UltraScale+ ZU7EV and K26: 64 x 32 with two products per DSP48E2. The K26 has half the look-up
+    # tables, and so half the requantizers (docs/cards.md).
     "zcu104": Configuration(64, 32, (512 * KIB, 1024 * KIB), 512 * KIB, 64, 32, prescale_words=16),
-    "kv260": Configuration(64, 32, (416 * KIB, 928 * KIB), 512 * KIB, 64, 32, prescale_words=16),
+    "kv260": Configuration(64, 32, (416 * KIB, 928 * KIB), 512 * KIB, 64, 16, prescale_words=16),
     # Intel Arria 10 GX 1150: two 18 x 19 multipliers per DSP block.
     "arria10-1150": Configuration(64, 32, (512 * KIB, 1024 * KIB), 512 * KIB, 64, 32, prescale_words=16),
     # AMD Alveo U250: one of several arrays, or two or four pixels at once. Those have a ring for all weights of
