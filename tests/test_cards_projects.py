@@ -27,6 +27,7 @@ from fieldwave.cards.wrapper import ports
 from fieldwave.cli.app import app
 from fieldwave.errors import InputError, NotFoundError
 from fieldwave.npu import Configuration, configuration
+from fieldwave.npu.resources import look_up_tables
 from tests.quartus_standin import Component, PlatformDesigner, Quartus
 from tests.vivado_standin import Vivado
 
@@ -183,8 +184,9 @@ def test_a_card_that_is_too_small() -> None:
     with pytest.raises(InputError) as error:
         write_project(card("kv260"), configuration("u250"), Path("nowhere"))
     assert str(error.value) == (
-        "AMD Kria KV260 is too small for this NPU, which takes 2368 of 1248 multipliers, "
-        "64 of 64 UltraRAM, 454 of 288 BRAM18; 'fieldwave tune' finds one that fits"
+        f"AMD Kria KV260 is too small for this NPU, which takes some {look_up_tables(configuration('u250'))} of "
+        "117120 look-up tables, 2368 of 1248 multipliers, 64 of 64 UltraRAM, 454 of 288 BRAM18; "
+        "'fieldwave tune' finds one that fits"
     )
 
 

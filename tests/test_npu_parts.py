@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from fieldwave.boards import board
+from fieldwave.compiler.tune import has_room
 from fieldwave.errors import NotFoundError
 from fieldwave.npu import CONFIGURATIONS, configuration
 from fieldwave.npu.parts import PARTS, Block, part
-from fieldwave.npu.resources import fits, memories, resources
+from fieldwave.npu.resources import fits, look_up_tables, memories, resources
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 CARDS_COUNTED = json.loads((RESULTS / "card_synthesis.json").read_text())["cards"]
 BOARDS_COUNTED = json.loads((RESULTS / "board_synthesis.json").read_text())
+LOGIC_ERROR = 0.05
 ETHERNET_BLOCKS = 4
 """Block memories of the ECPIX-5's bridge, for frames."""
 
@@ -68,7 +70,19 @@ def test_a_card_is_counted_as_yosys_counts_it_and_its_logic_fits(name: str) -> N
     )
     if "DSP48E2" in cells:
         assert resources(npu, target).multipliers == cells["DSP48E2"]
-    assert sum(cells.get(kind, 0) for kind in ("LUT", "LUT as memory", "ALUT", "MLAB")) <= target.logic
+    logic = sum(cells.get(kind, 0) for kind in ("LUT", "LUT as memory", "ALUT", "MLAB"))
+    assert logic <= target.logic
+    if counted["rest"] and target.six_inputs:
+        assert abs(look_up_tables(npu) / logic - 1) < LOGIC_ERROR
+
+
+def test_a_k26_runs_out_of_logic_first() -> None:
+    """With as many requantizers as the ZCU104's, nothing is left beside the core."""
+    more = replace(configuration("kv260"), requantizer_lanes=32)
+    assert fits(more, part("kv260")) and look_up_tables(more) > 0.98 * part("kv260").logic
+    assert not has_room(more, part("kv260")) and has_room(configuration("kv260"), part("kv260"))
+    wider = replace(more, pixel_lanes=2, bank_bytes=(128 << 10, 128 << 10))
+    assert not fits(wider, replace(part("kv260"), multipliers=9999)) and resources(wider, part("u250")).logic
 
 
 def test_every_named_configuration_of_a_part_is_counted() -> None:

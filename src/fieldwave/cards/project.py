@@ -83,9 +83,10 @@ def _check(card: Card, configuration: Configuration) -> None:
             f"{count} of {block.count} {block.name}"
             for count, block in zip(needed.blocks, target.blocks, strict=True)
         )
+        logic = "" if needed.logic is None else f"some {needed.logic} of {target.logic} look-up tables, "
         raise InputError(
-            f"{card.title} is too small for this NPU, which takes {needed.multipliers} of {target.multipliers} "
-            f"multipliers, {blocks}; 'fieldwave tune' finds one that fits"
+            f"{card.title} is too small for this NPU, which takes {logic}{needed.multipliers} of "
+            f"{target.multipliers} multipliers, {blocks}; 'fieldwave tune' finds one that fits"
         )
     if configuration.port_bytes > 128:
         raise InputError(

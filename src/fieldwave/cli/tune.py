@@ -51,7 +51,8 @@ def tune(
 ) -> None:
     """Search the configurations of the NPU that fit an FPGA for those that run a network fastest.
 
-    Multipliers and block memory are counted, a tenth of it left free; logic is not. The part's clock is a plan.
+    Multipliers and block memory are counted, logic is estimated on AMD's parts; a tenth of memory and logic stays
+    free. The part's clock is a plan.
     """
     from fieldwave.compiler.tune import tune as search
     from fieldwave.npu.parts import part
@@ -77,6 +78,7 @@ def tune(
                 "RING",
                 "PORT",
                 "MULTIPLIERS",
+                *(["LOGIC"] if target.six_inputs else []),
                 *kinds,
             ],
             [_row(one, target) for one in best],
@@ -107,6 +109,7 @@ def _row(one: Tuned, target: Part) -> list[str]:
         f"{c.ring_bytes >> 10} KiB{', all' if estimate.later else ''}",
         f"{c.port_bytes} B",
         f"{one.taken.multipliers} of {target.multipliers}",
+        *([] if one.taken.logic is None else [f"{one.taken.logic} of {target.logic}"]),
         *(f"{used} of {block.count}" for used, block in zip(one.taken.blocks, target.blocks, strict=True)),
     ]
 
@@ -120,6 +123,7 @@ def _facts(one: Tuned, target: Part, megahertz: float, bandwidth: float) -> dict
         "part": target.name,
         "configuration": asdict(one.configuration),
         "multipliers_taken": one.taken.multipliers,
+        "logic_taken": one.taken.logic,
         "blocks_taken": {block.name: used for block, used in zip(target.blocks, one.taken.blocks, strict=True)},
         **facts(one.estimate, megahertz, bandwidth),
     }

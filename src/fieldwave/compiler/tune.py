@@ -2,10 +2,10 @@
 
 The space is searched by what bounds it: arrays from the largest that the part has multipliers for downwards, each
 with a weight ring and as much activation memory as the part has blocks for beside it, or less. A share of the
-block memory stays free for the rest of the design. Every candidate is compiled and estimated; those that their
-multipliers alone make much slower than the best are left out, and so are those that take more of the part for
-next to nothing. Where a ring has room for all weights, they stay in it: the time is that of later images, and the
-memory port may be wider than the memory is fast, since the array is fed from the ring.
+block memory, and of the logic, stays free for the rest of the design. Every candidate is compiled and estimated;
+those that their multipliers alone make much slower than the best are left out, and so are those that take more of
+the part for next to nothing. Where a ring has room for all weights, they stay in it: the time is that of later
+images, and the memory port may be wider than the memory is fast, since the array is fed from the ring.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BANKS = tuple(
 USUAL = (512 * KIB, 1024 * KIB)
 """Enough for networks of 224 x 224 pixels but VGG; where more would fit, this and all sizes between are tried."""
 BESIDE = 0.1
-"""Share of the block memory that is left to what is beside the NPU: memory controller, host link."""
+"""Share of block memory and logic that is left to what is beside the NPU: memory controller, host link."""
 RINGS = (1024 * KIB, 512 * KIB, 256 * KIB, 128 * KIB, 64 * KIB, 32 * KIB, 16 * KIB)
 WIDEST_PORT = 512
 """What a ring that holds all weights feeds the array with, whatever the memory behind it delivers."""
@@ -188,7 +188,7 @@ def _rank(one: Tuned) -> tuple[int, float, int, int]:
 def _fitting(
     target: Part, make: Callable[..., Configuration], columns: int, banks: tuple[int, int], ring: int, port: int
 ) -> Configuration | None:
-    """With as many requantizers as there are multipliers for; None where there is no room for it."""
+    """With as many requantizers as there are multipliers and logic for; None where there is no room for it."""
     for requantizers in (columns, columns // 2, columns // 4):
         try:
             one = make(bank_bytes=banks, ring_bytes=ring, port_bytes=port, requantizer_lanes=requantizers)
@@ -200,11 +200,14 @@ def _fitting(
 
 
 def has_room(configuration: Configuration, target: Part) -> bool:
-    """Whether ``configuration`` fits, and leaves some of the block memory to the rest of the design."""
+    """Whether ``configuration`` fits, and leaves some of block memory and logic to the rest of the design."""
+    room = 1 - BESIDE
     bits = [max(deep * wide for deep, wide in block.shapes) for block in target.blocks]
-    taken = sum(count * size for count, size in zip(resources(configuration, target).blocks, bits, strict=True))
+    needed = resources(configuration, target)
+    taken = sum(count * size for count, size in zip(needed.blocks, bits, strict=True))
     whole = sum(block.count * size for block, size in zip(target.blocks, bits, strict=True))
-    return fits(configuration, target) and taken <= (1 - BESIDE) * whole
+    enough = needed.logic is None or needed.logic <= room * target.logic
+    return fits(configuration, target) and taken <= room * whole and enough
 
 
 def _needs(graph: Graph) -> Needs:

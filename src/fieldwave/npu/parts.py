@@ -61,6 +61,11 @@ class Part:
     megahertz: float
     source: str
 
+    @property
+    def six_inputs(self) -> bool:
+        """Its look-up tables have six inputs: it is one of AMD's, on which logic has been counted."""
+        return "AMD" in self.name
+
 
 _ULTRA = ((4096, 64),)
 _SMALL = ((512, 32), (1024, 16), (2048, 8))

@@ -1,4 +1,4 @@
-"""Multipliers and block memory that a configuration takes of a part, and whether they are there."""
+"""Multipliers, block memory and logic that a configuration takes of a part, and whether they are there."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from fieldwave.npu.config import Configuration
 from fieldwave.npu.isa import TRACE_ENTRIES
 from fieldwave.npu.parts import Part
 
-__all__ = ["Resources", "fits", "memories", "resources"]
+__all__ = ["Resources", "fits", "look_up_tables", "memories", "resources"]
 
+PRODUCT, REQUANTIZER, DIVIDER, LOOK_UP, SCALE_SHIFT = 17.6, 786, 640, 97, 398
+"""Look-up tables of a product and its share of the sums, of a lane of the requantizer and the residual add behind
+it, of a divider for averages, of an output's table, of an input's scale-shift."""
+ONCE, PER_INPUT, PER_OUTPUT = 6500, 150, 160
+"""Of the rest: whatever the size, and for each lane."""
 SHALLOW = 64
 """Memories of so few words are made of logic."""
 ACCUMULATOR_BITS = 32
@@ -22,14 +27,36 @@ class Resources:
     """What a configuration takes.
 
     Attributes:
+        logic: look-up tables, estimated; None for parts that nothing is known of, which have more than enough.
         multipliers: blocks of the part.
         blocks: block memories, kind by kind as the part lists them.
         memory_bytes: of all memories, however they are made.
     """
 
+    logic: int | None
     multipliers: int
     blocks: tuple[int, ...]
     memory_bytes: int
+
+
+def look_up_tables(configuration: Configuration) -> int:
+    """Those of six inputs, memory among them, that an NPU takes of AMD's UltraScale+, two products to a DSP48E2.
+
+    From Yosys' counts of one row and of one lane of each unit, and of the rest of three cores
+    (benchmarks/card_synthesis.py), off by a few per cent for other configurations.
+    """
+    c = configuration
+    divided = max(1, c.requantizer_lanes // 4) * DIVIDER
+    lane = (
+        PRODUCT * c.input_lanes * c.output_lanes
+        + REQUANTIZER * c.requantizer_lanes
+        + divided
+        + (LOOK_UP * c.output_lanes if c.lookup else 0)
+        + (SCALE_SHIFT * c.input_lanes if c.prescale_words else 0)
+        + PER_INPUT * c.input_lanes
+        + PER_OUTPUT * c.output_lanes
+    )
+    return round(ONCE + c.pixel_lanes * lane)
 
 
 def memories(configuration: Configuration) -> list[tuple[int, int]]:
@@ -64,11 +91,14 @@ def resources(configuration: Configuration, target: Part) -> Resources:
             choices.append((short, wasteful * capacity, kind, count))
         _, _, kind, count = min(choices)
         used[kind] += count
-    return Resources(multipliers, tuple(used), sum(depth * width for depth, width in memories(c)) // 8)
+    logic = look_up_tables(c) if target.six_inputs else None
+    return Resources(logic, multipliers, tuple(used), sum(depth * width for depth, width in memories(c)) // 8)
 
 
 def fits(configuration: Configuration, target: Part) -> bool:
-    """Whether ``target`` has all that ``configuration`` takes; logic cells are not counted."""
+    """Whether ``target`` has all that ``configuration`` takes."""
     taken = resources(configuration, target)
+    if taken.logic is not None and taken.logic > target.logic:
+        return False
     enough = all(used <= block.count for used, block in zip(taken.blocks, target.blocks, strict=True))
     return enough and taken.multipliers <= target.multipliers
