@@ -17,14 +17,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from fieldwave.npu import isa
 from fieldwave.npu.config import Configuration
 from fieldwave.npu.lanes import begin, lane_start
-from fieldwave.npu.pipeline import register
+from fieldwave.npu.loops import Loop
+from fieldwave.npu.pipeline import RegisterSlice, register
 
 __all__ = ["ADDRESS_BITS", "AddressGenerator", "token_layout"]
 
@@ -59,6 +60,7 @@ POSITION = data.StructLayout(
     {
         "line": unsigned(16),  # output row
         "column": unsigned(16),  # output column
+        "edge": 1,  # it is the last one
         "y": signed(17),  # input row, padding counted
         "x": signed(17),  # input column
         "row": unsigned(ADDRESS_BITS),  # address at the output row's first pixel
@@ -97,20 +99,35 @@ class AddressGenerator(wiring.Component):
         running = Signal()
         advance = Signal()  # the three stages below move together
 
-        # Loop counters, innermost first. Each ends when it reaches its count and everything inside it has ended.
-        pixel, word, kx, ky = Signal(16), Signal(16), Signal(16), Signal(16)
-        block, tile, part = Signal(16), Signal(16), Signal(range(max(2, self.configuration.slices)))
-        pixels = Mux(block == compute.blocks - 1, compute.last_pixels, compute.block_pixels)
-        end_of_step, end_of_words, end_of_row, end_of_block, end_of_tile = (Signal() for _ in range(5))
-        last_step = Signal()
+        # The loops, innermost first. Each ends with its last round when everything inside it has ended.
+        pixels, words, columns, rows = (Loop(name) for name in ("pixels", "words", "columns", "rows"))
+        blocks, tiles = Loop("blocks"), Loop("tiles")
+        end_of_step = pixels.last
+        end_of_row, last_step, end_of_block, end_of_tile = (Signal() for _ in range(4))
         m.d.comb += [
-            end_of_step.eq(pixel == pixels - 1),
-            end_of_words.eq(word == compute.input_tiles - 1),
-            end_of_row.eq(end_of_words & (kx == compute.kernel_width - 1)),
-            last_step.eq(end_of_row & (ky == compute.kernel_height - 1)),
+            end_of_row.eq(words.last & columns.last),
+            last_step.eq(words.last & columns.last & rows.last),
             end_of_block.eq(end_of_step & last_step),
-            end_of_tile.eq(end_of_block & (block == compute.blocks - 1)),
+            end_of_tile.eq(end_of_block & blocks.last),
         ]
+        counts = [
+            (words, compute.input_tiles), (columns, compute.kernel_width), (rows, compute.kernel_height),
+            (blocks, compute.blocks), (tiles, compute.tiles),
+        ]  # fmt: skip
+        again = {loop: loop.begin(count, register(m, count == 1)) for loop, count in counts}
+        # The last block may be a shorter one, so what the loop of pixels begins with depends on the block.
+        before_last = Signal()  # the block after this one is the last
+        one_block, two_blocks = register(m, compute.blocks == 1), register(m, compute.blocks == 2)
+        every_one, last_one = register(m, compute.block_pixels == 1), register(m, compute.last_pixels == 1)
+        comes_last = Mux(last_step, Mux(blocks.last, one_block, before_last), blocks.last)
+        next_pixels = Mux(comes_last, compute.last_pixels, compute.block_pixels)
+        again[pixels] = pixels.begin(next_pixels, Mux(comes_last, last_one, every_one))
+        first_pixels = Mux(compute.blocks == 1, compute.last_pixels, compute.block_pixels)
+
+        # Where in them a token is.
+        pixel, word = Signal(range(self.configuration.block_pixels)), Signal(16)
+        part = Signal(range(max(2, self.configuration.slices)))
+        first_pixel, first_step = Signal(), Signal()
 
         # Pixel part.
         origin, here, after, block_start = ([Signal(POSITION, name=f"{name}_{lane}") for lane in lanes]
@@ -122,78 +139,88 @@ class AddressGenerator(wiring.Component):
         # Tap part; the addresses contain the base of the tile.
         tap_y, tap_x = Signal(16), Signal(16)
         base, tap_row, tap_column, tap = (Signal(ADDRESS_BITS) for _ in range(4))
-        next_base = Signal(ADDRESS_BITS)
+        next_base, channel_base = Signal(ADDRESS_BITS), Signal(16)  # the latter: less the first of all bases
         next_tap_row, next_tap_column = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        forward = Signal(ADDRESS_BITS)
         end_of_parts = part == self.configuration.slices - 1
         m.d.comb += [
-            next_base.eq(base + Mux(end_of_parts, compute.input_tile_step, 0)),
+            forward.eq(Mux(end_of_parts, compute.input_tile_step, 0)),
+            next_base.eq(base + forward),
             next_tap_row.eq(tap_row + compute.tap_y_step),
             next_tap_column.eq(tap_column + compute.tap_x_step),
         ]
 
         with m.If(start):
             m.d.sync += [running.eq(1), *anew, *_set(block_start, origin)]
-            m.d.sync += [signal.eq(0) for signal in (pixel, word, kx, ky, block, tile, part, tap_y, tap_x)]
+            m.d.sync += [loop.begin(count, count == 1) for loop, count in counts]
+            m.d.sync += [pixels.begin(first_pixels, first_pixels == 1), before_last.eq(compute.blocks == 2)]
+            m.d.sync += [signal.eq(0) for signal in (pixel, word, part, tap_y, tap_x, channel_base)]
+            m.d.sync += [first_pixel.eq(1), first_step.eq(1)]
             m.d.sync += [signal.eq(compute.input_base) for signal in (base, tap_row, tap_column, tap)]
         with m.Elif(running & advance):
-            m.d.sync += [pixel.eq(pixel + 1), *moved]
+            m.d.sync += [pixels.next(), pixel.eq(pixel + 1), first_pixel.eq(0), *moved]
             with m.If(end_of_step):
-                m.d.sync += [pixel.eq(0), *stayed, word.eq(word + 1), tap.eq(tap + 1)]
-                with m.If(end_of_words):
-                    m.d.sync += [word.eq(0), kx.eq(kx + 1), tap_x.eq(tap_x + compute.dilation_x)]
+                m.d.sync += [again[pixels], words.next()]
+                m.d.sync += [pixel.eq(0), first_pixel.eq(1), first_step.eq(0)]
+                m.d.sync += [*stayed, word.eq(word + 1), tap.eq(tap + 1)]
+                with m.If(words.last):
+                    m.d.sync += [again[words], columns.next(), word.eq(0)]
+                    m.d.sync += [tap_x.eq(tap_x + compute.dilation_x)]
                     m.d.sync += [tap_column.eq(next_tap_column), tap.eq(next_tap_column)]
                 with m.If(end_of_row):
-                    m.d.sync += [kx.eq(0), tap_x.eq(0), ky.eq(ky + 1), tap_y.eq(tap_y + compute.dilation_y)]
+                    m.d.sync += [again[columns], rows.next()]
+                    m.d.sync += [tap_x.eq(0), tap_y.eq(tap_y + compute.dilation_y)]
                     m.d.sync += [signal.eq(next_tap_row) for signal in (tap_row, tap_column, tap)]
             with m.If(end_of_block):
-                m.d.sync += [ky.eq(0), tap_y.eq(0), block.eq(block + 1), *moved, *_set(block_start, after)]
+                m.d.sync += [again[rows], blocks.next(), before_last.eq(blocks.left == 3)]
+                m.d.sync += [tap_y.eq(0), first_step.eq(1), *moved, *_set(block_start, after)]
                 m.d.sync += [signal.eq(base) for signal in (tap_row, tap_column, tap)]
             with m.If(end_of_tile):
-                m.d.sync += [block.eq(0), tile.eq(tile + 1), *anew, *_set(block_start, origin)]
-                m.d.sync += [part.eq(Mux(end_of_parts, 0, part + 1))]
+                m.d.sync += [again[blocks], tiles.next(), before_last.eq(two_blocks)]
+                m.d.sync += [*anew, *_set(block_start, origin)]
+                m.d.sync += [part.eq(Mux(end_of_parts, 0, part + 1)), channel_base.eq(channel_base + forward)]
                 m.d.sync += [signal.eq(next_base) for signal in (base, tap_row, tap_column, tap)]
-                m.d.sync += running.eq(tile != compute.tiles - 1)
+                m.d.sync += running.eq(~tiles.last)
 
-        # Second stage: the sums. Third stage: the comparison with the image's edges.
-        summed, token = Signal(token_layout(self.configuration)), Signal(token_layout(self.configuration))
-        summed_valid, token_valid = Signal(), Signal()
+        # Second stage: the sums. Third stage: the comparison with the image's edges. Its register is a slice, so
+        # that whether the loops move is told by a flip-flop, and not by all that a token may wait for.
+        m.submodules.last = last = RegisterSlice(token_layout(self.configuration))
+        summed, summed_valid, token = Signal(token_layout(self.configuration)), Signal(), last.input.payload
+        m.d.comb += [
+            advance.eq(last.input.ready),
+            last.input.valid.eq(summed_valid),
+            token.eq(summed),
+            self.busy.eq(coming | running | summed_valid | last.output.valid),
+        ]
+        wiring.connect(m, last.output, wiring.flipped(self.tokens))
+        bottom = register(m, compute.output_height - 1)
         with m.If(advance):
             m.d.sync += [
                 summed_valid.eq(running),
                 summed.pixel.eq(pixel),
                 summed.slice.eq(part),
-                summed.channel_word.eq(base - compute.input_base + word),
-                summed.swap.eq(pixel == 0),
-                summed.first.eq(Cat(word, kx, ky) == 0),
+                summed.channel_word.eq(channel_base + word),
+                summed.swap.eq(first_pixel),
+                summed.first.eq(first_step),
                 summed.last.eq(last_step),
-                token_valid.eq(summed_valid),
-                token.eq(summed),
             ]
-            for lane in lanes:
-                y, x = Signal(signed(18), name=f"y_{lane}"), Signal(signed(18), name=f"x_{lane}")
-                place, ends = here[lane], end_of_tile
-                if len(lanes) > 1:
-                    last_pixel = (place.line == compute.output_height - 1) & (
-                        place.column == compute.output_width - 1
-                    )
-                    ends = end_of_tile | (last_step & last_pixel)
+        for lane in lanes:
+            y, x = Signal(signed(18), name=f"y_{lane}"), Signal(signed(18), name=f"x_{lane}")
+            place, ends = here[lane], end_of_tile
+            if len(lanes) > 1:
+                ends = end_of_tile | (last_step & place.edge & (place.line == bottom))
+            with m.If(advance):
                 m.d.sync += [
                     y.eq(place.y + tap_y),
                     x.eq(place.x + tap_x),
                     summed.lanes[lane].address.eq(place.address + tap),
                     summed.lanes[lane].present.eq(place.line < compute.output_height if len(lanes) > 1 else 1),
                     summed.lanes[lane].tile_end.eq(ends),
-                    summed.lanes[lane].end.eq(ends & (tile == compute.tiles - 1)),
-                    token.lanes[lane].padding.eq(
-                        (y < 0) | (y >= compute.input_height) | (x < 0) | (x >= compute.input_width)
-                    ),
+                    summed.lanes[lane].end.eq(ends & tiles.last),
                 ]
-        m.d.comb += [
-            advance.eq(~token_valid | self.tokens.ready),
-            self.tokens.valid.eq(token_valid),
-            self.tokens.payload.eq(token),
-            self.busy.eq(coming | running | summed_valid | token_valid),
-        ]
+            m.d.comb += token.lanes[lane].padding.eq(
+                (y < 0) | (y >= compute.input_height) | (x < 0) | (x >= compute.input_width)
+            )
         return m
 
     def _pixel_part(self, m: Module, lane: int, origin: Any, here: Any, after: Any) -> None:
@@ -206,6 +233,8 @@ class AddressGenerator(wiring.Component):
             y = register(m, compute.start_y + first.line * compute.stride_y)
             x = register(m, compute.start_x + first.column * compute.stride_x)
         next_row = Signal(ADDRESS_BITS, name=f"next_row_{lane}")
+        narrow, before_edge = register(m, compute.output_width == 1), register(m, compute.output_width - 2)
+        right = register(m, compute.output_width - 1)
         m.d.comb += [
             origin.line.eq(first.line),
             origin.column.eq(first.column),
@@ -213,12 +242,14 @@ class AddressGenerator(wiring.Component):
             origin.x.eq(x),
             origin.row.eq(first.row),
             origin.address.eq(first.offset),
+            origin.edge.eq(first.column == right if lane else compute.output_width == 1),
             next_row.eq(here.row + compute.input_y_step),
         ]
-        with m.If(here.column == compute.output_width - 1):
+        with m.If(here.edge):
             m.d.comb += [
                 after.line.eq(here.line + 1),
                 after.column.eq(0),
+                after.edge.eq(narrow),
                 after.y.eq(here.y + compute.stride_y),
                 after.x.eq(compute.start_x),
                 after.row.eq(next_row),
@@ -228,6 +259,7 @@ class AddressGenerator(wiring.Component):
             m.d.comb += [
                 after.line.eq(here.line),
                 after.column.eq(here.column + 1),
+                after.edge.eq(here.column == before_edge),
                 after.y.eq(here.y),
                 after.x.eq(here.x + compute.stride_x),
                 after.row.eq(here.row),

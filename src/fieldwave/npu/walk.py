@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal, unsigned
+from amaranth import Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,6 +16,8 @@ from fieldwave.npu import isa
 from fieldwave.npu.address import ADDRESS_BITS
 from fieldwave.npu.config import Configuration
 from fieldwave.npu.lanes import begin, lane_start
+from fieldwave.npu.loops import Loop
+from fieldwave.npu.pipeline import register
 
 __all__ = ["Walk", "place_layout"]
 
@@ -71,63 +73,74 @@ class Walk(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         compute = self.compute
-        x, y, tile = Signal(16), Signal(16), Signal(16)
+        x, y, tiles = Signal(16), Signal(16), Loop("tiles")
+        at_right, at_bottom = Signal(), Signal()  # the last of a row, the last row
         part = Signal(range(max(2, self.configuration.slices)))
         tile_base, row, address = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         next_row, next_base = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        running, end_of_row, end_of_window, end_of_tile = Signal(), Signal(), Signal(), Signal()
+        running, end_of_window, end_of_tile = Signal(), Signal(), Signal()
         end_of_parts = part == self.configuration.slices - 1
 
         first = lane_start(m, compute, self.lane, x_step=self.x_step, y_step=self.y_step)
         start, _ = begin(m, self.configuration, self.start)
-        taken, end_of_lane = Signal(24), Signal()
-        if self.configuration.pixel_lanes > 1:
-            m.d.comb += end_of_lane.eq(taken == compute.lane_pixels - 1)
+        several = self.configuration.pixel_lanes > 1
+        pixels = Loop("pixels", 24)  # of the lane
+        end_of_lane = pixels.last if several else Const(0, 1)
 
         # Without a pool every row of results is a row of windows.
         window_row, place_in_window, continues = Signal(16), Signal(8), Signal()
         width, overlap = Signal(16), Signal()
+        # What is compared below, without a subtraction before it; where a lane starts is known later than this.
+        before_right, before_bottom = register(m, width - 2), register(m, compute.output_height - 2)
+        narrow = register(m, width == 1)
+        right, bottom = register(m, width - 1), register(m, compute.output_height - 1)
+        last_of_window, last_window_row = register(m, compute.pool_height - 1), register(m, compute.pool_rows - 1)
         m.d.comb += [
             width.eq(Mux(compute.pool, compute.pool_columns, compute.output_width)),
             overlap.eq(compute.pool & compute.pool_overlap_y),
-            end_of_row.eq(x == width - 1),
-            end_of_window.eq(~compute.pool | (place_in_window == compute.pool_height - 1)),
-            end_of_tile.eq((end_of_row & (y == compute.output_height - 1)) | end_of_lane),
+            end_of_window.eq(~compute.pool | (place_in_window == last_of_window)),
+            end_of_tile.eq((at_right & at_bottom) | end_of_lane),
             next_row.eq(row + self.y_step),
             next_base.eq(tile_base + Mux(end_of_parts, self.tile_step, 0)),
             self.places.valid.eq(running),
             self.places.payload.address.eq(address),
             self.places.payload.slice.eq(part),
             self.places.payload.continues.eq(continues),
-            self.places.payload.both.eq(end_of_window & overlap & (window_row != compute.pool_rows - 1)),
+            self.places.payload.both.eq(end_of_window & overlap & (window_row != last_window_row)),
             self.places.payload.below.eq(address + self.y_step),
-            self.places.payload.last.eq(end_of_tile & (tile == compute.tiles - 1)),
+            self.places.payload.last.eq(end_of_tile & tiles.last),
         ]
         restart = [
             x.eq(first.column),
             y.eq(first.line),
-            taken.eq(0),
+            at_right.eq(first.column == right if self.lane else width == 1),
+            at_bottom.eq(first.line == bottom if self.lane else compute.output_height == 1),
             window_row.eq(0),
             place_in_window.eq(compute.pool_start_y),
             continues.eq(compute.pool & compute.pool_continues),
         ]
+        if several:
+            restart.append(pixels.begin(compute.lane_pixels, register(m, compute.lane_pixels == 1)))
         with m.If(start):
-            m.d.sync += [running.eq(1), tile.eq(0), part.eq(compute.output_slice[: len(part)]), *restart]
+            m.d.sync += [running.eq(1), part.eq(compute.output_slice[: len(part)]), *restart]
+            m.d.sync += tiles.begin(compute.tiles, compute.tiles == 1)
             m.d.sync += [tile_base.eq(self.base), row.eq(self.base + first.row)]
             m.d.sync += address.eq(self.base + first.offset)
-            if self.configuration.pixel_lanes > 1:
+            if several:
                 m.d.sync += running.eq(self.lane < compute.lanes)
         with m.Elif(running & self.places.ready):
-            m.d.sync += [x.eq(x + 1), address.eq(address + self.x_step), taken.eq(taken + 1)]
-            with m.If(end_of_row):
-                m.d.sync += [x.eq(0), y.eq(y + 1)]
+            m.d.sync += [x.eq(x + 1), at_right.eq(x == before_right), address.eq(address + self.x_step)]
+            if several:
+                m.d.sync += pixels.next()
+            with m.If(at_right):
+                m.d.sync += [x.eq(0), at_right.eq(narrow), y.eq(y + 1), at_bottom.eq(y == before_bottom)]
                 with m.If(end_of_window):
                     m.d.sync += [row.eq(next_row), address.eq(next_row), window_row.eq(window_row + 1)]
                     m.d.sync += [place_in_window.eq(overlap), continues.eq(overlap)]
                 with m.Else():
                     m.d.sync += [address.eq(row), place_in_window.eq(place_in_window + 1), continues.eq(1)]
             with m.If(end_of_tile):
-                m.d.sync += [tile.eq(tile + 1), part.eq(Mux(end_of_parts, 0, part + 1)), *restart]
+                m.d.sync += [tiles.next(), part.eq(Mux(end_of_parts, 0, part + 1)), *restart]
                 m.d.sync += [tile_base.eq(next_base), row.eq(next_base + first.row)]
                 m.d.sync += address.eq(next_base + first.offset)
                 m.d.sync += running.eq(~self.places.payload.last)

@@ -34,6 +34,8 @@ from fieldwave.npu import isa
 from fieldwave.npu.bursts import Bursts, burst_layout
 from fieldwave.npu.config import Configuration
 from fieldwave.npu.isa import Opcode
+from fieldwave.npu.loops import Loop
+from fieldwave.npu.pipeline import register
 from fieldwave.npu.prescale import prescale_latency
 
 __all__ = ["WeightStream", "parameters_layout", "weight_latency"]
@@ -139,7 +141,9 @@ class WeightStream(wiring.Component):
         # The loader: which beat leaves the ring in this cycle, and what it is.
         leave_table, leave_scales, leave_parameters, leave_weights = (Signal() for _ in range(4))
         available, leaving = Signal(), Signal()
-        index, step, block, tile = Signal(16), Signal(16), Signal(16), Signal(16)
+        index = Signal(16)
+        steps, blocks, tiles = Loop("steps"), Loop("blocks"), Loop("tiles")
+        one_step, one_block = register(m, compute.steps == 1), register(m, compute.blocks == 1)
         waiting, slot_taken = Signal(), Signal()  # a complete tile, complete parameters: not fetched yet
         # From a beat's leaving the ring to its last entry's being written.
         scale_cycles = max(1, configuration.port_bytes // isa.SCALE.size // configuration.scales_at_once)
@@ -148,7 +152,6 @@ class WeightStream(wiring.Component):
         pace = Signal(range(written_after + 1))
         has_weights = compute.opcode == Opcode.CONV
         has_parameters = has_weights | (compute.opcode == Opcode.SUM)
-        last_block = block == compute.blocks - 1
         m.d.comb += [
             available.eq(read != written),
             leaving.eq(leave_table | leave_scales | leave_parameters | leave_weights),
@@ -168,7 +171,11 @@ class WeightStream(wiring.Component):
 
         with m.FSM() as loader:
             with m.State("IDLE"), m.If(self.start):
-                m.d.sync += [tile.eq(0), block.eq(0), step.eq(0), index.eq(0), pace.eq(0)]
+                m.d.sync += [index.eq(0), pace.eq(0)]
+                m.d.sync += [
+                    loop.begin(count, count == 1)
+                    for loop, count in ((steps, compute.steps), (blocks, compute.blocks), (tiles, compute.tiles))
+                ]
                 with m.If(compute.lookup | compute.prescale):
                     m.next = "TABLE"
                 with m.Elif(has_parameters):
@@ -204,24 +211,24 @@ class WeightStream(wiring.Component):
                 with m.If(has_weights):
                     m.next = "WEIGHTS"
                 with m.Else():
-                    m.d.sync += tile.eq(tile + 1)
+                    m.d.sync += tiles.next()
                     m.next = "PARAMETERS"
-                    with m.If(tile == compute.tiles - 1):
+                    with m.If(tiles.last):
                         m.next = "IDLE"
             with m.State("WEIGHTS"):
                 m.d.comb += leave_weights.eq(available & ~waiting)
-                with m.If(leave_weights & (last_block | compute.repeat)):
+                with m.If(leave_weights & (blocks.last | compute.repeat)):
                     m.d.sync += freed.eq(read + 1)
                 with m.If(last_of_tile):
-                    m.d.sync += [index.eq(0), step.eq(step + 1)]
-                    with m.If(step == compute.steps - 1):
-                        m.d.sync += [step.eq(0), block.eq(block + 1)]
+                    m.d.sync += [index.eq(0), steps.next()]
+                    with m.If(steps.last):
+                        m.d.sync += [steps.begin(compute.steps, one_step), blocks.next()]
                         with m.If(~compute.repeat):
                             m.d.sync += read.eq(tile_start)
-                        with m.If(last_block):
-                            m.d.sync += [read.eq(read + 1), block.eq(0), tile.eq(tile + 1)]
+                        with m.If(blocks.last):
+                            m.d.sync += [read.eq(read + 1), blocks.begin(compute.blocks, one_block), tiles.next()]
                             m.next = "PARAMETERS"
-                            with m.If(tile == compute.tiles - 1):
+                            with m.If(tiles.last):
                                 m.next = "IDLE"
         m.d.comb += [
             self.busy.eq(~loader.ongoing("IDLE")),
