@@ -4,10 +4,11 @@ Run from the project's root, with the package installed::
 
     .venv/bin/python benchmarks/plan.py --package rn50.zip --write
 
-``costs``: where a request's time goes in a service whose device computes nothing, by what is sent. ``host``: what
-the processor does of a network, ``--package``. ``check``: one service and several, each a process with a device
-that takes so long, under three loads; the simulation draws from requests that had a service to themselves, and
-says what any number of callers is going to wait. ``scale``: how long a plan of thousands of devices takes.
+``costs``: where a request's time goes in a service whose device computes nothing, by what is sent; and how long a
+device stands still between two runs. ``host``: what the processor does of a network, ``--package``. ``check``: one
+service and several, each a process with a device that takes so long, under three loads; the simulation draws from
+requests that had a service to themselves, and says what any number of callers is going to wait. ``scale``: how
+long a plan of thousands of devices takes.
 ``--write`` replaces ``benchmarks/results/plan.json``.
 """
 
@@ -28,14 +29,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldwave.bench import OUTSIDE, OpenLoop, Request, Sent, example_input, open_loop, prepare, sample_stages
+from fieldwave.bench import (
+    OUTSIDE,
+    ClosedLoop,
+    OpenLoop,
+    Request,
+    Sent,
+    closed_loop,
+    example_input,
+    open_loop,
+    prepare,
+    sample_stages,
+)
 from fieldwave.client import PredictionClient
 from fieldwave.compiler import compile_network
 from fieldwave.devices import lease_device
 from fieldwave.graph import from_onnx
 from fieldwave.npu import configuration
 from fieldwave.package import read_package
-from fieldwave.plan import Profile, devices_for, simulate
+from fieldwave.plan import BETWEEN_RUNS, Profile, devices_for, simulate
 from sleeper import photo, sleepers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +57,7 @@ SECONDS = {(1, 0.3): 50.0, (1, 0.6): 80.0, (1, 0.85): 30.0, (3, 0.3): 20.0, (3, 
 """How long each load is offered, by the number of services and the part of what they can do: so long that the p99
 that is measured is known to 10 % or so. It takes thousands of requests, since those that wait do so together."""
 SIMULATED = 300_000
+BUSY_SECONDS = 0.008
 BLOCK_SECONDS, WARM_UP = 2.0, 1.0
 
 
@@ -78,6 +91,16 @@ def costs(seconds: float) -> dict[str, Any]:
                 **{f"{stage}_ms": round(1e3 * statistics.median(samples[stage]), 4) for stage in samples},
             }
             print(f"{name}: {found[name]}")
+    return found
+
+
+def between(seconds: float) -> float:
+    """Milliseconds that a device stands still between two runs, when others always wait."""
+    with services(1, BUSY_SECONDS) as client:
+        connections = client.connections.each
+        met = closed_loop(connections, requests(client)["pixels"], ClosedLoop(4, seconds), stages=True)
+    found = round(1e3 / met.answered - met.stages["device"], 3)
+    print(f"between two runs: {found} ms")
     return found
 
 
@@ -154,7 +177,7 @@ def _offer(point: Point, rate: float, seconds: float, connections: Any, request:
 
 def _row(point: Point, count: int, rate: float) -> dict[str, Any]:
     profile = Profile.of(**{name: point.samples[name] for name in ("decode", "device", "encode", OUTSIDE)})
-    said = simulate(profile, count, rate, clients=1, requests=SIMULATED)
+    said = simulate(profile, count, rate, clients=1, requests=SIMULATED, between=BETWEEN_RUNS)
     waits = [np.array([one.waited for one in sent if one.due >= WARM_UP]) for sent in point.sent]
     row: dict[str, Any] = {"requests": point.requests}
     for name, percentile in (("p50", 50), ("p99", 99)):
@@ -217,6 +240,7 @@ def main() -> None:
         results["scale"] = scale()
     if given.only in (None, "costs"):
         results["costs"] = costs(given.seconds)
+        results["between_ms"] = between(given.seconds)
     if given.package and given.only in (None, "host"):
         results["host"] = host(given.package, given.seconds)
     if given.only in (None, "check"):

@@ -86,7 +86,7 @@ def test_callers_of_a_closed_loop_overlap_and_each_waits() -> None:
     with serving(Affine(lambda run: time.sleep(0.01))) as server, connect(server) as client:
         request = prepare(client.connections.each[0])
         one, three = (closed_loop(client.connections.each, request, ClosedLoop(n, 0.5, 0.1)) for n in (1, 3))
-    assert one.p50 > 10 and three.p50 > 2.2 * one.p50  # the device has one at a time
+    assert one.p50 > 10 and three.p50 > 20  # the device has one at a time
     assert one.answered < 100 and three.answered < 110
 
 

@@ -68,6 +68,13 @@ def test_stages_add_up_and_cores_are_a_limit() -> None:
     assert few > 1.5 * enough
 
 
+def test_what_a_device_needs_between_two_runs_keeps_others_waiting_and_not_whoever_is_served() -> None:
+    busy = simulate(of(0.008), 1, 100.0, capacity=ENDLESS, between=0.0005)
+    other = simulate(of(0.0085), 1, 100.0, capacity=ENDLESS)
+    assert busy.mean == pytest.approx(other.mean - 0.0005, rel=1e-9)
+    assert busy.p99 == pytest.approx(other.p99 - 0.0005, rel=1e-9)
+
+
 def test_the_same_seed_is_the_same_outcome() -> None:
     assert simulate(of(1.0), 3, 2.0, requests=5000) == simulate(of(1.0), 3, 2.0, requests=5000)
     assert simulate(of(1.0), 3, 2.0, requests=5000, seed=1) != simulate(of(1.0), 3, 2.0, requests=5000)
@@ -102,6 +109,7 @@ def test_what_no_number_of_devices_holds_is_said() -> None:
     [
         (lambda: simulate(of(1.0), 0, 1.0), "devices is 0; give at least 1"),
         (lambda: simulate(of(1.0), 1, 0.0), "rate is 0 and clients are 8; give more than 0 and at least 1"),
+        (lambda: simulate(of(1.0), 1, 1.0, between=-1.0), "between two runs are -1 s; give 0 or more"),
         (lambda: devices_for(of(1.0), 1.0, 1.0, busy=1.5), "busy is 1.5; give more than 0 and at most 1"),
         (lambda: devices_for(of(1.0), 1.0, 0.0), "the latency to hold is 0 s; give more than 0"),
         (lambda: of(0.0), "a profile has seconds that are negative, or a device that takes none"),

@@ -84,7 +84,7 @@ def plan(
     independently, clients that go round, services that decode, queue and refuse as they do.
     """
     from fieldwave.deploy.target import MOST_REPLICAS
-    from fieldwave.plan import Profile, devices_for
+    from fieldwave.plan import BETWEEN_RUNS, Profile, devices_for
 
     promise = _seconds(p99)
     if not rate > 0:
@@ -112,7 +112,14 @@ def plan(
                 (
                     kind,
                     devices_for(
-                        profile, rate, promise, busy=busy, capacity=capacity, cores=cores, clients=clients
+                        profile,
+                        rate,
+                        promise,
+                        busy=busy,
+                        capacity=capacity,
+                        cores=cores,
+                        clients=clients,
+                        between=BETWEEN_RUNS,
                     ),
                 )
             )

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from fieldwave.errors import InputError
 
-__all__ = ["COSTS", "HOST_MACS_PER_SECOND", "Costs", "Sent", "process_costs"]
+__all__ = ["BETWEEN_RUNS", "COSTS", "HOST_MACS_PER_SECOND", "Costs", "Sent", "process_costs"]
 
 Sent = Literal["jpeg", "pixels", "tensor"]
 
@@ -38,6 +38,10 @@ COSTS: dict[Sent, Costs] = {
     "pixels": Costs(0.13e-3, 0.04e-3, 0.64e-3),  # uint8, 150 kB
     "tensor": Costs(0.09e-3, 0.04e-3, 0.79e-3),  # float32, 602 kB
 }
+
+BETWEEN_RUNS = 0.12e-3
+"""Seconds from the end of a run to the beginning of the next where others wait: the thread of the device tells
+whoever waited, and takes the next. Measured by ``benchmarks/plan.py`` (``between_ms`` in its results)."""
 
 HOST_MACS_PER_SECOND = 250e9
 """Multiply-accumulates of quantized layers that two cores do: ResNet-50's 3.48 G in 13.96 ms of the ``cpu`` device

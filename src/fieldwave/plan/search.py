@@ -42,7 +42,7 @@ def devices_for(profile: Profile, rate: float, p99: float, *, busy: float = 0.8,
     Args:
         busy: the most of its time that a device may compute. What it has left is for rates that are not what was
             thought: a queue grows without end near 1.
-        settings: as `simulate` takes them: ``capacity``, ``cores``, ``clients``, ``seed``.
+        settings: as `simulate` takes them: ``capacity``, ``cores``, ``clients``, ``between``, ``seed``.
     """
 
     def holds(outcome: Outcome) -> bool:

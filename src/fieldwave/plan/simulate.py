@@ -50,6 +50,7 @@ def simulate(
     capacity: int = 8,
     cores: int = 2,
     clients: int = 8,
+    between: float = 0.0,
     seed: int = 0,
     arrivals: Sequence[float] | None = None,
 ) -> Outcome:
@@ -60,6 +61,7 @@ def simulate(
         capacity: requests in hand before one device: ``ServeOptions.places``.
         cores: that decode at once before one device.
         clients: programs that call, each with its own turn round the devices.
+        between: seconds that a device stands still between two runs, while its process goes from one to the next.
         seed: of all that is random.
         arrivals: when requests come, in seconds, instead of so many at random.
 
@@ -71,6 +73,8 @@ def simulate(
             raise InputError(f"{name} is {value}; give at least 1")
     if not rate > 0 or clients < 1:
         raise InputError(f"rate is {rate:g} and clients are {clients}; give more than 0 and at least 1")
+    if not between >= 0:
+        raise InputError(f"between two runs are {between:g} s; give 0 or more")
     rng = np.random.default_rng(seed)
     if arrivals is None:
         times = np.cumsum(rng.exponential(1.0 / rate, requests)).tolist()
@@ -109,7 +113,7 @@ def simulate(
         ready = max(now + half, free[core]) + decode[number]
         free[core] = ready
         end = max(ready, device_free[one]) + device[number]
-        device_free[one] = end
+        device_free[one] = end + between
         done = end + encode[number]
         hand.append(done)
         if number >= counted_from:
