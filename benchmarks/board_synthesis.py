@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,19 @@ def count(board: Board) -> dict[str, Any]:
         told = json.loads((folder / "cells.json").read_text())
     cells = cells_of(told)
     return {
+        "commit": commit(),
         "npu": board.npu,
         "fingerprint": f"{board.configuration.fingerprint:016x}",
         "yosys": yosys.version,
         "cells": cells,
         "logic": sum(cells.get(kind, 0) * weight for kind, weight in LOGIC.items()),
     }
+
+
+def commit() -> str:
+    """Of the sources that are counted."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def cells_of(told: dict[str, Any]) -> dict[str, int]:

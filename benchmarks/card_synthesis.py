@@ -244,7 +244,14 @@ def count_card(name: str, pieces: dict[str, dict[str, int]], progress: Callable[
     rest = count_rest(npu, family)
     progress(f"{name}, rest {json.dumps(rest)}")
     cells = total([*((number, pieces[key]) for key, number in times.items()), (1, rest)])
-    return {"fingerprint": f"{npu.fingerprint:016x}", "pieces": times, "rest": rest, "cells": cells}
+    found = {"commit": commit(), "fingerprint": f"{npu.fingerprint:016x}"}
+    return {**found, "pieces": times, "rest": rest, "cells": cells}
+
+
+def commit() -> str:
+    """Of the sources that are counted."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def yosys_version() -> str:
