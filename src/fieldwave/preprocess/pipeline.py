@@ -14,6 +14,9 @@ from fieldwave.preprocess.spec import Preprocessing
 
 __all__ = ["normalise", "preprocess"]
 
+_BLOCK = 32
+"""Rows at once: what is read and written again stays in the cache."""
+
 
 def preprocess(data: bytes | bytearray | memoryview, spec: Preprocessing) -> NDArray[np.float32]:
     """Turn the bytes of a JPEG or PNG file into the input of a network.
@@ -52,7 +55,13 @@ def normalise(pixels: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.floa
             f"the pixels are {pixels.dtype} [{shape}], "
             f"expected uint8 [..., {spec.height}, {spec.width}, {spec.channels}]"
         )
-    return _normalise(_ordered(pixels, spec).astype(np.float32, order="C"), spec)
+    given = np.ascontiguousarray(_ordered(pixels, spec)).reshape(-1, spec.width * spec.channels)
+    values = np.empty(given.shape, np.float32)
+    for first in range(0, len(given), _BLOCK):
+        rows = values[first : first + _BLOCK]
+        rows[...] = given[first : first + _BLOCK]
+        _normalise(rows, spec)
+    return values.reshape(pixels.shape)
 
 
 def _ordered(pixels: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.uint8]:
@@ -66,18 +75,24 @@ def _ordered(pixels: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.uint8
 
 
 def _normalise(values: NDArray[np.float32], spec: Preprocessing) -> NDArray[np.float32]:
-    """Subtract the mean and multiply, in place; the channels are in the network's order already."""
+    """Subtract the mean and multiply, in place; the channels are in the network's order already.
+
+    Args:
+        values: rows of images, width * channels values each.
+    """
     mean = spec.mean[::-1] if spec.order == "BGR" else spec.mean
     if any(mean):
-        size = spec.height * spec.width
-        images = values.reshape(-1, size * spec.channels)
-        images -= _mean_image(tuple(mean), size)
+        flat = values.reshape(-1)
+        rows = _mean_rows(tuple(mean), spec.width)
+        for first in range(0, flat.size, rows.size):
+            part = flat[first : first + rows.size]
+            part -= rows[: part.size]
     if spec.scale != 1.0:
         values *= np.float32(spec.scale)
     return values
 
 
-@lru_cache(maxsize=4)
-def _mean_image(mean: tuple[float, ...], size: int) -> NDArray[np.float32]:
-    """The mean for each of so many pixels: a whole image is subtracted in half the time that its rows take."""
-    return np.tile(np.array(mean, np.float32), size)
+@lru_cache(maxsize=16)
+def _mean_rows(mean: tuple[float, ...], width: int) -> NDArray[np.float32]:
+    """The mean for each value of a block's rows: row by row the subtraction takes twice as long."""
+    return np.tile(np.array(mean, np.float32), _BLOCK * width)
