@@ -18,7 +18,6 @@ import logging
 import os
 import random
 import select
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -31,6 +30,7 @@ from fieldwave.serving.http2.answering import answer
 from fieldwave.serving.http2.connection import ClosedError, Connection
 from fieldwave.serving.http2.frames import LARGEST_WINDOW, ConnectionError_
 from fieldwave.serving.http2.headers import Head
+from fieldwave.serving.http2.listening import Listener, listen
 from fieldwave.serving.http2.messages import expanded
 from fieldwave.serving.http2.stream import Stream
 from fieldwave.serving.http2.upkeep import look_after
@@ -41,7 +41,6 @@ __all__ = ["Http2Server"]
 
 _log = logging.getLogger(__name__)
 
-_BACKLOG = 512
 _MOST_CONNECTIONS = 4096
 _MOST_STREAMS = 1 << 14
 _SWEEP_SECONDS = 0.1
@@ -99,7 +98,7 @@ class Http2Server:
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._known: dict[str, Any] = {}
         self._epoll = select.epoll()
-        self._listeners: dict[int, tuple[socket.socket, bool]] = {}
+        self._listeners: dict[int, Listener] = {}
         self._connections: dict[int, Connection] = {}
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
@@ -125,24 +124,11 @@ class Http2Server:
             RuntimeError: it cannot be listened on.
         """
         try:
-            if address.startswith("unix:"):
-                listener = socket.socket(socket.AF_UNIX)
-                listener.bind(address.removeprefix("unix:"))
-                listener.listen(_BACKLOG)
-            else:
-                host, _, port = address.rpartition(":")
-                host = host.strip("[]")
-                family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
-                dual = family is socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
-                listener = socket.create_server(
-                    (host, int(port)), family=family, backlog=_BACKLOG, dualstack_ipv6=dual
-                )
+            listener = listen(address)
         except OSError as error:
             raise RuntimeError(os.strerror(error.errno or 0)) from None
-        listener.setblocking(False)
-        local = listener.family == socket.AF_UNIX
-        self._listeners[listener.fileno()] = (listener, local)
-        return 1 if local else int(listener.getsockname()[1])
+        self._listeners[listener.sock.fileno()] = listener
+        return listener.port
 
     def start(self) -> None:
         """Answer from now on."""
@@ -156,10 +142,10 @@ class Http2Server:
         """Take no more calls; those in hand get ``grace`` seconds. The event is set when that is done."""
         with self._lock:
             self._stopping = True
-        for number, (listener, _) in self._listeners.items():
+        for number, listener in self._listeners.items():
             with contextlib.suppress(OSError, ValueError):
                 self._epoll.unregister(number)
-            listener.close()
+            listener.sock.close()
         for connection in tuple(self._connections.values()):
             connection.go_away(LARGEST_WINDOW)
         threading.Thread(target=self._finish, args=(grace,), name="fieldwave-stop-grpc", daemon=True).start()
@@ -265,30 +251,21 @@ class Http2Server:
                         self._idle += 1
 
     def _accept(self, number: int) -> None:
-        listener, local = self._listeners[number]
         try:
-            sock, address = listener.accept()
-        except BlockingIOError:
-            sock = None
+            found = self._listeners[number].accept()
         except OSError:
-            if self._stopping:
-                return
-            sock = None
-            time.sleep(0.05)  # too many files are open: others close some meanwhile
+            return  # closed: the server stops
         if not self._stopping:
             with contextlib.suppress(OSError, ValueError):
                 self._epoll.modify(number, select.EPOLLIN | select.EPOLLONESHOT)
-        if sock is None:
+        if found is None:
             return
+        sock, peer = found
         if len(self._connections) >= _MOST_CONNECTIONS or self._stopping:
             sock.close()
             return
-        sock.setblocking(False)
-        if not local:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # A tenth more or less, so that not all come again at once.
-        age = self._age * random.uniform(0.9, 1.1)
-        connection = Connection(self, sock, "unix:" if local else _peer(address), age)
+        connection = Connection(self, sock, peer, self._age * random.uniform(0.9, 1.1))
         with self._lock:
             self._connections[sock.fileno()] = connection
         self._epoll.register(sock.fileno(), select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT)
@@ -386,8 +363,3 @@ class Http2Server:
             connection.close()
         self._stopped.set()
         self._epoll.close()
-
-
-def _peer(address: Any) -> str:
-    host, port = address[:2]
-    return f"ipv6:%5B{host}%5D:{port}" if ":" in host else f"ipv4:{host}:{port}"
