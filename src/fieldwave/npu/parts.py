@@ -81,7 +81,7 @@ PARTS: dict[str, Part] = {
         "AMD DS962 (card), DS890 (XCU250), UG579: two int8 products with a common factor in a DSP48E2",
     ),
     "u280": Part(
-        "AMD Alveo U280", 1_304_000, 9024, 2, 1, 4, _amd(960, 4032), 460.0, 512, 300,
+        "AMD Alveo U280", 1_303_680, 9024, 2, 1, 4, _amd(960, 4032), 460.0, 512, 300,
         "AMD DS963 (card with HBM2), DS890, UG579",
     ),
     "zcu104": Part(
