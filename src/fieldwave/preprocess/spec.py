@@ -61,6 +61,7 @@ class Preprocessing:
             raise InputError(f"the decoding is {self.decode!r}, expected 'full' or 'scaled'")
         if self.shortest_side < 1:
             raise InputError(f"the shortest side is {self.shortest_side} pixels, expected at least 1")
+        object.__setattr__(self, "mean", tuple(self.mean))  # of a list as well
         if len(self.mean) != self.channels:
             raise InputError(
                 f"the mean has {len(self.mean)} values, the order {self.order} takes {self.channels}: "

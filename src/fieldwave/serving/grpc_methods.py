@@ -92,6 +92,7 @@ class GrpcMethods:
     ) -> grpc.RpcMethodHandler:
         def answer(requests: Iterator[bytes], context: Any) -> bytes:
             call: GrpcCall = getattr(context, "call", None) or GrpcCall(context)
+            call.begin = time.perf_counter()
             refuse = getattr(context, "abandon", None)
             if refuse is not None:  # our own server's: it can be answered from another thread
                 call.abandon = partial(self._abandon, protocol, call, refuse)

@@ -25,7 +25,7 @@ class UnreadableError(Exception):
 
 
 class Messages:
-    """Of one stream, as they come.
+    """Of one stream, as they come. One thread fills it, while another may drop it.
 
     Parameters:
         limit: bytes of the largest message.
@@ -45,7 +45,7 @@ class Messages:
 
     @property
     def held(self) -> int:
-        return self._got if self._view is not None else 0
+        return 0 if self._view is None else self._got
 
     @property
     def begun(self) -> bool:
@@ -59,9 +59,10 @@ class Messages:
         Raises:
             TooLargeError, UnreadableError: of the message that begins.
         """
-        if self._view is None:
+        view = self._view
+        if view is None:
             return memoryview(bytearray(min(size, _PREFIX - len(self._prefix))))
-        return self._view[self._got : self._got + size]
+        return view[self._got : self._got + size]
 
     def add(self, filled: memoryview) -> None:
         """These bytes came.
@@ -72,6 +73,8 @@ class Messages:
         if self._view is not None:
             self._got += len(filled)
             return
+        if len(filled) > _PREFIX - len(self._prefix):
+            return  # of a message that was dropped meanwhile
         self._prefix += filled
         if len(self._prefix) < _PREFIX:
             return
@@ -92,8 +95,9 @@ class Messages:
 
     def complete(self) -> Iterator[tuple[memoryview, bool]]:
         """The message that is complete by now, if one is, and whether it is compressed."""
-        if self._view is not None and self._got == len(self._view):
-            view, self._view = self._view, None
+        view = self._view
+        if view is not None and self._got == len(view):
+            self._view = None
             yield view, self._compressed
 
 

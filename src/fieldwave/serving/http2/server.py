@@ -20,6 +20,8 @@ import random
 import select
 import threading
 import time
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -98,6 +100,10 @@ class Http2Server:
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._known: dict[str, Any] = {}
         self._epoll = select.epoll()
+        self._unread: deque[Connection] = deque()  # of which something has been read that nobody has looked at
+        self._wake = os.eventfd(0, os.EFD_SEMAPHORE | os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._wake, select.EPOLLIN)
+        weakref.finalize(self, os.close, self._wake)
         self._listeners: dict[int, Listener] = {}
         self._connections: dict[int, Connection] = {}
         self._lock = threading.Lock()
@@ -197,14 +203,15 @@ class Http2Server:
             self._receiving.leave(stream)
 
     def arm(self, connection: Connection) -> None:
-        """Have a thread woken when there is something to read, or room to write what is left.
-
-        Of what has been read already the system does not know: that there is room to write wakes a thread at once.
-        """
-        events = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
-        if connection.blocked or connection.ready:
-            events |= select.EPOLLOUT
-        with contextlib.suppress(OSError, ValueError):
+        """Have a thread woken when there is something to read, or room to write what is left."""
+        # What has been read already the system does not tell of; who finds it done by another loses nothing.
+        if connection.ready:
+            self._unread.append(connection)
+            os.eventfd_write(self._wake, 1)
+        with connection.lock, contextlib.suppress(OSError, ValueError):
+            events = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
+            if connection.blocked:
+                events |= select.EPOLLOUT
             self._epoll.modify(connection.socket.fileno(), events)
 
     def left(self, connection: Connection) -> None:
@@ -237,18 +244,28 @@ class Http2Server:
                     self._idle -= 1
                     if not self._idle:
                         self._start_thread()
+                connection = self._connections.get(number)
                 try:
+                    if number == self._wake:
+                        connection, event = self._next_unread(), 0
                     if number in self._listeners:
                         self._accept(number)
-                    elif (connection := self._connections.get(number)) is not None:
+                    elif connection is not None:
                         self._serve(connection, event)
                 except Exception:
                     _log.exception("a connection is given up")
-                    if number in self._connections:
-                        self._connections[number].close()
+                    if connection is not None:
+                        connection.close()
                 finally:
                     with self._lock:
                         self._idle += 1
+
+    def _next_unread(self) -> Connection | None:
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            return None  # another thread was first
+        return self._unread.popleft()
 
     def _accept(self, number: int) -> None:
         try:
