@@ -19,14 +19,14 @@ PHOTOS = Path(__file__).parent / "data" / "images"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the converted ResNet-50 go to one worker, so that it is converted once; those of podman and of a
-    cluster, too: two podmans beside each other change the same rules of the machine's network.
+    """Tests of the converted ResNet-50 go to one worker, so that it is converted once; those of podman, of a
+    cluster and of a box, too: two podmans beside each other change the same rules of the machine's network.
     """
     for item in items:
         wanted = set(getattr(item, "fixturenames", ()))
         if "resnet50" in wanted:
             item.add_marker(pytest.mark.xdist_group("resnet50"))
-        elif wanted & {"podman", "real_cluster"}:
+        elif wanted & {"podman", "real_cluster", "box"}:
             item.add_marker(pytest.mark.xdist_group("podman"))
 
 
