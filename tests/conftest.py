@@ -18,6 +18,7 @@ from tests.cluster.real import RealCluster
 PHOTOS = Path(__file__).parent / "data" / "images"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist asks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the converted ResNet-50 go to one worker, so that it is converted once; those of podman, of a
     cluster and of a box, too: two podmans beside each other change the same rules of the machine's network.
