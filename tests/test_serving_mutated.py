@@ -81,7 +81,9 @@ def read_predict(data: bytes) -> Any:
 
 
 def read_infer(data: bytes) -> Any:
-    request, contents = parse_infer_request(data)
+    shared, contents = parse_infer_request(data)
+    request = ModelInferRequest()
+    request.CopyFrom(shared)
     if not request.raw_input_contents:
         request.raw_input_contents.extend(map(bytes, contents))
     return request

@@ -64,6 +64,8 @@ _FIELDS = {
 def parse_infer_request(data: bytes) -> tuple[Message, list[memoryview | bytes]]:
     """The ``ModelInferRequest`` in ``data`` without its raw contents, and these.
 
+    The message is shared by all requests that say the same: it is to be read, and not changed.
+
     Raises:
         google.protobuf.message.DecodeError: the bytes are no such message.
     """
