@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from fieldwave.devices import Counters
 from fieldwave.serving.figures import Figures
-from fieldwave.serving.histograms import Histograms, Series
 from fieldwave.serving.timings import STAGES, Timings
 from fieldwave.version import __version__
 
@@ -43,24 +42,25 @@ class Metrics:
         self._requests = Counter(
             "requests", "Calls answered, by protocol and gRPC status.", ("protocol", "code"), **common
         )
-        buckets: dict[str, Any] = {"bounds": _SECONDS, "registry": self.registry}
-        seconds = Histograms(
-            "fieldwave_request_seconds",
+        seconds = Histogram(
+            "request_seconds",
             "From the last byte of a prediction's request to its answer.",
             ("protocol",),
-            **buckets,
+            buckets=_SECONDS,
+            **common,
         )
-        self._stages = stages = Histograms(
-            "fieldwave_stage_seconds", "Where the time of a prediction went.", ("stage", "model"), **buckets
+        stages = Histogram(
+            "stage_seconds", "Where the time of a prediction went.", ("stage", "model"), buckets=_SECONDS, **common
         )
         images = Counter("images", "Images predicted.", ("model",), **common)
 
-        self._seconds, self._seconds_of = seconds, cache(seconds.of)
+        # To look labels up takes as long as to observe.
+        self._seconds_of = cache(lambda protocol: seconds.labels(protocol).observe)
         self._calls_of = cache(lambda protocol, code: self._requests.labels(protocol, code).inc)
 
         @cache
-        def observers(model: str) -> tuple[Callable[[float], None], tuple[Series, ...]]:
-            return images.labels(model).inc, tuple(stages.of(each, model) for each in STAGES)
+        def observers(model: str) -> tuple[Callable[[float], None], tuple[Callable[[float], None], ...]]:
+            return images.labels(model).inc, tuple(stages.labels(each, model).observe for each in STAGES)
 
         self._observers = observers
         self._healthy = Gauge("device_healthy", "1 if the device answered its last run, else 0.", **common)
@@ -103,14 +103,15 @@ class Metrics:
 
     def took(self, protocol: str, seconds: float) -> None:
         """A prediction has been answered, so many seconds after its request was complete."""
-        self._seconds.observe((self._seconds_of(protocol), seconds))
+        self._seconds_of(protocol)(seconds)
         self.figures.took(seconds)
 
     def predicted(self, model: str, timings: Timings, images: int) -> None:
         """A prediction has been made by the model of that name."""
         count, stages = self._observers(model)
         count(images)
-        self._stages.observe(*zip(stages, timings.seconds(), strict=True))
+        for observe, seconds in zip(stages, timings.seconds(), strict=True):
+            observe(seconds)
 
     def healthy(self, healthy: bool) -> None:
         """Whether the device answers."""
