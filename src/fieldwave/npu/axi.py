@@ -44,7 +44,7 @@ class Memory(wiring.Component):
 
     Members:
         bus: the AXI4 port.
-        base: address that offsets count from.
+        base: address that offsets count from; stable while a burst is in flight.
         reads: a stream of bursts per reader; ``read_valid[i]`` marks a beat of ``read_beat`` as reader i's.
         write, write_data: bursts to write and their beats (data and strobe per byte).
         writing: a write burst has not been acknowledged yet.
@@ -95,7 +95,9 @@ class Memory(wiring.Component):
         beats = Signal(range(self.configuration.burst_beats + 1))
         asked = Signal()
         turn = Signal(range(max(2, self.readers)))  # who asked last comes last
-        free = Signal()
+        offset, free = Signal(32), Signal()
+        # The sum comes behind the register: in front of it is who asks.
+        m.d.comb += bus.araddr.eq(self.base + offset)
         m.d.comb += free.eq(~bus.arvalid & owners.w_rdy & ~self.drain)  # not arready: no path from the bus into us
         with m.Switch(turn):
             for last in range(self.readers):
@@ -117,7 +119,7 @@ class Memory(wiring.Component):
             m.d.sync += [
                 turn.eq(chosen.reader),
                 bus.arvalid.eq(1),
-                bus.araddr.eq(self.base + chosen.offset),
+                offset.eq(chosen.offset),
                 bus.arlen.eq(beats - 1),
             ]
 
@@ -136,7 +138,7 @@ class Memory(wiring.Component):
         """The write channels; returns whether a burst is in flight."""
         bus = self.bus
         beats_left = Signal(range(self.configuration.burst_beats + 1))
-        begin, end = Signal(), Signal()
+        begin, end, offset = Signal(), Signal(), Signal(32)
         m.submodules.offsets = offsets = fifo.SyncFIFO(width=32, depth=OUTSTANDING)  # of unanswered bursts
         # A beat that the bus has seen must stay, so a drain cuts off the data between two beats.
         cut_off = Signal()
@@ -148,6 +150,7 @@ class Memory(wiring.Component):
         m.d.comb += [
             self.write.ready.eq(~bus.awvalid & (beats_left == 0) & offsets.w_rdy & ~self.drain),
             begin.eq(self.write.valid & self.write.ready),
+            bus.awaddr.eq(self.base + offset),
             bus.bready.eq(1),
             end.eq(bus.bvalid),
             bus.wdata.eq(Mux(cut_off, 0, beat.payload.data)),
@@ -163,7 +166,7 @@ class Memory(wiring.Component):
         with m.If(begin):
             m.d.sync += [
                 bus.awvalid.eq(1),
-                bus.awaddr.eq(self.base + self.write.payload.offset),
+                offset.eq(self.write.payload.offset),
                 bus.awlen.eq(self.write.payload.beats - 1),
                 beats_left.eq(self.write.payload.beats),
             ]

@@ -9,6 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from fieldwave.npu.config import Configuration
+from fieldwave.npu.loops import Loop
 
 __all__ = ["Bursts", "burst_layout"]
 
@@ -47,25 +48,27 @@ class Bursts(wiring.Component):
         m = Module()
         port_bytes, longest = self.configuration.port_bytes, self.configuration.burst_beats
         row_offset, offset = Signal(32), Signal(32)
-        rows_left, beats_left = Signal(32), Signal(32)
+        rows, beats_left = Loop("rows", 32), Signal(32)
         to_boundary, beats = Signal(range(longest + 1)), Signal(range(longest + 1))
         place = (offset // port_bytes) % longest
         m.d.comb += [
             to_boundary.eq(longest - place),
             beats.eq(Mux(beats_left < to_boundary, beats_left, to_boundary)),
-            self.busy.eq(rows_left != 0),
             self.bursts.valid.eq(self.busy),
             self.bursts.payload.offset.eq(offset),
             self.bursts.payload.beats.eq(beats),
         ]
         with m.If(self.start):
             m.d.sync += [row_offset.eq(self.offset), offset.eq(self.offset)]
-            m.d.sync += [rows_left.eq(Mux(self.row_beats == 0, 0, self.rows)), beats_left.eq(self.row_beats)]
+            m.d.sync += [rows.begin(self.rows, self.rows == 1), beats_left.eq(self.row_beats)]
+            m.d.sync += self.busy.eq((self.row_beats != 0) & (self.rows != 0))
         with m.Elif(self.bursts.valid & self.bursts.ready):
             m.d.sync += [offset.eq(offset + beats * port_bytes), beats_left.eq(beats_left - beats)]
             with m.If(beats_left == beats):
                 next_row = Signal(32)
                 m.d.comb += next_row.eq(row_offset + self.row_step)
                 m.d.sync += [row_offset.eq(next_row), offset.eq(next_row)]
-                m.d.sync += [rows_left.eq(rows_left - 1), beats_left.eq(self.row_beats)]
+                m.d.sync += [rows.next(), beats_left.eq(self.row_beats)]
+                with m.If(rows.last):
+                    m.d.sync += self.busy.eq(0)
         return m

@@ -43,7 +43,8 @@ class Npu(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         configuration = self.configuration
-        clear = Signal()
+        clear = Signal()  # a flip-flop: it goes to everything
+        base = Signal(64)  # of the program that runs, whatever is written to PROGRAM meanwhile
         m.submodules.registers = registers = Registers(configuration)
         m.submodules.port = port = Memory(configuration, readers=len(READERS))
         engine = Engine(configuration)
@@ -58,7 +59,7 @@ class Npu(wiring.Component):
         m.d.comb += [
             engine.beat.eq(port.read_beat),
             engine.writing.eq(port.writing),
-            port.base.eq(registers.program),
+            port.base.eq(base),
         ]
 
         # Supervisor.
@@ -71,9 +72,11 @@ class Npu(wiring.Component):
             with m.State("DRAIN"):
                 m.d.comb += [port.drain.eq(1), resetting.eq(1)]
                 with m.If(port.idle):
+                    m.d.sync += clear.eq(1)
                     m.next = "CLEAR"
             with m.State("CLEAR"):
-                m.d.comb += [port.drain.eq(1), resetting.eq(1), clear.eq(1)]
+                m.d.comb += [port.drain.eq(1), resetting.eq(1)]
+                m.d.sync += [clear.eq(0), base.eq(registers.program)]
                 m.d.sync += [wanted.eq(0), engine.kept.eq(held & keep), held.eq(0), same.eq(1)]
                 m.next = "IDLE"
                 with m.If(restart):

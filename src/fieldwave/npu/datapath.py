@@ -24,7 +24,7 @@ from fieldwave.npu.address import AddressGenerator, token_layout
 from fieldwave.npu.array import MultiplierArray
 from fieldwave.npu.config import Configuration
 from fieldwave.npu.isa import Opcode
-from fieldwave.npu.pipeline import delay
+from fieldwave.npu.pipeline import delay, register
 from fieldwave.npu.prescale import Prescale, prescale_latency
 from fieldwave.npu.weights import weight_latency
 
@@ -164,6 +164,7 @@ class Datapath(wiring.Component):
             array.load_index.eq(self.load_index),
             array.load_beat.eq(self.load_beat),
         ]
+        multiplied, maximum = (register(m, settings[-2].opcode == one) for one in (Opcode.CONV, Opcode.MAX))
         for lane, accumulators in enumerate(sums):
             word = self._prescale(m, lane, on_its_way[READ_LATENCY], valid[READ_LATENCY], settings)
             vector = Signal(data.ArrayLayout(signed(8), configuration.input_lanes), reset_less=True)
@@ -171,7 +172,7 @@ class Datapath(wiring.Component):
             m.d.comb += [
                 array.vectors[lane].eq(vector),
                 accumulators.valid.eq(entered & entering.lanes[lane].present),
-                accumulators.maximum.eq(settings[-1].opcode == Opcode.MAX),
+                accumulators.maximum.eq(maximum),
             ]
             m.d.comb += [getattr(accumulators, name).eq(entering[name]) for name in ("pixel", "first", "last")]
             m.d.comb += [
@@ -179,7 +180,7 @@ class Datapath(wiring.Component):
                 for name in ("padding", "tile_end", "end")
             ]
             # Pools take the channels themselves, less the pad value, so that padding counts as nothing.
-            zero, multiplied = settings[scaled + 2].pad_value, settings[-1].opcode == Opcode.CONV
+            zero = settings[scaled + 2].pad_value
             values = _channels(m, configuration, vector, entering.slice, zero, array.latency)
             for index, value in enumerate(values):
                 m.d.comb += accumulators.values[index].eq(Mux(multiplied, array.dots[lane][index], value))

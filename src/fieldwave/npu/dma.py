@@ -20,6 +20,8 @@ from fieldwave.npu.address import ADDRESS_BITS
 from fieldwave.npu.bursts import Bursts, burst_layout
 from fieldwave.npu.config import Configuration
 from fieldwave.npu.isa import Opcode
+from fieldwave.npu.loops import Loop
+from fieldwave.npu.pipeline import register
 
 __all__ = ["LOAD_BURSTS", "Dma"]
 
@@ -96,7 +98,7 @@ class Dma(wiring.Component):
         m.d.comb += self.done.eq(loaded | (flushing & ~self.writing))
 
         # The words of both directions, row by row.
-        m.submodules.rows = rows = _Rows()
+        m.submodules.rows = rows = _Rows(self.writers)
         m.d.comb += [rows.start.eq(self.start), rows.transfer.eq(transfer)]
         m.d.comb += rows.together.eq(Mux(loading, self.writers, 1))
 
@@ -158,7 +160,7 @@ class Dma(wiring.Component):
         for index, port in enumerate(self.writes):
             here = word.word_select(index, word_bits)
             m.d.comb += [
-                port.valid.eq(loading & word_valid & (rows.words_left > index)),
+                port.valid.eq(loading & word_valid & (rows.words_left > index if index else 1)),
                 port.payload.bank.eq(self.transfer.bank),
                 port.payload.address.eq(rows.address + index),
                 port.payload.word.eq(here ^ Const(0x80, 8).replicate(configuration.input_lanes)),
@@ -249,9 +251,14 @@ class Dma(wiring.Component):
 
 
 class _Rows(wiring.Component):
-    """Bank addresses of a transfer, row by row; each is that of up to ``together`` words of ``words_left``."""
+    """Bank addresses of a transfer, row by row; each is that of up to ``together`` words of ``words_left``.
 
-    def __init__(self) -> None:
+    Parameters:
+        most: bound of ``together``.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
         super().__init__(
             {
                 "start": In(1),
@@ -267,20 +274,23 @@ class _Rows(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        row, rows_left = Signal(ADDRESS_BITS), Signal(32)
+        row, rows = Signal(ADDRESS_BITS), Loop("rows", 32)
         next_row = Signal(ADDRESS_BITS)
+        words, one_word = Loop("words", 32), register(m, self.transfer.row_words == 1)
         m.d.comb += [
+            self.words_left.eq(words.left),
+            self.row_end.eq(words.left <= self.together if self.most > 1 else words.last),
             next_row.eq(row + self.transfer.bank_row_step),
-            self.row_end.eq(self.words_left <= self.together),
-            self.last.eq(self.row_end & (rows_left == 1)),
+            self.last.eq(self.row_end & rows.last),
         ]
         with m.If(self.start):
             m.d.sync += [row.eq(self.transfer.bank_base), self.address.eq(self.transfer.bank_base)]
-            m.d.sync += [self.words_left.eq(self.transfer.row_words), rows_left.eq(self.transfer.rows)]
+            m.d.sync += rows.begin(self.transfer.rows, self.transfer.rows == 1)
+            m.d.sync += words.begin(self.transfer.row_words, self.transfer.row_words == 1)
         with m.Elif(self.advance):
             m.d.sync += self.address.eq(self.address + self.together)
-            m.d.sync += self.words_left.eq(self.words_left - self.together)
+            m.d.sync += words.left.eq(words.left - self.together) if self.most > 1 else words.next()
             with m.If(self.row_end):
                 m.d.sync += [row.eq(next_row), self.address.eq(next_row)]
-                m.d.sync += [self.words_left.eq(self.transfer.row_words), rows_left.eq(rows_left - 1)]
+                m.d.sync += [words.begin(self.transfer.row_words, one_word), rows.next()]
         return m

@@ -114,7 +114,9 @@ class WeightStream(wiring.Component):
         reserved, written, read, freed, free, tile_start = (Signal(range(2 * depth)) for _ in range(6))
 
         m.submodules.reader = reader = Bursts(configuration)
-        room, few, asking = Signal(), Signal(), Signal()
+        room, few, asking, asked = Signal(), Signal(), Signal(), Signal()
+        # As they were a cycle ago, which does not count right after a burst.
+        had_room, had_few, has_asked = Signal(), Signal(), Signal()
         m.d.comb += [
             reader.start.eq(self.stream_start & ~self.kept),
             reader.offset.eq(self.stream_offset),
@@ -122,7 +124,8 @@ class WeightStream(wiring.Component):
             reader.row_beats.eq(self.stream_beats),
             room.eq((reserved - free)[: len(reserved)] <= depth - configuration.burst_beats),
             few.eq((reserved - written)[: len(reserved)] < YIELDING_BURSTS * configuration.burst_beats),
-            asking.eq(room & (few | ~self.yielding)),
+            asking.eq(had_room & ~has_asked & (had_few | ~self.yielding)),
+            asked.eq(self.bursts.valid & self.bursts.ready),
             self.bursts.payload.eq(reader.bursts.payload),
             self.bursts.valid.eq(reader.bursts.valid & asking),
             reader.bursts.ready.eq(self.bursts.ready & asking),
@@ -130,7 +133,8 @@ class WeightStream(wiring.Component):
             ring_write.data.eq(self.beat),
             ring_write.en.eq(self.beat_valid),
         ]
-        with m.If(self.bursts.valid & self.bursts.ready):
+        m.d.sync += [had_room.eq(room), had_few.eq(few), has_asked.eq(asked)]
+        with m.If(asked):
             m.d.sync += reserved.eq(reserved + self.bursts.payload.beats)
         with m.If(self.beat_valid):
             m.d.sync += written.eq(written + 1)
