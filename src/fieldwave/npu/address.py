@@ -130,7 +130,7 @@ class AddressGenerator(wiring.Component):
         first_pixel, first_step = Signal(), Signal()
 
         # Pixel part.
-        origin, here, after, block_start = ([Signal(POSITION, name=f"{name}_{lane}") for lane in lanes]
+        origin, here, after, block_start = ([Signal(POSITION, name=f"{name}_{lane}", reset_less=True) for lane in lanes]
                                             for name in ("origin", "here", "after", "block_start"))  # fmt: skip
         for lane in lanes:
             self._pixel_part(m, lane, origin[lane], here[lane], after[lane])

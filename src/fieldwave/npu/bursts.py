@@ -47,8 +47,8 @@ class Bursts(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         port_bytes, longest = self.configuration.port_bytes, self.configuration.burst_beats
-        row_offset, offset = Signal(32), Signal(32)
-        rows, beats_left = Loop("rows", 32), Signal(32)
+        row_offset, offset = Signal(32, reset_less=True), Signal(32, reset_less=True)
+        rows, beats_left = Loop("rows", 32), Signal(32, reset_less=True)
         to_boundary, beats = Signal(range(longest + 1)), Signal(range(longest + 1))
         place = (offset // port_bytes) % longest
         m.d.comb += [

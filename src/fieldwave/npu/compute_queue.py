@@ -80,7 +80,10 @@ class ComputeQueue(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        loading, issuing, finishing = self.loading, self.issuing, self.finishing
+        loading, issuing, finishing = (
+            Signal(isa.COMPUTE.layout(), name=name, reset_less=True) for name in ("loaded", "issued", "finished")
+        )
+        m.d.comb += [self.loading.eq(loading), self.issuing.eq(issuing), self.finishing.eq(finishing)]
         stride = self.configuration.record_stride
         following = Signal(32)
 

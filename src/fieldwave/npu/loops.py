@@ -15,7 +15,7 @@ __all__ = ["Loop"]
 
 
 class Loop:
-    """Counts the rounds of a loop down.
+    """Counts the rounds of a loop down; means nothing before it has begun.
 
     Attributes:
         left: rounds, this one included.
@@ -23,8 +23,8 @@ class Loop:
     """
 
     def __init__(self, name: str, bits: int = 16) -> None:
-        self.left = Signal(bits, name=f"{name}_left")
-        self.last = Signal(name=f"last_of_{name}")
+        self.left = Signal(bits, name=f"{name}_left", reset_less=True)
+        self.last = Signal(name=f"last_of_{name}", reset_less=True)
 
     def begin(self, count: Any, one: Any) -> list[Any]:
         """Statements that begin anew, with ``count`` rounds; ``one`` says that it is 1."""

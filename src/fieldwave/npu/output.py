@@ -73,14 +73,15 @@ class OutputPipe(wiring.Component):
         averaged = compute.opcode == Opcode.AVERAGE
 
         # The parameters of the tile that is leaving. They change when its last vector has left the register below.
-        parameters = Signal(parameters_layout(configuration))
+        parameters = Signal(parameters_layout(configuration), reset_less=True)
         have_parameters = Signal()
         m.d.comb += self.parameters.ready.eq(~have_parameters)
         with m.If(self.parameters.valid & self.parameters.ready):
             m.d.sync += [parameters.eq(self.parameters.payload), have_parameters.eq(1)]
 
         # Bias.
-        biased, biased_valid, biased_leaves = Signal(result_layout(configuration)), Signal(), Signal()
+        biased = Signal(result_layout(configuration), reset_less=True)
+        biased_valid, biased_leaves = Signal(), Signal()
         open_ = Signal()  # the next result is this descriptor's
         m.d.comb += self.results.ready.eq(
             open_ & Mux(biased_valid, biased_leaves & ~biased.tile_end, have_parameters | ~requantized)

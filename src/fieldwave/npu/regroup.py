@@ -57,7 +57,7 @@ class Join(wiring.Component):
             return m
         group = Signal(range(self.groups))
         width = self.input.payload.shape().size
-        held = Signal(self.output.payload.shape().size)
+        held = Signal(self.output.payload.shape().size, reset_less=True)
         full = Signal()
         m.d.comb += [
             self.output.payload.eq(held),

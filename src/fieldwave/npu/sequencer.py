@@ -46,25 +46,26 @@ class RecordFetch(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         beats, longest = self.configuration.record_beats, self.configuration.burst_beats
-        offset = Signal(32)
-        received = Cat(self.record, self.beat)[self.configuration.port_bits :] if beats > 1 else self.beat
+        offset = Signal(32, reset_less=True)
+        # A register for every beat: what nobody reads of a record costs nothing.
+        parts = [Signal(self.configuration.port_bits, name=f"beat_{i}", reset_less=True) for i in range(beats)]
         to_ask, to_come = Signal(range(beats + 1)), Signal(range(beats + 1))
         size = min(beats, longest)
         m.d.comb += [
             self.burst.valid.eq(to_ask != 0),
             self.burst.payload.offset.eq(offset),
             self.burst.payload.beats.eq(size),
+            self.record.eq(Cat(parts)),
         ]
         with m.If(self.start):
             m.d.sync += [to_ask.eq(beats), to_come.eq(beats), self.valid.eq(0), offset.eq(self.offset)]
         with m.Elif(self.burst.valid & self.burst.ready):
             m.d.sync += [to_ask.eq(to_ask - size), offset.eq(offset + size * self.configuration.port_bytes)]
         with m.If(self.beat_valid):
-            m.d.sync += [
-                self.record.eq(received),
-                to_come.eq(to_come - 1),
-                self.valid.eq(to_come == 1),
-            ]
+            m.d.sync += [to_come.eq(to_come - 1), self.valid.eq(to_come == 1)]
+            for place, part in enumerate(parts):
+                with m.If(to_come == beats - place):
+                    m.d.sync += part.eq(self.beat)
         return m
 
 
@@ -109,7 +110,9 @@ class Queue(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        common = data.View(data.StructLayout({"opcode": 8, "other": 8, "wait": 16}), self.record[:32])
+        record = Signal(isa.RECORD_BYTES * 8, reset_less=True)
+        m.d.comb += self.record.eq(record)
+        common = data.View(data.StructLayout({"opcode": 8, "other": 8, "wait": 16}), record[:32])
         stride = self.configuration.record_stride
         following = Signal(32)
         m.d.comb += self.launched.eq(self.completed)
@@ -119,7 +122,7 @@ class Queue(wiring.Component):
                 m.d.sync += following.eq(self.offset + stride)
                 m.next = "FETCH"
             with m.State("FETCH"), m.If(self.fetch_valid & ~self.halt):
-                m.d.sync += self.record.eq(self.fetch_record)
+                m.d.sync += record.eq(self.fetch_record)
                 m.next = "CHECK"
             with m.State("CHECK"):
                 with m.If(common.opcode == Opcode.END):

@@ -48,7 +48,7 @@ class TableWriter(wiring.Component):
         m = Module()
         port_bytes = self.configuration.port_bytes
 
-        held, left = Signal(self.configuration.port_bits), Signal(range(port_bytes + 1))
+        held, left = Signal(self.configuration.port_bits, reset_less=True), Signal(range(port_bytes + 1))
         m.d.comb += [self.table_valid.eq(left != 0), self.table_value.eq(held[:8])]
         with m.If(self.table_valid):
             m.d.sync += [held.eq(held >> 8), left.eq(left - 1), self.table_index.eq(self.table_index + 1)]
@@ -59,7 +59,8 @@ class TableWriter(wiring.Component):
         record_bits = isa.SCALE.size * 8 * at_once
         records = max(1, port_bytes // isa.SCALE.size // at_once)
         beats = max(1, isa.SCALE.size // port_bytes)
-        scales, scales_left = Signal(max(record_bits, self.configuration.port_bits)), Signal(range(records + 1))
+        scales = Signal(max(record_bits, self.configuration.port_bits), reset_less=True)
+        scales_left = Signal(range(records + 1))
         part = Signal(range(max(2, beats)))
         m.d.comb += [
             self.scale_valid.eq(scales_left != 0),

@@ -76,7 +76,7 @@ class Walk(wiring.Component):
         x, y, tiles = Signal(16), Signal(16), Loop("tiles")
         at_right, at_bottom = Signal(), Signal()  # the last of a row, the last row
         part = Signal(range(max(2, self.configuration.slices)))
-        tile_base, row, address = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        tile_base, row, address = (Signal(ADDRESS_BITS, reset_less=True) for _ in range(3))
         next_row, next_base = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         running, end_of_window, end_of_tile = Signal(), Signal(), Signal()
         end_of_parts = part == self.configuration.slices - 1

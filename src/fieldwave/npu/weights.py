@@ -267,7 +267,10 @@ class WeightStream(wiring.Component):
         ]
         m.d.sync += self.load_beat.eq(ring_read.data)
 
-        slot = [Signal(configuration.port_bits, name=f"slot_{i}") for i in range(configuration.parameter_beats)]
+        slot = [
+            Signal(configuration.port_bits, name=f"slot_{i}", reset_less=True)
+            for i in range(configuration.parameter_beats)
+        ]
         slot_valid = Signal()
         for place, beat in enumerate(slot):
             with m.If(arrived.parameters & (arrived.index == place)):
