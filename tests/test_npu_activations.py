@@ -77,7 +77,7 @@ def test_an_address_outside_is_reported_and_nothing_is_written(port: str, bank: 
         assert ctx.get(component.outside) and ctx.get(component.outside_transfer)
         assert ctx.get(component.outside_address) == address
         await give(ctx, component.reads[1], {"bank": bank, "address": 0}, rng)
-        await ctx.tick()
+        await ctx.tick().repeat(READ_LATENCY - 1)
         assert ctx.get(component.words[1]) == 77
 
     simulate(component, bench)

@@ -12,7 +12,7 @@ pytest.importorskip("amaranth", reason="needs amaranth: pip install 'fieldwave[g
 
 from fieldwave.npu import Configuration
 from fieldwave.npu.isa import Opcode
-from fieldwave.npu.weights import WeightStream
+from fieldwave.npu.weights import WeightStream, weight_latency
 from tests.npu_bench import pulse, set_record, simulate
 
 SMALL = Configuration(8, 8, (4096, 4096), 1024, 16, 8, block_pixels=16)
@@ -85,7 +85,7 @@ def test_tiles_come_in_the_order_of_use(configuration: Configuration, seed: int)
             seen_tiles: list[list[int]] = []
             seen_parameters: list[list[int]] = []
             late: list[int] = []  # cycles until the array swaps: one more than the weights' way
-            delay = 3 + (9 if configuration.prescale_words else 0)
+            delay = weight_latency(configuration) + 1
             for _ in range(20_000):
                 if late and late[0] == 0:
                     late.pop(0)

@@ -16,11 +16,12 @@ from amaranth.lib.wiring import In, Out
 
 from fieldwave.npu.address import ADDRESS_BITS
 from fieldwave.npu.config import Configuration
+from fieldwave.npu.pipeline import delay
 
 __all__ = ["READ_LATENCY", "Activations", "read_layout", "write_layout"]
 
-READ_LATENCY = 2
-"""Cycles from a granted request to its word."""
+READ_LATENCY = 3
+"""Cycles from a granted request to its word: a register before the memory, the memory, a register behind it."""
 
 
 def read_layout(configuration: Configuration) -> data.StructLayout:
@@ -112,11 +113,9 @@ class Activations(wiring.Component):
             m.d.comb += port.ready.eq(~_any(taken))
         for index, port in enumerate(self.reads):
             chosen = Cat(port.payload.address[:ways], port.payload.bank)
-            chosen_1 = Signal(ways + 1, name=f"chosen_1_{index}")
-            chosen_2 = Signal(ways + 1, name=f"chosen_2_{index}")
-            m.d.sync += [chosen_1.eq(chosen), chosen_2.eq(chosen_1)]
+            chosen = delay(m, chosen, READ_LATENCY)
             choices = Array(registers[self.readers[index], bank, part] for bank, part in parts)
-            m.d.comb += self.words[index].eq(choices[chosen_2])
+            m.d.comb += self.words[index].eq(choices[chosen])
 
         depths = Array(self.configuration.bank_words)
         for ports, transfers in ((self.reads, 1), (self.writes, self.transfers)):
@@ -131,7 +130,11 @@ class Activations(wiring.Component):
         return m
 
     def _part(self, m: Module, lane: int, bank: int, part: int) -> Signal:
-        """One memory; returns the register behind it, which every block memory has."""
+        """One memory between two registers, which every block memory has; returns the one behind it.
+
+        A bank is as wide as a chip is: who may read or write is decided in one cycle, and told to all of its
+        block memories in the next. Reads and writes are late by the same, so their order is that of the grants.
+        """
         configuration = self.configuration
         lanes, words = configuration.pixel_lanes, configuration.bank_words[bank]
         ways = lanes.bit_length() - 1
@@ -145,19 +148,18 @@ class Activations(wiring.Component):
             here = port.valid & (port.payload.bank == bank)
             return here & (port.payload.address[:ways] == part) if ways else here
 
+        reading, writing = Signal(), Signal(len(write.en))
+        m.d.sync += [read.en.eq(reading), write.en.eq(writing)]
         mine = [port for reader, port in zip(self.readers, self.reads, strict=True) if reader == lane]
-        m.d.comb += read.en.eq(0)
         for port in reversed(mine):
             # The first reader of a bank has all parts of it.
             with m.If(port.valid & (port.payload.bank == bank)):
-                m.d.comb += [
-                    read.en.eq(wants(port)),
-                    read.addr.eq(port.payload.address[ways:]),
-                ]
+                m.d.comb += reading.eq(wants(port))
+                m.d.sync += read.addr.eq(port.payload.address[ways:])
         for port in reversed(list(self.writes)):
             with m.If(wants(port)):
-                m.d.comb += [
-                    write.en.eq(Mux(port.payload.address < words, port.payload.mask, 0)),
+                m.d.comb += writing.eq(Mux(port.payload.address < words, port.payload.mask, 0))
+                m.d.sync += [
                     write.addr.eq(port.payload.address[ways:]),
                     write.data.eq(port.payload.word),
                 ]

@@ -24,6 +24,7 @@ from fieldwave.npu.address import AddressGenerator, token_layout
 from fieldwave.npu.array import MultiplierArray
 from fieldwave.npu.config import Configuration
 from fieldwave.npu.isa import Opcode
+from fieldwave.npu.loops import Room
 from fieldwave.npu.pipeline import delay, register
 from fieldwave.npu.prescale import Prescale, prescale_latency
 from fieldwave.npu.weights import weight_latency
@@ -193,8 +194,8 @@ class Datapath(wiring.Component):
         depth = self.configuration.block_pixels
         queue = fifo.SyncFIFOBuffered(width=result_layout(self.configuration).size, depth=depth)
         m.submodules[f"accumulators_{lane}"], m.submodules[f"queue_{lane}"] = accumulators, queue
-        room = Signal(range(depth + 1), init=depth, name=f"room_{lane}")
-        m.d.sync += room.eq(room - taken + (results.valid & results.ready))
+        room = Room(depth, f"room_{lane}")
+        m.d.sync += room.change(taken=taken, given=results.valid & results.ready)
         m.d.comb += [
             queue.w_data.eq(accumulators.result),
             queue.w_en.eq(accumulators.result_valid),
@@ -202,7 +203,7 @@ class Datapath(wiring.Component):
             results.valid.eq(queue.r_rdy),
             queue.r_en.eq(results.ready),
         ]
-        return room != 0
+        return room.some
 
     def _prescale(self, m: Module, lane: int, token: Any, valid: Any, settings: list[Any]) -> Any:
         """The word from activation memory, scaled or delayed; the unit never waits, so its latency is fixed."""

@@ -20,7 +20,7 @@ from fieldwave.npu.address import ADDRESS_BITS
 from fieldwave.npu.bursts import Bursts, burst_layout
 from fieldwave.npu.config import Configuration
 from fieldwave.npu.isa import Opcode
-from fieldwave.npu.loops import Loop
+from fieldwave.npu.loops import Loop, Room
 from fieldwave.npu.pipeline import register
 
 __all__ = ["LOAD_BURSTS", "Dma"]
@@ -176,12 +176,12 @@ class Dma(wiring.Component):
         depth = 8
         layout = data.StructLayout({"word": word_bits, "row_end": 1, "last": 1})
         m.submodules.leaving = leaving = fifo.SyncFIFO(width=layout.size, depth=depth)
-        room = Signal(range(depth + 1), init=depth)
+        room = Room(depth, "room")
         asked, taken = Signal(), Signal()
         asking = Signal()  # words are still to be asked for
-        m.d.sync += room.eq(room - asked + taken)
+        m.d.sync += room.change(taken=asked, given=taken)
         m.d.comb += [
-            self.read.valid.eq(storing & asking & (room != 0)),
+            self.read.valid.eq(storing & asking & room.some),
             self.read.payload.bank.eq(self.transfer.bank),
             self.read.payload.address.eq(rows.address),
             asked.eq(self.read.valid & self.read.ready),

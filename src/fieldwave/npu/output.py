@@ -23,6 +23,7 @@ from fieldwave.npu.eltwise import Eltwise
 from fieldwave.npu.isa import Opcode
 from fieldwave.npu.lookup import Lookup
 from fieldwave.npu.maxpool import Columns, Rows
+from fieldwave.npu.pipeline import register
 from fieldwave.npu.pool import Divide
 from fieldwave.npu.regroup import Join, Split
 from fieldwave.npu.requantize import Channel, Requantize
@@ -69,8 +70,9 @@ class OutputPipe(wiring.Component):
         m = Module()
         configuration, compute = self.configuration, self.compute
         lanes = configuration.output_lanes
-        requantized = (compute.opcode == Opcode.CONV) | (compute.opcode == Opcode.SUM)
-        averaged = compute.opcode == Opcode.AVERAGE
+        # Known a cycle after the descriptor, which is when the first result can be taken.
+        requantized = register(m, (compute.opcode == Opcode.CONV) | (compute.opcode == Opcode.SUM))
+        averaged = register(m, compute.opcode == Opcode.AVERAGE)
 
         # The parameters of the tile that is leaving. They change when its last vector has left the register below.
         parameters = Signal(parameters_layout(configuration), reset_less=True)

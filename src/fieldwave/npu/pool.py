@@ -25,6 +25,8 @@ __all__ = ["MAX_DIVISOR", "Divide", "Quotient"]
 
 MAX_DIVISOR = 256
 """Elements in the window of an average."""
+DIGITS = 16
+"""Of a quotient: eight before the binary point, eight behind it."""
 
 Quotient = data.StructLayout(
     {
@@ -37,9 +39,9 @@ Quotient = data.StructLayout(
 
 
 class Divide(wiring.Component):
-    """Divides a vector of sums every ``parts`` clocks, exactly; latency 15 clocks, 16 from the last of parts.
+    """Divides a vector of sums every ``parts`` clocks, exactly; latency 23 clocks, 24 from the last of parts.
 
-    Restoring division, two digits a stage. |sum| <= 255 * divisor, so the upper byte of |sum| is smaller than
+    Restoring division, a digit a stage. |sum| <= 255 * divisor, so the upper byte of |sum| is smaller than
     the divisor: it is the first remainder, and the lower byte gives the 8 digits before the binary point.
     Eight more digits follow, and of what remains then it only matters whether it is zero::
 
@@ -99,32 +101,32 @@ class Divide(wiring.Component):
             remainders.append(magnitude[8:])
             digits.append(Cat(Const(0, 8), magnitude[:8]))
 
-        # Stages 2 to 9: two digits each.
-        for _ in range(8):
+        # Stages 2 to 17: a digit each.
+        for _ in range(DIGITS):
             divisor = delay(stages, divisor, 1)
             for lane, (remainder, number) in enumerate(zip(remainders, digits, strict=True)):
-                remainder, number = _digit(*_digit(remainder, number, divisor), divisor)
+                remainder, number = _digit(remainder, number, divisor)
                 remainders[lane] = register(stages, remainder)
                 digits[lane] = register(stages, number)
 
-        # Stage 10: the sign. The floor of -q is -q where nothing remains, else -q - 1.
+        # Stage 18: the sign. The floor of -q is -q where nothing remains, else -q - 1.
         quotients, inexact = [], []
         for negative, remainder, number in zip(negatives, remainders, digits, strict=True):
-            negative = delay(stages, negative, 8)
+            negative = delay(stages, negative, DIGITS)
             rest = remainder.any()
             quotient = Cat(number ^ negative.replicate(16), negative).as_signed() + (negative & ~rest)
             quotients.append(register(stages, quotient[:17].as_signed()))
             inexact.append(register(stages, rest))
 
-        # Stages 11 to 14, and the clamp of the last.
-        shift = delay(stages, common.shift, 10)
-        target = delay(stages, common.target, 10)
+        # Stages 19 to 22, and the clamp of the last.
+        shift = delay(stages, common.shift, DIGITS + 2)
+        target = delay(stages, common.target, DIGITS + 2)
         results = round_to_int8(
             stages, quotients, [shift] * len(quotients), target, zero_point_first=True, sticky=inexact
         )
         result = Signal(join.input.payload.shape())
         m.d.comb += [result[lane].eq(value) for lane, value in enumerate(results)]
-        advance = control_flow(m, split.output, join.input, result=result, registers=10 + ROUNDING_REGISTERS)
+        advance = control_flow(m, split.output, join.input, result=result, registers=DIGITS + 2 + ROUNDING_REGISTERS)
         m.submodules.stages = EnableInserter(advance)(stages)
         return m
 

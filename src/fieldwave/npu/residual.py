@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from fieldwave.npu import isa
 from fieldwave.npu.activations import READ_LATENCY, read_layout
 from fieldwave.npu.config import Configuration
+from fieldwave.npu.loops import Room
 from fieldwave.npu.walk import Walk
 
 __all__ = ["ResidualReader"]
@@ -50,11 +51,19 @@ class ResidualReader(wiring.Component):
         width = self.configuration.output_lanes * 8
         m.submodules.walk = walk = Walk(self.configuration, self.lane)
         m.submodules.queue = queue = fifo.SyncFIFO(width=width, depth=DEPTH)
-        room = Signal(range(DEPTH + 1), init=DEPTH)  # taken by a request, given back when its vector leaves
+        room = Room(DEPTH, "room")  # taken by a request, given back when its vector leaves
         asked = Signal()
         place = walk.places.payload
         ahead, passed = Signal(17), Signal()  # places of a pool's results that are not written yet
         m.d.sync += ahead.eq(Mux(self.start, 0, ahead + passed - self.written))
+        # ``ahead < pool_columns``, of the next cycle: nothing is compared behind what decides it.
+        near = Signal()
+        with m.If(self.start):
+            m.d.sync += near.eq(1)
+        with m.Elif(passed & ~self.written):
+            m.d.sync += near.eq((ahead + 1)[: len(ahead)] < compute.pool_columns)
+        with m.Elif(self.written & ~passed):
+            m.d.sync += near.eq(ahead <= compute.pool_columns)
         m.d.comb += [
             walk.start.eq(self.start),
             walk.compute.eq(compute),
@@ -68,11 +77,10 @@ class ResidualReader(wiring.Component):
             passed.eq(walk.places.valid & walk.places.ready & compute.pool),
         ]
         with m.If(compute.pool):
-            near = ahead < compute.pool_columns
-            m.d.comb += self.read.valid.eq(walk.places.valid & (room != 0) & near & place.continues)
+            m.d.comb += self.read.valid.eq(walk.places.valid & room.some & near & place.continues)
             m.d.comb += walk.places.ready.eq(Mux(place.continues, asked, near))
         with m.Else():
-            m.d.comb += [self.read.valid.eq(walk.places.valid & (room != 0)), walk.places.ready.eq(asked)]
+            m.d.comb += [self.read.valid.eq(walk.places.valid & room.some), walk.places.ready.eq(asked)]
         labels = [Cat(asked, place.slice)]
         for cycle in range(READ_LATENCY):
             labels.append(Signal(len(labels[0]), name=f"label_{cycle}"))
@@ -85,5 +93,5 @@ class ResidualReader(wiring.Component):
             self.vectors.payload.eq(queue.r_data),
             queue.r_en.eq(self.vectors.ready),
         ]
-        m.d.sync += room.eq(room - asked + (self.vectors.valid & self.vectors.ready))
+        m.d.sync += room.change(taken=asked, given=self.vectors.valid & self.vectors.ready)
         return m

@@ -42,8 +42,8 @@ __all__ = ["WeightStream", "parameters_layout", "weight_latency"]
 
 YIELDING_BURSTS = 4
 """Bursts of weights in flight while a LOAD asks for its own."""
-RING_LATENCY = 2
-"""Cycles from the ring's address to its beat: the memory and the register behind it."""
+RING_LATENCY = 3
+"""Cycles from the ring's address to its beat: the register before the memory, the memory, the register behind it."""
 
 
 def weight_latency(configuration: Configuration) -> int:
@@ -149,6 +149,7 @@ class WeightStream(wiring.Component):
         steps, blocks, tiles = Loop("steps"), Loop("blocks"), Loop("tiles")
         one_step, one_block = register(m, compute.steps == 1), register(m, compute.blocks == 1)
         waiting, slot_taken = Signal(), Signal()  # a complete tile, complete parameters: not fetched yet
+        rewinding, last_beat = Signal(), Signal()
         # From a beat's leaving the ring to its last entry's being written.
         scale_cycles = max(1, configuration.port_bytes // isa.SCALE.size // configuration.scales_at_once)
         written_after = configuration.port_bytes + weight_latency(configuration)
@@ -156,17 +157,17 @@ class WeightStream(wiring.Component):
         pace = Signal(range(written_after + 1))
         has_weights = compute.opcode == Opcode.CONV
         has_parameters = has_weights | (compute.opcode == Opcode.SUM)
-        m.d.comb += [
-            available.eq(read != written),
-            leaving.eq(leave_table | leave_scales | leave_parameters | leave_weights),
-        ]
+        m.d.comb += leaving.eq(leave_table | leave_scales | leave_parameters | leave_weights)
+        # Of the next cycle: nothing is compared behind what decides it. Where the loader goes back there are beats.
+        behind = Mux(leaving, (read + 1)[: len(read)] != written, read != written)
+        m.d.sync += available.eq(behind | self.beat_valid | rewinding)
         with m.If(leaving):
             m.d.sync += [read.eq(read + 1), index.eq(index + 1)]
         with m.If(pace != 0):
             m.d.sync += pace.eq(pace - 1)
 
         last_of_tile = Signal()
-        m.d.comb += last_of_tile.eq(leave_weights & (index == configuration.tile_beats - 1))
+        m.d.comb += last_of_tile.eq(leave_weights & last_beat)
         m.d.comb += self.tile_ready.eq(waiting | last_of_tile)
         with m.If(self.tile_take):
             m.d.sync += waiting.eq(0)
@@ -211,7 +212,7 @@ class WeightStream(wiring.Component):
                     m.d.sync += [index.eq(0), slot_taken.eq(1)]
                     m.next = "PARAMETERS END"
             with m.State("PARAMETERS END"):
-                m.d.sync += [freed.eq(read), tile_start.eq(read)]
+                m.d.sync += [freed.eq(read), tile_start.eq(read), last_beat.eq(configuration.tile_beats == 1)]
                 with m.If(has_weights):
                     m.next = "WEIGHTS"
                 with m.Else():
@@ -221,6 +222,10 @@ class WeightStream(wiring.Component):
                         m.next = "IDLE"
             with m.State("WEIGHTS"):
                 m.d.comb += leave_weights.eq(available & ~waiting)
+                with m.If(leave_weights):
+                    m.d.sync += last_beat.eq(
+                        (index == configuration.tile_beats - 2) | (configuration.tile_beats == 1)
+                    )
                 with m.If(leave_weights & (blocks.last | compute.repeat)):
                     m.d.sync += freed.eq(read + 1)
                 with m.If(last_of_tile):
@@ -229,6 +234,7 @@ class WeightStream(wiring.Component):
                         m.d.sync += [steps.begin(compute.steps, one_step), blocks.next()]
                         with m.If(~compute.repeat):
                             m.d.sync += read.eq(tile_start)
+                            m.d.comb += rewinding.eq(~blocks.last)
                         with m.If(blocks.last):
                             m.d.sync += [read.eq(read + 1), blocks.begin(compute.blocks, one_block), tiles.next()]
                             m.next = "PARAMETERS"
@@ -254,12 +260,12 @@ class WeightStream(wiring.Component):
             label.read.eq(read),
         ]
         late = prescale_latency(configuration)
-        asked = _later(m, label, late)
-        arrived = _later(m, asked, RING_LATENCY)
+        addressed = _later(m, label, late + 1)
+        arrived = _later(m, addressed, RING_LATENCY - 1)
         m.d.comb += [
             free.eq(_later(m, freed, late)),
-            ring_read.addr.eq(asked.read),
-            ring_read.en.eq(asked.as_value()[:4].any()),
+            ring_read.addr.eq(addressed.read),
+            ring_read.en.eq(addressed.as_value()[:4].any()),
             self.load.eq(arrived.weights),
             self.load_index.eq(arrived.index),
             self.table_beat.eq(arrived.table),

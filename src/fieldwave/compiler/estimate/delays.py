@@ -13,17 +13,17 @@ from fieldwave.npu.isa import Opcode
 
 __all__ = ["Delays", "delays_of"]
 
-READ = 2
+READ = 3
 """From a granted request to a bank to its word."""
 PRESCALE = 9
 """The scale-shift unit, where there is one."""
 REQUANTIZE = 11
 RESIDUAL = 8
 LOOKUP = 3
-DIVIDE = 15
+DIVIDE = 23
 COLUMNS = 1
 """The register before the write, where a fused pool keeps its columns."""
-RING = 2
+RING = 3
 """From the ring's address to its beat."""
 QUEUE = 2
 """From a result entering the queue behind the accumulators to its leaving it."""
