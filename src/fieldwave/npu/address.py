@@ -130,8 +130,10 @@ class AddressGenerator(wiring.Component):
         first_pixel, first_step = Signal(), Signal()
 
         # Pixel part.
-        origin, here, after, block_start = ([Signal(POSITION, name=f"{name}_{lane}", reset_less=True) for lane in lanes]
-                                            for name in ("origin", "here", "after", "block_start"))  # fmt: skip
+        origin, here, after, block_start = (
+            [Signal(POSITION, name=f"{name}_{lane}", reset_less=True) for lane in lanes]
+            for name in ("origin", "here", "after", "block_start")
+        )
         for lane in lanes:
             self._pixel_part(m, lane, origin[lane], here[lane], after[lane])
         moved, stayed, anew = _set(here, after), _set(here, block_start), _set(here, origin)

@@ -126,7 +126,9 @@ class Divide(wiring.Component):
         )
         result = Signal(join.input.payload.shape())
         m.d.comb += [result[lane].eq(value) for lane, value in enumerate(results)]
-        advance = control_flow(m, split.output, join.input, result=result, registers=DIGITS + 2 + ROUNDING_REGISTERS)
+        advance = control_flow(
+            m, split.output, join.input, result=result, registers=DIGITS + 2 + ROUNDING_REGISTERS
+        )
         m.submodules.stages = EnableInserter(advance)(stages)
         return m
 

@@ -43,7 +43,7 @@ __all__ = ["WeightStream", "parameters_layout", "weight_latency"]
 YIELDING_BURSTS = 4
 """Bursts of weights in flight while a LOAD asks for its own."""
 RING_LATENCY = 3
-"""Cycles from the ring's address to its beat: the register before the memory, the memory, the register behind it."""
+"""Cycles from the ring's address to its beat: a register before the memory, the memory, a register behind it."""
 
 
 def weight_latency(configuration: Configuration) -> int:
@@ -158,7 +158,7 @@ class WeightStream(wiring.Component):
         has_weights = compute.opcode == Opcode.CONV
         has_parameters = has_weights | (compute.opcode == Opcode.SUM)
         m.d.comb += leaving.eq(leave_table | leave_scales | leave_parameters | leave_weights)
-        # Of the next cycle: nothing is compared behind what decides it. Where the loader goes back there are beats.
+        # Of the next cycle: nothing is compared behind what decides. Where the loader goes back there are beats.
         behind = Mux(leaving, (read + 1)[: len(read)] != written, read != written)
         m.d.sync += available.eq(behind | self.beat_valid | rewinding)
         with m.If(leaving):
