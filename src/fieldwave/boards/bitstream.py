@@ -48,7 +48,7 @@ attrmap -tocase keep -imap keep="true" keep=1 -imap keep="false" keep=0 -remove 
 synth_ecp5 -top top -json top.part
 tee -q -o cells.json stat -json
 """
-_ROUTER = ("--router", "router2")
+_ROUTER = ("--router", "router1")
 
 # Parts of a build: how long each takes, of the whole, by measurement.
 _WEIGHTS = {"writing Verilog": 0.03, "synthesising": 0.25, "placing": 0.3, "routing": 0.4, "packing": 0.02}
