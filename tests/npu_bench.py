@@ -5,13 +5,19 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 pytest.importorskip("amaranth", reason="needs amaranth: pip install 'fieldwave[gateware]'")
 
+from amaranth import Module, Mux, Signal
 from amaranth.sim import Simulator
+
+from fieldwave.npu.activations import Activations
+
+memory_of = Activations._memory
 
 
 def simulate(
@@ -38,6 +44,14 @@ async def take(ctx: Any, stream: Any, rng: random.Random, *, ready: float = 0.7)
         if offers and valid:
             ctx.set(stream.ready, 0)
             return payload
+
+
+def fragile_memory(self: Activations, m: Module, name: str, depth: int) -> tuple[Any, Any]:
+    """An activation bank as a chip may have it: what is read while it is written is neither old nor new."""
+    read, write = memory_of(self, m, name, depth)
+    collided = Signal(name=f"collided_{name}")
+    m.d.sync += collided.eq(read.en & write.en.any() & (read.addr == write.addr))
+    return SimpleNamespace(en=read.en, addr=read.addr, data=Mux(collided, ~read.data, read.data)), write
 
 
 async def give(ctx: Any, stream: Any, payload: Any, rng: random.Random, *, valid: float = 0.7) -> None:

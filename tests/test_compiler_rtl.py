@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +23,9 @@ from fieldwave.devices.simulator import MemoryModel, Simulation
 from fieldwave.errors import ModelError
 from fieldwave.golden import Window
 from fieldwave.npu import Configuration, configuration
+from fieldwave.npu.activations import Activations
 from fieldwave.npu.isa import HEADER, Register
+from tests.npu_bench import fragile_memory
 from tests.programs import check, run_section
 from tests.random_networks import Builder
 from tests.random_operators import Case, convolutions, joined, operators, pools, residuals, scaled
@@ -160,3 +164,27 @@ def test_layers_that_use_more_lanes_than_the_pool_before_them(name: str, seed: i
 @given(operators(), models)
 def test_many_random_operators_on_the_gateware(name: str, case: Case, model: MemoryModel) -> None:
     compare(case, name, model)
+
+
+@pytest.mark.slow
+def test_no_word_is_read_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gateware whose banks spoil such words, as those of a chip may, gives the same bytes."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(Activations, "_memory", fragile_memory)
+    core = Simulation(configuration("tiny"))
+    monkeypatch.setattr(sys.modules[__name__], "simulation", lambda name: core)
+
+    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(operators(), models)
+    def whole(case: Case, model: MemoryModel) -> None:
+        compare(case, "tiny", model)
+
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.one_of(convolutions(), residuals(), pools()), models)
+    def strips(case: Case, model: MemoryModel) -> None:
+        in_strips(case, "tiny", model)
+
+    whole()
+    strips()
+    for seed in range(12):
+        test_steps_of_few_pixels_beside_a_store(seed)

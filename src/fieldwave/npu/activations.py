@@ -138,14 +138,8 @@ class Activations(wiring.Component):
         configuration = self.configuration
         lanes, words = configuration.pixel_lanes, configuration.bank_words[bank]
         ways = lanes.bit_length() - 1
-        width = configuration.input_lanes * 8
         name = f"bank{bank}" if lanes == 1 else f"bank{bank}_lane{lane}_part{part}"
-        # What has been written is read no sooner than in the cycle after, so a tool need not care for less.
-        m.submodules[name] = store = memory.Memory(
-            shape=unsigned(width), depth=-(-words // lanes), init=[], attrs={"no_rw_check": 1}
-        )
-        read = store.read_port()
-        write = store.write_port(granularity=configuration.output_lanes * 8)
+        read, write = self._memory(m, name, -(-words // lanes))
 
         def wants(port: Any) -> Any:
             here = port.valid & (port.payload.bank == bank)
@@ -166,9 +160,16 @@ class Activations(wiring.Component):
                     write.addr.eq(port.payload.address[ways:]),
                     write.data.eq(port.payload.word),
                 ]
-        register = Signal(width, name=f"register_{name}", reset_less=True)
+        register = Signal(configuration.input_lanes * 8, name=f"register_{name}", reset_less=True)
         m.d.sync += register.eq(read.data)
         return register
+
+    def _memory(self, m: Module, name: str, depth: int) -> tuple[Any, Any]:
+        """A memory's read and write port. What is written is read no sooner than in the cycle after, so a tool
+        need not care what is read in the same."""
+        word = unsigned(self.configuration.input_lanes * 8)
+        m.submodules[name] = store = memory.Memory(shape=word, depth=depth, init=[], attrs={"no_rw_check": 1})
+        return store.read_port(), store.write_port(granularity=self.configuration.output_lanes * 8)
 
 
 def _any(conditions: list[Any]) -> Any:
