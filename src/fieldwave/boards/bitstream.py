@@ -192,7 +192,7 @@ def _place(board: Board, npu: Configuration, seed: int, folder: Path, tools: lis
             "choose a smaller configuration with --npu"
         ) from error
     stages.enter("packing")
-    usercode = f"0x{npu.fingerprint & 0xFFFFFFFF:08x}"  # which a JTAG cable reads without the system's help
+    usercode = str(npu.fingerprint & 0xFFFFFFFF)  # which a JTAG cable reads without the system's help
     run_tool(
         ecppack, ["--compress", "--usercode", usercode, "--svf", "top.svf", "top.config", "top.part"], folder, log
     )

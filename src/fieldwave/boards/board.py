@@ -65,7 +65,7 @@ BOARDS: dict[str, Board] = {
     for one in (
         Board(
             "ulx3s-85f", "Radiona ULX3S with an ECP5-85F", "LFE5U-85F-6BG381C", "radiona_ulx3s",
-            Dram("sdr", "MT48LC16M16", 32 * MIB, 16), "uart", "ecp5-85f", 40, "ulx3s",
+            Dram("sdr", "MT48LC16M16", 32 * MIB, 16), "uart", "ecp5-85f", 60, "ulx3s",
         ),
         Board(
             "ecpix5-85f", "LambdaConcept ECPIX-5 with an ECP5-85F", "LFE5UM5G-85F-8BG554I", "lambdaconcept_ecpix5",
