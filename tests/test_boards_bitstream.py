@@ -25,6 +25,15 @@ from fieldwave.npu import Configuration
 
 SMALL = Configuration(8, 4, (4096, 4096), 4096, 4, 1, block_pixels=16, lookup=False)
 
+ROUTING = """Info: Routing globals...
+Info: Routing 133090 arcs.
+Info:            |   (re-)routed arcs  |   delta    | remaining|       time spent     |
+Info:    IterCnt |  w/ripup   wo/ripup |  w/r  wo/r |      arcs| batch(sec) total(sec)|
+Info:     422000 |   138009     283734 |  392   608 |     66000|       1.31     494.71|
+Info:     881399 |   332004     543042 |  112   263 |         0|       1.66    1140.25|
+Info: Routing complete."""
+"""What nextpnr says of its first router."""
+
 STAND_IN = """#!{python}
 import json, pathlib, sys
 if sys.argv[-1] in ("-V", "--version"):
@@ -39,6 +48,7 @@ if say.exists():
 if "{name}" == "yosys":
     pathlib.Path("top.part").write_text('{{"modules": {{}}}}')
 if "{name}" == "nextpnr-ecp5":
+    print({routing!r}, flush=True)
     clocks = {{"sys_clk": {{"achieved": float(pathlib.Path("{folder}", "mhz").read_text()), "constraint": 40.0}}}}
     report = {{"critical_paths": [], "fmax": clocks, "utilization": {{"DP16KD": {{"available": 208, "used": 9}}}}}}
     pathlib.Path("report.json").write_text(json.dumps(report))
@@ -53,7 +63,8 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("yosys", "nextpnr-ecp5", "ecppack", "openFPGALoader"):
-        text = STAND_IN.format(python=sys.executable, name=name, record=folder / "calls", folder=folder)
+        values = {"python": sys.executable, "record": folder / "calls", "folder": folder, "routing": ROUTING}
+        text = STAND_IN.format(name=name, **values)
         (folder / name).write_text(text)
         (folder / name).chmod(stat.S_IRWXU)
     (folder / "mhz").write_text("45.5")
@@ -84,6 +95,7 @@ def test_the_road_to_a_bitstream(tools: Path) -> None:
         "top.part",
     ]
     assert shown[0] == "writing Verilog 0.00"
+    assert shown[-4:-2] == ["routing 0.60", "routing 0.99"]
     assert shown[-1] == "done 1.00"
     assert built.file.read_bytes() == b"bits"
     design = built.folder.parent

@@ -50,9 +50,11 @@ tee -q -o cells.json stat -json
 """
 _ROUTER = ("--router", "router1")
 
-# Parts of a build: how long each takes, of the whole, by measurement.
-_WEIGHTS = {"writing Verilog": 0.03, "synthesising": 0.25, "placing": 0.3, "routing": 0.4, "packing": 0.02}
+# Parts of a build: how long each takes, of the whole, by measurement (16 x 8 on the ULX3S).
+_WEIGHTS = {"writing Verilog": 0.01, "synthesising": 0.06, "placing": 0.13, "routing": 0.79, "packing": 0.01}
 _STAGES = (("Info: Placed 0 cells", "placing"), ("Info: Routing globals", "routing"))
+_ARCS = re.compile(r"Info: Routing (\d+) arcs")
+_ARCS_LEFT = re.compile(r"Info:(?:[\s|]+\d+){5}[\s|]+(\d+)\|")  # a line of the router's table, every 1000 arcs
 
 Progress = Callable[[str, float], None]
 
@@ -247,13 +249,25 @@ class _Stages:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._stage = ""
+        self._arcs = 0
 
     def enter(self, stage: str) -> None:
-        before = list(_WEIGHTS)[: list(_WEIGHTS).index(stage)] if stage else list(_WEIGHTS)
         self._stage = stage
-        self._progress(stage or "done", sum(_WEIGHTS[one] for one in before))
+        self._tell(0.0)
+
+    def _tell(self, part: float) -> None:
+        """How much of the stage is done."""
+        stages = list(_WEIGHTS)
+        before = stages[: stages.index(self._stage)] if self._stage else stages
+        done = sum(_WEIGHTS[one] for one in before)
+        self._progress(self._stage or "done", done + part * _WEIGHTS.get(self._stage, 0.0))
 
     def read(self, line: str) -> None:
+        """A line of nextpnr's: where a stage begins, and how many arcs its router has still to route."""
+        if told := _ARCS.match(line):
+            self._arcs = int(told[1])
+        elif self._arcs and (told := _ARCS_LEFT.match(line)):
+            self._tell(1 - int(told[1]) / self._arcs)
         for start, stage in _STAGES:
             if line.startswith(start) and self._stage != stage:
                 self.enter(stage)
