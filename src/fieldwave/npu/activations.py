@@ -165,10 +165,11 @@ class Activations(wiring.Component):
         return register
 
     def _memory(self, m: Module, name: str, depth: int) -> tuple[Any, Any]:
-        """A memory's read and write port. What is written is read no sooner than in the cycle after, so a tool
-        need not care what is read in the same."""
+        """A memory's read and write port. A slice that is written is read no sooner than in the cycle after, so
+        where a word is one slice a tool need not care what is read in the same."""
         word = unsigned(self.configuration.input_lanes * 8)
-        m.submodules[name] = store = memory.Memory(shape=word, depth=depth, init=[], attrs={"no_rw_check": 1})
+        attributes = {"no_rw_check": 1} if self.configuration.slices == 1 else {}
+        m.submodules[name] = store = memory.Memory(shape=word, depth=depth, init=[], attrs=attributes)
         return store.read_port(), store.write_port(granularity=self.configuration.output_lanes * 8)
 
 
