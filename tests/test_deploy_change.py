@@ -20,7 +20,8 @@ from fieldwave.deploy import LocalTarget, Replicas, Service
 from fieldwave.deploy.state import ServiceFolder
 from fieldwave.errors import ConflictError, InputError, NotFoundError, PackageError, ServiceError, StorageError
 from fieldwave.package import TensorSpec, write_package
-from tests.test_deploy_local import running, runs, supervisor_of, until
+from tests.processes import runs
+from tests.test_deploy_local import running, supervisor_of, until
 
 
 def package_of(folder: Path, network: str) -> Path:

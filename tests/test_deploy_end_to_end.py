@@ -23,6 +23,7 @@ from fieldwave.errors import ServiceError
 from fieldwave.package import read_package, write_package
 from fieldwave.preprocess import preprocess
 from fieldwave.workspace import Workspace
+from tests.processes import runs
 
 IMAGES = 8
 
@@ -99,8 +100,8 @@ def test_killed_under_load_it_is_back_and_every_answer_is_right(
     assert wrong == []
     assert list(target.workspace.services_folder.iterdir()) == []
     assert status is not None
-    assert not _runs(after.pid or 0)
-    assert not _runs(status.supervisor)
+    assert not runs(after.pid or 0)
+    assert not runs(status.supervisor)
 
 
 def test_it_changes_under_load_and_no_answer_is_lost(
@@ -231,10 +232,3 @@ def _until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     while not condition():
         assert time.monotonic() - start < seconds, "it did not happen in time"
         time.sleep(0.005)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -20,6 +20,7 @@ from fieldwave.deploy.state import ServiceFolder
 from fieldwave.errors import ConflictError, InputError, NotFoundError, PackageError, ServiceError, StorageError
 from fieldwave.package import TensorSpec, write_package
 from fieldwave.workspace import Workspace
+from tests.processes import runs
 
 CHILD = Path(__file__).with_name("deploy_child.py")
 
@@ -74,14 +75,6 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> float:
         assert time.monotonic() - start < seconds, "it did not happen in time"
         time.sleep(0.01)
     return time.monotonic() - start
-
-
-def runs(pid: int) -> bool:
-    """Whether there is such a process; one that ended and waits for init to notice is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def supervisor_of(target: LocalTarget, name: str) -> int:

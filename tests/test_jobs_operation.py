@@ -26,6 +26,7 @@ from fieldwave.jobs.state import JobFolder
 from fieldwave.processes.lock import is_held
 from fieldwave.workspace import Workspace
 from tests import scripted_work
+from tests.processes import runs
 
 Start = Callable[..., Operation[str]]
 
@@ -72,16 +73,9 @@ def supervisor(operation: Operation[str]) -> int:
     return pid
 
 
-def is_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
 def gone(pid: int) -> None:
     deadline = time.monotonic() + 10
-    while not is_gone(pid):
+    while runs(pid):
         assert time.monotonic() < deadline, pid
         time.sleep(0.005)
 
@@ -246,7 +240,7 @@ def test_what_a_killed_worker_has_started_ends_too(begin: Start) -> None:
     child = next(int(line.split()[-1]) for line in operation.logs() if " child " in line)
     worker = operation.snapshot().pid
     assert worker is not None
-    assert not is_gone(child)
+    assert runs(child)
     os.kill(worker, signal.SIGKILL)
     assert not operation.wait_for_completion()
     gone(child)
@@ -295,7 +289,7 @@ def test_what_a_cancelled_job_has_started_ends_too(begin: Start) -> None:
     operation = begin("parent")
     until(operation, "hanging")
     child = next(int(line.split()[-1]) for line in operation.logs() if " child " in line)
-    assert not is_gone(child)
+    assert runs(child)
     operation.cancel()
     gone(child)
 
