@@ -216,6 +216,40 @@ def test_a_program_written_while_another_runs_does_not_count(core: SimulatedCore
     assert run(core, section, memory, graph, 1) == cold
 
 
+@pytest.mark.parametrize("cycles", range(6))
+def test_a_program_written_right_after_a_start(core: SimulatedCore, cycles: int) -> None:
+    """One of the two runs, with its own weights, whichever of them the ring held."""
+    graphs, simulation = [small(1), small(2)], core.simulation
+    sections = [section_of(compile_network(graph, TINY)) for graph in graphs]
+    whole = -(-max(section.arena_bytes for section in sections) // 4096) * 4096
+    memory, truths = np.zeros(2 * whole, np.uint8), []
+    for place, section, graph in zip((0, whole), sections, graphs, strict=True):
+        here = memory[place : place + section.arena_bytes]
+        here[:] = loaded(section)
+        feeds = {one.name: np.full(one.shape, 100, np.uint8) for one in section.inputs}
+        for tensor in section.inputs:
+            tensor.pack(feeds[tensor.name], here)
+        truths.append(golden.run(graph, feeds))
+    simulation.attach(memory, core.memory)
+    simulation.write(Register.PROGRAM_HIGH, core.memory.base >> 32)
+    simulation.write(Register.PROGRAM_LOW, core.memory.base & 0xFFFFFFFF)
+    simulation.write(Register.CONTROL, 1)
+    assert simulation.run(100_000)
+    clean = memory.copy()
+    for tensor in sections[0].outputs:
+        tensor.pack(np.zeros_like(truths[0][tensor.name]), clean[:whole])
+    memory[:] = clean
+    simulation.write(Register.CONTROL, KEEP)
+    assert not simulation.run(cycles)
+    simulation.write(Register.PROGRAM_LOW, (core.memory.base + whole) & 0xFFFFFFFF)
+    assert simulation.run(100_000)
+    right = []
+    for place, section, truth in zip((0, whole), sections, truths, strict=True):
+        here = memory[place : place + section.arena_bytes]
+        right.append(all(np.array_equal(one.unpack(here), truth[one.name]) for one in section.outputs))
+    assert sorted(right) == [False, True]
+
+
 def test_digits_on_a_ring_that_holds_them(digits: Conversion) -> None:
     """The device, image by image: the processor's bytes, and no weights read from the second image on."""
     pixels = digits_images().heldout_images[:3]

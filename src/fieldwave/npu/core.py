@@ -77,7 +77,7 @@ class Npu(wiring.Component):
             with m.State("CLEAR"):
                 m.d.comb += [port.drain.eq(1), resetting.eq(1)]
                 m.d.sync += [clear.eq(0), base.eq(registers.program)]
-                m.d.sync += [wanted.eq(0), engine.kept.eq(held & keep), held.eq(0), same.eq(1)]
+                m.d.sync += [wanted.eq(0), engine.kept.eq(held & keep & ~registers.moved), held.eq(0), same.eq(1)]
                 m.next = "IDLE"
                 with m.If(restart):
                     m.next = "START"
