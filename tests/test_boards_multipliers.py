@@ -61,9 +61,21 @@ def test_products_are_the_same(a_bits: int, b_bits: int) -> None:
     assert sum(pins[f"B{bit}"] != ["0"] for bit in range(FACTOR_BITS)) == b_bits
 
 
+def chained(pin: str, net: int | str, direction: str) -> dict[str, Any]:
+    """A multiplier with one more pin, whose net, if it is one, something reads."""
+    design = netlist(8, 8)
+    top = design["modules"]["top"]
+    cell = top["cells"]["multiplier"]
+    cell["connections"][pin], cell["port_directions"][pin] = [net], direction
+    top["cells"]["reader"] = {"type": "what_nobody_knows", "connections": {"in": [net]}}
+    return design
+
+
 @pytest.mark.parametrize(
     "design",
     [
+        pytest.param(chained("SOURCEA", "1", "input"), id="takes-a-factor-from-its-neighbour"),
+        pytest.param(chained("SROB3", 900, "output"), id="gives-a-factor-on"),
         pytest.param(netlist(18, 18), id="nothing-to-move"),
         pytest.param(netlist(8, 8, signed="0"), id="unsigned"),
         pytest.param(netlist(8, 8, read=range(17)), id="a-bit-above-the-product-is-read"),

@@ -22,6 +22,8 @@ FACTOR_BITS, PRODUCT_BITS = 18, 36
 def align_factors(netlist: dict[str, Any]) -> int:
     """Move the factors of every signed MULT18X18D to the upper end of its pins; how many multipliers changed.
 
+    Left alone are those that take a factor from their neighbour, or that give one on.
+
     Args:
         netlist: what ``write_json`` of Yosys writes (manual, "write_json"); changed in place.
     """
@@ -33,15 +35,19 @@ def align_factors(netlist: dict[str, Any]) -> int:
             if cell["type"] == "MULT18X18D":
                 multipliers.append(cell)
             for port, bits in cell["connections"].items():
-                if cell["port_directions"][port] == "input":
+                if cell.get("port_directions", {}).get(port) != "output":
                     used.update(bits)
-        changed += sum(_align(cell["connections"], used) for cell in multipliers)
+        changed += sum(_align(cell, used) for cell in multipliers)
     return changed
 
 
-def _align(pins: dict[str, list[Any]], used: set[Any]) -> bool:
+def _align(cell: dict[str, Any], used: set[Any]) -> bool:
     """One multiplier; ``used`` are the nets that something reads."""
-    if pins.get("SIGNEDA") != ["1"] or pins.get("SIGNEDB") != ["1"]:
+    pins, directions = cell["connections"], cell["port_directions"]
+    if any(pins.get(f"SIGNED{name}") != ["1"] or pins.get(f"SOURCE{name}", ["0"]) != ["0"] for name in "AB"):
+        return False
+    shifted_on = [nets for pin, nets in pins.items() if directions[pin] == "output" and not pin.startswith("P")]
+    if any(net in used for nets in shifted_on for net in nets):
         return False
     factors = {name: [pins.get(f"{name}{bit}", ["0"])[0] for bit in range(FACTOR_BITS)] for name in "AB"}
     free = {name: _sign_copies(bits) for name, bits in factors.items()}
@@ -53,8 +59,10 @@ def _align(pins: dict[str, list[Any]], used: set[Any]) -> bool:
     for name, bits in factors.items():
         aligned = ["0"] * free[name] + bits[: FACTOR_BITS - free[name]]
         pins |= {f"{name}{bit}": [net] for bit, net in enumerate(aligned)}
+        directions |= {f"{name}{bit}": "input" for bit in range(FACTOR_BITS)}
     pins |= {f"P{bit + up}": bits for bit, bits in enumerate(product[: PRODUCT_BITS - up])}
     pins |= {f"P{bit}": [] for bit in range(up)}
+    directions |= {f"P{bit}": "output" for bit in range(PRODUCT_BITS)}
     return True
 
 
