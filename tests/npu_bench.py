@@ -17,7 +17,7 @@ from amaranth.sim import Simulator
 
 from fieldwave.npu.activations import Activations
 
-memory_of = Activations._memory
+slice_of = Activations._slice
 
 
 def simulate(
@@ -46,11 +46,11 @@ async def take(ctx: Any, stream: Any, rng: random.Random, *, ready: float = 0.7)
             return payload
 
 
-def fragile_memory(self: Activations, m: Module, name: str, depth: int) -> tuple[Any, Any]:
-    """An activation bank as a chip may have it: what is read while it is written is neither old nor new."""
-    read, write = memory_of(self, m, name, depth)
+def fragile_slice(self: Activations, m: Module, name: str, depth: int) -> tuple[Any, Any]:
+    """Activation memory as a chip may have it: what is read while it is written is neither old nor new."""
+    read, write = slice_of(self, m, name, depth)
     collided = Signal(name=f"collided_{name}")
-    m.d.sync += collided.eq(read.en & write.en.any() & (read.addr == write.addr))
+    m.d.sync += collided.eq(read.en & write.en & (read.addr == write.addr))
     return SimpleNamespace(en=read.en, addr=read.addr, data=Mux(collided, ~read.data, read.data)), write
 
 

@@ -25,7 +25,7 @@ from fieldwave.golden import Window
 from fieldwave.npu import Configuration, configuration
 from fieldwave.npu.activations import Activations
 from fieldwave.npu.isa import HEADER, Register
-from tests.npu_bench import fragile_memory
+from tests.npu_bench import fragile_slice
 from tests.programs import check, run_section
 from tests.random_networks import Builder
 from tests.random_operators import Case, convolutions, joined, operators, pools, residuals, scaled
@@ -47,10 +47,12 @@ LANES = {
     "four pixels": Configuration(16, 8, (1 << 16, 1 << 16), 1 << 14, 32, 4, 16, pixel_lanes=4, prescale_words=16),
 }
 """Those of test_npu_core.py."""
+SLICED = {"two slices": replace(configuration("ecp5-85f"), lookup=True)}
+"""Two tiles of output channels in a word of activations."""
 
 
 def hardware(name: str) -> Configuration:
-    return PACKED.get(name) or LANES.get(name) or configuration(name)
+    return (PACKED | LANES | SLICED).get(name) or configuration(name)
 
 
 @cache
@@ -87,19 +89,23 @@ def test_random_operators_on_the_gateware(name: str, case: Case, model: MemoryMo
 
 @pytest.mark.parametrize("seed", range(12))
 def test_steps_of_few_pixels_beside_a_store(seed: int) -> None:
+    beside_a_store(seed, "tiny")
+
+
+def beside_a_store(seed: int, name: str) -> None:
     """A pool of three pixels reads its input while the transfer queue stores that from the same bank."""
     b = Builder(seed)
     copy = b.max_pool(b.input(60, 6, 8), Window((1, 1)))
     three = b.average_pool(copy, Window((6, 6)), include=False)
     graph = b.graph(three)
     model = MemoryModel(latency=1 + seed, stall=(0.0, 0.4)[seed % 2], seed=seed + 1)
-    check(graph, b.feeds(), configuration("tiny"), executor("tiny", model))
+    check(graph, b.feeds(), hardware(name), executor(name, model))
 
 
 def in_strips(case: Case, name: str, model: MemoryModel) -> None:
     """Compiled for smaller banks than the gateware has, which changes nothing but the addresses."""
     graph, feeds = case
-    whole = configuration(name)
+    whole = hardware(name)
     small = replace(whole, bank_bytes=(1024 * whole.input_lanes, 512 * whole.input_lanes))
     truth = golden.run(graph, feeds)
     try:
@@ -167,24 +173,25 @@ def test_many_random_operators_on_the_gateware(name: str, case: Case, model: Mem
 
 
 @pytest.mark.slow
-def test_no_word_is_read_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gateware whose banks spoil such words, as those of a chip may, gives the same bytes."""
+@pytest.mark.parametrize("name", ["tiny", "two slices"])
+def test_no_slice_is_read_while_it_is_written(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gateware whose banks spoil such slices, as those of a chip may, gives the same bytes."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(Activations, "_memory", fragile_memory)
-    core = Simulation(configuration("tiny"))
-    monkeypatch.setattr(sys.modules[__name__], "simulation", lambda name: core)
+    monkeypatch.setattr(Activations, "_slice", fragile_slice)
+    core = Simulation(hardware(name))
+    monkeypatch.setattr(sys.modules[__name__], "simulation", lambda of: core)
 
     @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
     @given(operators(), models)
     def whole(case: Case, model: MemoryModel) -> None:
-        compare(case, "tiny", model)
+        compare(case, name, model)
 
     @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.one_of(convolutions(), residuals(), pools()), models)
     def strips(case: Case, model: MemoryModel) -> None:
-        in_strips(case, "tiny", model)
+        in_strips(case, name, model)
 
     whole()
     strips()
     for seed in range(12):
-        test_steps_of_few_pixels_beside_a_store(seed)
+        beside_a_store(seed, name)

@@ -14,7 +14,7 @@ from fieldwave.npu.activations import READ_LATENCY, Activations
 from fieldwave.npu.bursts import Bursts
 from fieldwave.npu.dma import Dma
 from fieldwave.npu.isa import Opcode
-from tests.npu_bench import fragile_memory, give, pulse, set_record, simulate, take
+from tests.npu_bench import fragile_slice, give, pulse, set_record, simulate, take
 
 NARROW = Configuration(16, 8, (256, 512), 4096, 16, 8, block_pixels=16)
 
@@ -64,8 +64,8 @@ def test_readers_get_their_words_and_slices_are_written_alone() -> None:
 
 
 def test_what_is_read_while_it_is_written_may_be_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The memory with which `test_compiler_rtl.py` shows that no program relies on it does spoil such words."""
-    monkeypatch.setattr(Activations, "_memory", fragile_memory)
+    """The memory with which `test_compiler_rtl.py` shows that no program relies on it does spoil such slices."""
+    monkeypatch.setattr(Activations, "_slice", fragile_slice)
     component = Activations(NARROW, readers=(0,), writers=1)
 
     async def bench(ctx: Any) -> None:
@@ -73,14 +73,17 @@ def test_what_is_read_while_it_is_written_may_be_anything(monkeypatch: pytest.Mo
         ctx.set(write.payload, {"bank": 0, "address": 5, "word": 77, "mask": 3})
         ctx.set(write.valid, 1)
         await ctx.tick()
+        ctx.set(write.payload, {"bank": 0, "address": 5, "word": 78, "mask": 1})
         ctx.set(read.payload, {"bank": 0, "address": 5})
         ctx.set(read.valid, 1)
         await ctx.tick()
         ctx.set(write.valid, 0)
         await ctx.tick().repeat(READ_LATENCY - 1)
-        assert ctx.get(component.words[0]) == ~77 & (1 << 128) - 1
+        assert ctx.get(component.words[0]) == ~77 & (1 << 64) - 1, (
+            "the slice that was written is spoiled, no other"
+        )
         await ctx.tick()
-        assert ctx.get(component.words[0]) == 77
+        assert ctx.get(component.words[0]) == 78
 
     simulate(component, bench)
 

@@ -130,7 +130,7 @@ class Activations(wiring.Component):
         return m
 
     def _part(self, m: Module, lane: int, bank: int, part: int) -> Signal:
-        """One memory between two registers, which every block memory has; returns the one behind it.
+        """Memories between two registers, which every block memory has; returns the one behind them.
 
         A bank is as wide as a chip is: who may read or write is decided in one cycle, and told to all of its
         block memories in the next. Reads and writes are late by the same, so their order is that of the grants.
@@ -139,38 +139,53 @@ class Activations(wiring.Component):
         lanes, words = configuration.pixel_lanes, configuration.bank_words[bank]
         ways = lanes.bit_length() - 1
         name = f"bank{bank}" if lanes == 1 else f"bank{bank}_lane{lane}_part{part}"
-        read, write = self._memory(m, name, -(-words // lanes))
 
         def wants(port: Any) -> Any:
             here = port.valid & (port.payload.bank == bank)
             return here & (port.payload.address[:ways] == part) if ways else here
 
-        reading, writing = Signal(), Signal(len(write.en))
-        m.d.sync += [read.en.eq(reading), write.en.eq(writing)]
+        depth, slices = -(-words // lanes), range(configuration.slices)
+        reading, writing = Signal(), Signal(len(slices))
+        reads, writes = Signal(name=f"reads_{name}"), Signal(len(slices), name=f"writes_{name}")
+        source = Signal(range(depth), name=f"source_{name}", reset_less=True)
+        target = Signal(range(depth), name=f"target_{name}", reset_less=True)
+        word = Signal(configuration.input_lanes * 8, name=f"word_{name}", reset_less=True)
+        m.d.sync += [reads.eq(reading), writes.eq(writing)]
         mine = [port for reader, port in zip(self.readers, self.reads, strict=True) if reader == lane]
         for port in reversed(mine):
             # The first reader of a bank has all parts of it.
             with m.If(port.valid & (port.payload.bank == bank)):
                 m.d.comb += reading.eq(wants(port))
-                m.d.sync += read.addr.eq(port.payload.address[ways:])
+                m.d.sync += source.eq(port.payload.address[ways:])
         for port in reversed(list(self.writes)):
             with m.If(wants(port)):
                 m.d.comb += writing.eq(Mux(port.payload.address < words, port.payload.mask, 0))
-                m.d.sync += [
-                    write.addr.eq(port.payload.address[ways:]),
-                    write.data.eq(port.payload.word),
-                ]
+                m.d.sync += [target.eq(port.payload.address[ways:]), word.eq(port.payload.word)]
+
+        found = []
+        for index in slices:
+            read, write = self._slice(m, f"{name}_slice{index}", depth)
+            found.append(read.data)
+            m.d.comb += [
+                read.en.eq(reads),
+                read.addr.eq(source),
+                write.en.eq(writes[index]),
+                write.addr.eq(target),
+                write.data.eq(word.word_select(index, len(read.data))),
+            ]
         register = Signal(configuration.input_lanes * 8, name=f"register_{name}", reset_less=True)
-        m.d.sync += register.eq(read.data)
+        m.d.sync += register.eq(Cat(found))
         return register
 
-    def _memory(self, m: Module, name: str, depth: int) -> tuple[Any, Any]:
-        """A memory's read and write port. A slice that is written is read no sooner than in the cycle after, so
-        where a word is one slice a tool need not care what is read in the same."""
-        word = unsigned(self.configuration.input_lanes * 8)
-        attributes = {"no_rw_check": 1} if self.configuration.slices == 1 else {}
-        m.submodules[name] = store = memory.Memory(shape=word, depth=depth, init=[], attrs=attributes)
-        return store.read_port(), store.write_port(granularity=self.configuration.output_lanes * 8)
+    def _slice(self, m: Module, name: str, depth: int) -> tuple[Any, Any]:
+        """The read and write port of a memory for one slice of each word.
+
+        What is written of a slice is read no sooner than in the cycle after, so a tool need not care what is read
+        in the same. That does not hold for whole words: another slice of them may be written meanwhile.
+        """
+        word = unsigned(self.configuration.output_lanes * 8)
+        m.submodules[name] = store = memory.Memory(shape=word, depth=depth, init=[], attrs={"no_rw_check": 1})
+        return store.read_port(), store.write_port()
 
 
 def _any(conditions: list[Any]) -> Any:
