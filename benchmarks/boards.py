@@ -145,6 +145,11 @@ def _placed(kept: dict[str, Any], row: dict[str, Any]) -> bool:
     return any((one["board"], one["fingerprint"], one["megahertz"]) == wanted for one in kept["placed"])
 
 
+def _build(report: dict[str, Any]) -> tuple[Any, ...]:
+    """What a report is of; a newer one of the same replaces it."""
+    return *(report[name] for name in ("board", "fingerprint", "megahertz", "seed")), tuple(report["tools"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -170,8 +175,7 @@ def main() -> None:
     for path in arguments.placed:
         report = json.loads(path.read_text())
         del report["folder"]
-        same = [one for one in kept["placed"] if one["sha256"] != report["sha256"]]
-        kept["placed"] = [*same, report]
+        kept["placed"] = [*(one for one in kept["placed"] if _build(one) != _build(report)), report]
     print(table(kept))
     if arguments.write:
         RESULTS.write_text(json.dumps(kept, indent=2) + "\n")
