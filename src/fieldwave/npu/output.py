@@ -73,6 +73,7 @@ class OutputPipe(wiring.Component):
         # Known a cycle after the descriptor, which is when the first result can be taken.
         requantized = register(m, (compute.opcode == Opcode.CONV) | (compute.opcode == Opcode.SUM))
         averaged = register(m, compute.opcode == Opcode.AVERAGE)
+        others = register(m, Mux(compute.opcode == Opcode.AVERAGE, 0, compute.pad_value))
 
         # The parameters of the tile that is leaving. They change when its last vector has left the register below.
         parameters = Signal(parameters_layout(configuration), reset_less=True)
@@ -81,7 +82,7 @@ class OutputPipe(wiring.Component):
         with m.If(self.parameters.valid & self.parameters.ready):
             m.d.sync += [parameters.eq(self.parameters.payload), have_parameters.eq(1)]
 
-        # Bias.
+        # Bias. A maximum is no sum: what padding reads as has been taken from what it is the largest of.
         biased = Signal(result_layout(configuration), reset_less=True)
         biased_valid, biased_leaves = Signal(), Signal()
         open_ = Signal()  # the next result is this descriptor's
@@ -99,7 +100,7 @@ class OutputPipe(wiring.Component):
         with m.If(self.results.valid & self.results.ready):
             m.d.sync += [biased.eq(self.results.payload), biased_valid.eq(1)]
             for lane in range(lanes):
-                bias = Mux(requantized, parameters[lane].bias, 0)
+                bias = Mux(requantized, parameters[lane].bias, others)
                 m.d.sync += biased.lanes[lane].eq(self.results.payload.lanes[lane] + bias)
 
         # What results are combined with: a residual before the lookup, or the pooled tensor after it.
@@ -135,9 +136,7 @@ class OutputPipe(wiring.Component):
             _follow(m, divide.output, finished)
         with m.Else():
             m.d.comb += [finished.valid.eq(biased_valid), biased_leaves.eq(biased_valid & finished.ready)]
-            m.d.comb += [
-                finished.payload[lane].eq(biased.lanes[lane] + compute.pad_value) for lane in range(lanes)
-            ]
+            m.d.comb += [finished.payload[lane].eq(biased.lanes[lane]) for lane in range(lanes)]
 
         # Where to.
         m.submodules.columns = columns = Columns(configuration)
