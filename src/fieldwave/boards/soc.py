@@ -21,6 +21,7 @@ from litex.soc.interconnect.csr import CSRStatus
 from migen import ClockSignal, Instance, ResetSignal, Signal
 
 from fieldwave.boards.addresses import NPU, NPU_BYTES
+from fieldwave.boards.busregister import BusRegister
 from fieldwave.boards.startup import Startup, startup_steps
 from fieldwave.boards.witness import Witness
 from fieldwave.npu import Configuration
@@ -133,14 +134,13 @@ def add_host_link(soc: Any, kind: str, **options: Any) -> None:
         soc.bridge_phy = options["phy"]
         soc.bridge = UARTBone(soc.bridge_phy, soc.sys_clk_freq, address_width=soc.bus.address_width)
         soc.bus.add_master("bridge", soc.bridge.wishbone)
-        bus = soc.bridge.wishbone
     elif kind == "uart":
         soc.add_uartbone(name="bridge", **options)
-        bus = soc.bridge.wishbone
     else:
         soc.add_etherbone(name="bridge", buffer_depth=BURST_WORDS + 1, **options)
-        bus = soc.bridge.wishbone.bus
-    soc.witness = Witness(bus)
+    soc.bus_register = BusRegister(soc.bus.masters["bridge"])
+    soc.bus.masters["bridge"] = soc.bus_register.bus
+    soc.witness = Witness(soc.bus_register.bus)
 
 
 def _ports(master: AXIInterface, control: AXILiteInterface) -> dict[str, Any]:

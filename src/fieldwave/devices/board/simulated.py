@@ -28,7 +28,7 @@ __all__ = ["SimulatedBoard", "build_board"]
 
 HARNESS = Path(simulator.__file__).with_name("board.cpp")
 _TOOLS = ("migen", "litex", "litedram", "liteeth", *PACKAGES)
-_SOURCES = ("addresses.py", "simulation.py", "soc.py", "startup.py", "witness.py")
+_SOURCES = ("addresses.py", "busregister.py", "simulation.py", "soc.py", "startup.py", "witness.py")
 _GIVE_UP_SECONDS = 0.4
 _PATIENCE_SECONDS = 20.0
 """Without a byte: a simulation, and its build's neighbours, may be slow."""
