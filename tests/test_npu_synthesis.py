@@ -48,6 +48,6 @@ def test_two_products_in_a_multiplier(capsys: pytest.CaptureFixture[str]) -> Non
     with capsys.disabled():
         print(f"\n{row.name}: {cells}")
     assert cells["DSP48E2"] == kept["DSP48E2"] == 64, "of 64 x 2 products"
-    if card_synthesis.yosys_version() != figures["yosys"]:
+    if cells != kept and card_synthesis.yosys_version() != figures["yosys"]:
         pytest.skip(f"the counts are those of {figures['yosys']}, not of {card_synthesis.yosys_version()}")
     assert cells == kept

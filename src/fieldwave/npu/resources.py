@@ -15,6 +15,9 @@ PRODUCT, REQUANTIZER, DIVIDER, LOOK_UP, SCALE_SHIFT = 17.6, 786, 640, 97, 398
 it, of a divider for averages, of an output's table, of an input's scale-shift."""
 ONCE, PER_INPUT, PER_OUTPUT = 6500, 150, 160
 """Of the rest: whatever the size, and for each lane."""
+FIRST_PIXEL = 8
+"""Products that say where each further pixel lane begins (`lanes.py`): line and column of input, output and
+residual, and of the input's edges."""
 SHALLOW = 64
 """Memories of so few words are made of logic."""
 ACCUMULATOR_BITS = 32
@@ -81,6 +84,7 @@ def resources(configuration: Configuration, target: Part) -> Resources:
     scaled = c.input_lanes * c.pixel_lanes if c.prescale_words else 0
     wide = c.requantizer_lanes * c.pixel_lanes * target.wide_product
     multipliers = -(-c.multipliers // target.products) + -(-scaled // target.single) + wide
+    multipliers += FIRST_PIXEL * (c.pixel_lanes - 1)
     used = [0] * len(target.blocks)
     for depth, width in memories(c):
         choices = []
