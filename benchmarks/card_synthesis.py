@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/card_synthesis.py                # counts all of them: hours
+    python benchmarks/card_synthesis.py                # counts all of them: 45 minutes
     python benchmarks/card_synthesis.py kv260 --write  # one; kept in results/card_synthesis.json, docs/cards.md
 
 A whole core of 64 x 64 takes Yosys hours, so what is there once for each lane is counted once and multiplied: two
@@ -10,7 +10,8 @@ rows of the array, the multipliers of both packed as the card's project has them
 All else (descriptors, addresses, memory port, accumulators, block memory, what joins lanes) is the rest: the core
 with these units as boxes, counted as it is.
 
-Needs a native Yosys (``apt-get install yosys``): the WebAssembly build of 0.70 ends in its abc9.
+Needs a native Yosys (``apt-get install yosys``): the WebAssembly build of 0.70 ends in its abc9. 0.23 needs hours
+for the rest of several pixel lanes; 0.52, that of Debian 13, some minutes.
 
 Intel: Yosys knows no Arria 10, so ``synth_intel_alm -family cyclonev`` stands for it, as a proxy: its adaptive
 logic modules are alike, its DSP blocks hold three products of 9 x 9, not two of 18 x 19.

@@ -10,11 +10,11 @@ from fieldwave.npu.parts import Part
 
 __all__ = ["Resources", "fits", "look_up_tables", "memories", "resources"]
 
-PRODUCT, REQUANTIZER, DIVIDER, LOOK_UP, SCALE_SHIFT = 17.6, 786, 640, 97, 398
+PRODUCT, REQUANTIZER, DIVIDER, LOOK_UP, SCALE_SHIFT = 17.6, 784, 540, 97, 398
 """Look-up tables of a product and its share of the sums, of a lane of the requantizer and the residual add behind
 it, of a divider for averages, of an output's table, of an input's scale-shift."""
-ONCE, PER_INPUT, PER_OUTPUT = 6500, 150, 160
-"""Of the rest: whatever the size, and for each lane."""
+ONCE, PER_INPUT, PER_OUTPUT, SHARED = 3000, 125, 300, 180
+"""Of the rest: whatever the size, for each lane, and for each input lane where several pixel lanes share banks."""
 FIRST_PIXEL = 8
 """Products that say where each further pixel lane begins (`lanes.py`): line and column of input, output and
 residual, and of the input's edges."""
@@ -45,7 +45,7 @@ class Resources:
 def look_up_tables(configuration: Configuration) -> int:
     """Those of six inputs, memory among them, that an NPU takes of AMD's UltraScale+, two products to a DSP48E2.
 
-    From Yosys' counts of one row and of one lane of each unit, and of the rest of three cores
+    From Yosys' counts of one row and of one lane of each unit, and of the rest of five cores
     (benchmarks/card_synthesis.py), off by a few per cent for other configurations.
     """
     c = configuration
@@ -56,7 +56,7 @@ def look_up_tables(configuration: Configuration) -> int:
         + divided
         + (LOOK_UP * c.output_lanes if c.lookup else 0)
         + (SCALE_SHIFT * c.input_lanes if c.prescale_words else 0)
-        + PER_INPUT * c.input_lanes
+        + (PER_INPUT + (SHARED if c.pixel_lanes > 1 else 0)) * c.input_lanes
         + PER_OUTPUT * c.output_lanes
     )
     return round(ONCE + c.pixel_lanes * lane)
