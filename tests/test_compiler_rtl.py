@@ -173,7 +173,7 @@ def test_many_random_operators_on_the_gateware(name: str, case: Case, model: Mem
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tiny", "two slices"])
+@pytest.mark.parametrize("name", ["tiny", "two slices", "four pixels"])
 def test_no_slice_is_read_while_it_is_written(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gateware whose banks spoil such slices, as those of a chip may, gives the same bytes."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
