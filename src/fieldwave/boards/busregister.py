@@ -28,7 +28,7 @@ class BusRegister(LiteXModule):
             If(bus.ack | bus.err, bus.cyc.eq(0)).Elif(
                 master.cyc & master.stb & ~master.ack & ~master.err, bus.cyc.eq(1)
             ),
-            # While a transaction lasts these do not change.
+            # A master holds these until it is answered.
             *(getattr(bus, name).eq(getattr(master, name)) for name in ("adr", "dat_w", "sel", "we")),
             master.dat_r.eq(bus.dat_r),
             master.ack.eq(bus.ack),
